@@ -1,0 +1,1 @@
+//! The node side of Signet: joins, serves SDS and runs Envoy

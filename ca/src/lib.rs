@@ -1,0 +1,1 @@
+//! Signet's certificate authority: root, issuers, leaves and the issuance ledger

@@ -1,0 +1,3 @@
+//! The App Mesh API, its model and store, and the translation to Envoy.
+
+pub mod model;

@@ -1,0 +1,141 @@
+//! A sled database whose acknowledged writes are on disk.
+//!
+//! ```text
+//!  commit(change) ─┐                     ┌─ answer
+//!  commit(change) ─┼─▶ one writer thread ┼─ answer      every queued change is applied in turn,
+//!  commit(change) ─┘    apply … flush,   └─ answer      then all share one flush and one fdatasync
+//!                       fdatasync
+//! ```
+//!
+//! Invariants:
+//! - A change that was answered survives a crash of the process and, because sled's own flush is only
+//!   `sync_file_range`, an `fdatasync` of its file makes it survive a loss of power.
+//! - Changes run one after another on one thread: a change that reads, checks and writes is atomic
+//!   against every other change. Writes of one change that belong together go into one `sled::Batch`.
+//! - One process per folder; a second one is told so.
+
+mod committer;
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use thiserror::Error;
+
+use committer::Committer;
+
+/// sled's name for the file that holds everything (values here are far below its blob threshold).
+const DATA_FILE: &str = "db";
+
+/// A handle on an open database; clones share it. The last one to go waits for the writer.
+#[derive(Clone, Debug)]
+pub struct Database {
+    db: sled::Db,
+    committer: Arc<Committer>,
+}
+
+/// Why a folder could not be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process holds the folder.
+    #[error(
+        "{0} is in use by another signet process; stop it, or choose another folder with --data-dir"
+    )]
+    InUse(PathBuf),
+    /// The folder or its file cannot be opened or written.
+    #[error("cannot open the store in {path}")]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What is there is no database, or is damaged.
+    #[error("the store in {path} cannot be read: {reason}")]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// What sled said.
+        reason: String,
+    },
+}
+
+/// Why a change was not made durable. It may or may not be found after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The disk is full, or failing.
+    #[error("the store cannot write: {0}")]
+    Write(String),
+    /// The database was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Database {
+    /// Opens the database in `folder`, which is made where it is not there.
+    ///
+    /// # Errors
+    /// The folder is held by another process, cannot be written, or holds something else.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { path: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let db = sled::Config::new()
+            .path(folder)
+            // Every acknowledged write is flushed by the committer; a timer of sled's own would only add noise.
+            .flush_every_ms(None)
+            .open()
+            .map_err(|error| Self::open_error(folder, error))?;
+        let file = File::open(folder.join(DATA_FILE)).map_err(failed)?;
+        let committer = Arc::new(Committer::start(db.clone(), file).map_err(failed)?);
+        Ok(Self { db, committer })
+    }
+
+    fn open_error(folder: &Path, error: sled::Error) -> OpenError {
+        let path = folder.to_owned();
+        match error {
+            sled::Error::Io(source) if is_lock(&source) => OpenError::InUse(path),
+            sled::Error::Io(source) => OpenError::Io { path, source },
+            sled::Error::CollectionNotFound(_)
+            | sled::Error::Unsupported(_)
+            | sled::Error::ReportableBug(_)
+            | sled::Error::Corruption { .. } => OpenError::Damaged { path, reason: error.to_string() },
+        }
+    }
+
+    /// A named tree, for reading. Writes go through [`Database::commit`].
+    ///
+    /// # Errors
+    /// The tree is new and cannot be written.
+    pub fn tree(&self, name: &str) -> Result<sled::Tree, CommitError> {
+        self.db.open_tree(name).map_err(|error| CommitError::Write(error.to_string()))
+    }
+
+    /// Runs `change` on the writer thread, makes what it wrote durable, and returns its result.
+    ///
+    /// `change` sees all earlier changes and none that comes after it. It must be short and must not block.
+    /// A change that wrote nothing is answered with the group it ran in.
+    ///
+    /// # Errors
+    /// The disk refused the write; other changes of the same group are told so too.
+    pub async fn commit<T, F>(&self, change: F) -> Result<T, CommitError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
+    {
+        self.committer.commit(change).await
+    }
+}
+
+/// sled reports a held lock as an I/O error without a kind of its own.
+fn is_lock(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+#[cfg(test)]
+mod tests;

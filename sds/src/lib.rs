@@ -1,0 +1,1 @@
+//! The secrets a proxy holds: made, rotated, verified and served over SDS
