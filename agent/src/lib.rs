@@ -1,1 +1,32 @@
-//! The node side of Signet: joins, serves SDS and runs Envoy
+//! The node side of Signet: joins, serves secrets over SDS, and runs Envoy.
+//!
+//! ```text
+//!  environment ─▶ AgentConfig
+//!                     │                  ┌──────── Signet server ────────┐
+//!                     ▼           join: token, then the certificate      │ ADS, with the workload's
+//!  state ◀──▶ run ── sds::rotator ══════TLS══════▶ Node service          │ own certificate
+//!  (a file)     │        └─ sds::server ══ Unix socket ══▶ Envoy ════════┘
+//!               └─ bootstrap ─▶ envoy: start, or adopt what an earlier agent started
+//! ```
+//!
+//! Invariants:
+//! - Keys are made here and leave only by the SDS socket; on disk they are in one file of mode 0600.
+//! - The server is known by the operator's roots and its one SPIFFE ID, never by its host name alone.
+//! - An agent that is killed takes nothing down: Envoy goes on, and the next agent adopts it.
+//! - Nothing here reads the environment, the arguments or the system's clock: they are passed in.
+
+mod admin;
+pub mod bootstrap;
+pub mod envoy;
+pub mod environment;
+pub mod join;
+mod ports;
+pub mod run;
+pub mod server_addr;
+pub mod state;
+pub mod trust;
+
+pub use environment::{Environment, LogLevel};
+pub use envoy::EnvoyCommand;
+pub use run::{AgentCommand, AgentConfig, AgentError, Controls, Outcome, Ready, run};
+pub use server_addr::ServerAddr;

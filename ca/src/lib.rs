@@ -1,1 +1,50 @@
-//! Signet's certificate authority: root, issuers, leaves and the issuance ledger
+//! Signet's certificate authority.
+//!
+//! ```text
+//!  CSR, from a stranger ──▶ csr ──▶ VerifiedCsr ──┐            the key survives, and nothing else
+//!  policies::decide ──────────────▶ Grant ────────┼─▶ authority ──▶ Certificate
+//!  one-time token ──▶ token ──▶ who joins         │      root ─▶ issuer per mesh ─▶ leaf
+//!                                                 │                    │
+//!  service (gRPC: Join, Renew) ◀── Issued ◀── issuing ◀── ledger: the record is durable
+//! ```
+//!
+//! Invariants:
+//! - No field of a CSR but its key reaches a certificate: [`Authority::issue`] takes a [`VerifiedCsr`], whose names
+//!   are only a wish, and a [`Grant`](signet_policies::issuance::Grant), which only the policy makes.
+//! - A certificate is read again, with another parser than wrote it, and compared with the grant before anybody
+//!   sees it. No leaf outlives a certificate above it.
+//! - A certificate leaves only as [`Issued`]: its record is in the ledger, durable, under a serial that was never
+//!   used before.
+//! - A token is redeemed once, however many try at the same time, and never for a request that is refused.
+//! - Private keys and tokens are wiped from memory, are never in `Debug` or a log, and lie in files of mode 0600.
+//!   A pair of key and certificate that is damaged is never replaced in silence.
+//! - Neither Envoy nor the control plane is known here: names come in as grants, certificates go out as DER.
+
+mod authority;
+mod certificate;
+mod csr;
+mod error;
+#[cfg(test)]
+mod fixtures;
+mod issuing;
+mod key;
+mod ledger;
+mod pem;
+mod profile;
+mod random;
+mod serial;
+mod service;
+mod token;
+
+pub use authority::Authority;
+pub use certificate::{Certificate, IssuerName};
+pub use csr::{InvalidCsr, MAX_CSR, VerifiedCsr};
+pub use error::{Error, Unfit};
+pub use issuing::{Issued, Issuing, NotIssued};
+pub use key::{KeyError, KeyFileError, KeyRefused, PrivateKey, PublicKey};
+pub use ledger::{Attestation, Ledger, LedgerError, MemoryLedger, Origin, Record, SledLedger};
+pub use profile::{BACKDATE, ISSUER_LIFE, ROOT_LIFE};
+pub use random::Random;
+pub use serial::{InvalidSerial, Serial};
+pub use service::{NodeServer, NodeService, PresentedSerial, Registry};
+pub use token::{DEFAULT_TOKEN_LIFE, JoinTokens, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token, TokenError};

@@ -3,9 +3,17 @@
 //! Whatever is in here is legal by itself. References between resources may dangle where App Mesh lets
 //! them (a backend may name a service that does not exist yet), so translation copes with absence.
 
+mod document;
+pub mod key;
+mod parse;
+mod registration;
+pub mod shape;
+
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc, time::Duration};
 
 use signet_policies::{identity::ResourceName, mtls::Mode};
+
+pub use document::{Document, Spec};
 
 /// Everything that the API holds, at one revision. Cheap to clone: the parts are shared.
 #[derive(Clone, Debug, Default, PartialEq)]

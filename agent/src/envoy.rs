@@ -1,0 +1,115 @@
+//! Envoy's life: started as a child, or found alive and adopted after the agent was killed.
+//!
+//! ```text
+//!  agent ── starts ──▶ Envoy            agent killed: Envoy goes on with its last secrets
+//!    ╎                   ▲
+//!  agent ── adopts ──────┘              the next agent finds it by pid, start time and bootstrap path
+//! ```
+
+mod process;
+mod running;
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use thiserror::Error;
+use tokio::process::Command;
+
+use crate::environment::LogLevel;
+
+pub(crate) use process::Identity;
+pub(crate) use running::Running;
+
+/// How Envoy is to be run.
+#[derive(Clone, Debug)]
+pub struct EnvoyCommand {
+    /// The binary.
+    pub path: PathBuf,
+    /// What the user wrote after `--`; it comes last.
+    pub args: Vec<String>,
+    /// How much it logs.
+    pub log_level: LogLevel,
+    /// Worker threads; one per core where it is not said.
+    pub concurrency: Option<u16>,
+    /// Where its output goes (appended); to the agent's standard error where it is not said.
+    pub log_file: Option<PathBuf>,
+}
+
+/// Why Envoy does not run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EnvoyError {
+    /// The binary cannot be run.
+    #[error("cannot run Envoy at {path}; name the binary with --envoy")]
+    Start {
+        /// The binary.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The log file cannot be opened.
+    #[error("cannot append Envoy's log to {path}")]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Its process cannot be followed.
+    #[error("cannot follow Envoy's process {pid}")]
+    Follow {
+        /// The process.
+        pid: i32,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// How Envoy ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvoyEnd {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// It was adopted, and only a parent is told how.
+    Unknown,
+}
+
+impl EnvoyCommand {
+    /// Starts Envoy. It outlives this process, whatever ends it, and no terminal signal reaches it.
+    pub(crate) fn start(&self, bootstrap: &Path) -> Result<Running, EnvoyError> {
+        let (out, err) = self.outputs()?;
+        let mut command = Command::new(&self.path);
+        command
+            .arg("-c")
+            .arg(bootstrap)
+            // Without hot restart there is no shared memory to meet another Envoy in, so no base id either.
+            .arg("--disable-hot-restart")
+            .args(["--log-level", self.log_level.as_str()])
+            .args(self.concurrency.iter().flat_map(|count| ["--concurrency".to_owned(), count.to_string()]))
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0)
+            .kill_on_drop(false);
+        let child = command.spawn();
+        let child = child.map_err(|source| EnvoyError::Start { path: self.path.clone(), source })?;
+        Running::from_child(child)
+    }
+
+    fn outputs(&self) -> Result<(Stdio, Stdio), EnvoyError> {
+        let Some(path) = &self.log_file else { return Ok((io::stderr().into(), io::stderr().into())) };
+        let failed = |source| EnvoyError::Log { path: path.clone(), source };
+        let file = File::options().append(true).create(true).open(path).map_err(failed)?;
+        Ok((file.try_clone().map_err(failed)?.into(), file.into()))
+    }
+}

@@ -1,0 +1,110 @@
+//! An Envoy that runs, whether it is our child or an earlier agent's.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    time::Duration,
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::{
+    io::unix::AsyncFd,
+    process::Child,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+
+use super::{EnvoyEnd, EnvoyError, Identity};
+use crate::admin::Admin;
+
+/// How long connections get to notice that the listeners are draining.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long Envoy gets to end after SIGTERM. With [`DRAIN`] and the admin call it stays below 10 s.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// A running Envoy. Dropping it leaves Envoy running.
+pub(crate) struct Running {
+    identity: Identity,
+    /// Names this very process, also when its pid belongs to another one.
+    pidfd: AsyncFd<OwnedFd>,
+    /// `None` when an earlier agent was the parent.
+    child: Option<Child>,
+}
+
+impl Running {
+    pub(super) fn from_child(child: Child) -> Result<Self, EnvoyError> {
+        let gone = || EnvoyError::Follow { pid: 0, source: io::ErrorKind::NotFound.into() };
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
+        // Not waited for yet, so the pid is still its own even if it has ended.
+        let pidfd = open(pid)?;
+        let identity = Identity::of(pid).unwrap_or(Identity { pid, start_time: 0 });
+        Ok(Self { identity, pidfd, child: Some(child) })
+    }
+
+    /// Follows a process that another agent started; `None` when it has ended.
+    pub(crate) fn adopt(identity: Identity) -> Result<Option<Self>, EnvoyError> {
+        let pidfd = match open(identity.pid) {
+            Err(EnvoyError::Follow { source, .. }) if source.raw_os_error() == Some(NO_SUCH_PROCESS) => return Ok(None),
+            opened => opened?,
+        };
+        // Looked at after the descriptor was opened: were the pid used again in between, it would show here.
+        let is_it = Identity::of(identity.pid) == Some(identity);
+        Ok(is_it.then_some(Self { identity, pidfd, child: None }))
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.child.is_none()
+    }
+
+    /// Waits for the end. Safe to be dropped and called again.
+    pub(crate) async fn ended(&mut self) -> EnvoyEnd {
+        if let Some(child) = &mut self.child {
+            return match child.wait().await {
+                Ok(status) => match (status.code(), status.signal()) {
+                    (Some(code), _) => EnvoyEnd::Code(code),
+                    (None, Some(signal)) => EnvoyEnd::Signal(signal),
+                    (None, None) => EnvoyEnd::Unknown,
+                },
+                Err(_) => EnvoyEnd::Unknown,
+            };
+        }
+        // The descriptor of a process becomes readable when it ends (pidfd_open(2)).
+        let _ready = self.pidfd.readable().await;
+        EnvoyEnd::Unknown
+    }
+
+    /// Drains the listeners, asks Envoy to end, and in the end does not ask any more.
+    pub(crate) async fn stop(&mut self, admin: Admin) -> EnvoyEnd {
+        match admin.drain().await {
+            Ok(_) => sleep(DRAIN).await,
+            Err(error) => info!(%error, "envoy cannot be told to drain"),
+        }
+        self.signal(Signal::TERM);
+        if let Ok(end) = timeout(GRACE, self.ended()).await {
+            return end;
+        }
+        warn!(pid = self.identity.pid, "envoy does not end and is killed");
+        self.signal(Signal::KILL);
+        self.ended().await
+    }
+
+    fn signal(&self, signal: Signal) {
+        // It may have ended a moment ago, which is what is wanted.
+        if let Err(error) = pidfd_send_signal(self.pidfd.get_ref(), signal) {
+            info!(%error, pid = self.identity.pid, "envoy cannot be signalled");
+        }
+    }
+}
+
+const NO_SUCH_PROCESS: i32 = rustix::io::Errno::SRCH.raw_os_error();
+
+fn open(pid: i32) -> Result<AsyncFd<OwnedFd>, EnvoyError> {
+    let follow = |source: io::Error| EnvoyError::Follow { pid, source };
+    let number = Pid::from_raw(pid).ok_or_else(|| follow(io::ErrorKind::InvalidInput.into()))?;
+    let descriptor = pidfd_open(number, PidfdFlags::NONBLOCK).map_err(|error| follow(error.into()))?;
+    AsyncFd::new(descriptor).map_err(follow)
+}

@@ -1,0 +1,297 @@
+//! The agent's life, from the first certificate to the end of its Envoy.
+
+mod error;
+mod proxy;
+
+use std::{
+    collections::BTreeSet, fs, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration,
+};
+
+use rand::rngs::StdRng;
+use signet_policies::{
+    identity::{SpiffeId, Workload},
+    time::Clock,
+};
+use signet_sds::{
+    attest::AllowedUsers,
+    rotator::{self, Backoff, Command, Handle, Rotation, rotator},
+    secret::Secrets,
+    server, socket,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    bootstrap::Interception,
+    envoy::{EnvoyCommand, EnvoyEnd, Running},
+    join::{NodeSigner, Server, Token, identity_of},
+    server_addr::ServerAddr,
+    state::StateDir,
+    trust::Anchors,
+};
+
+pub use error::AgentError;
+use error::Chain;
+use proxy::Plan;
+
+/// How long what is left may take to end once Envoy has.
+const FINISH: Duration = Duration::from_millis(500);
+
+/// What an agent is for, and where everything is.
+#[derive(Debug)]
+pub struct AgentConfig {
+    /// Whose proxy this is.
+    pub workload: Workload,
+    /// Envoy's `node.cluster`; the node id where it is not said.
+    pub cluster: Option<String>,
+    /// Where the Signet server's gRPC listener is.
+    pub server: ServerAddr,
+    /// The roots that the server's certificate must chain to.
+    pub ca_pem: PathBuf,
+    /// For the first certificate, and for when the server no longer accepts the one that is held.
+    pub token: Option<Token>,
+    /// Where certificate, bootstrap and Envoy's process are kept.
+    pub state_dir: PathBuf,
+    /// The SDS socket.
+    pub sds_socket: PathBuf,
+    /// Users whose processes are served on it: at least the one that Envoy runs as.
+    pub allowed_uids: BTreeSet<u32>,
+    /// How Envoy is run.
+    pub envoy: EnvoyCommand,
+    /// Port of Envoy's admin interface on 127.0.0.1; 0 chooses one.
+    pub admin_port: u16,
+    /// Port of the egress listener on 127.0.0.1; 0 chooses one.
+    pub egress_port: u16,
+    /// Where the node's listeners are bound.
+    pub ingress_address: IpAddr,
+    /// How traffic gets to Envoy.
+    pub interception: Interception,
+    /// How long Envoy waits for its first clusters and listeners before it serves without; zero is for ever.
+    pub initial_fetch_timeout: Duration,
+}
+
+/// What a running agent may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentCommand {
+    /// Get a new certificate now.
+    RotateNow,
+}
+
+/// How the agent is told things, and tells that it is ready.
+#[derive(Debug)]
+pub struct Controls {
+    /// Commands; when every sender is gone there are no more.
+    pub commands: mpsc::Receiver<AgentCommand>,
+    /// Ends Envoy, then the agent.
+    pub shutdown: CancellationToken,
+    /// Told once, when Envoy is live.
+    pub ready: oneshot::Sender<Ready>,
+}
+
+/// A live proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Envoy's process.
+    pub envoy_pid: i32,
+    /// Whether an earlier agent started it.
+    pub adopted: bool,
+    /// Envoy's admin port on 127.0.0.1.
+    pub admin_port: u16,
+    /// The egress port on 127.0.0.1.
+    pub egress_port: u16,
+    /// The identity that is held.
+    pub spiffe_id: SpiffeId,
+    /// The serial number of the certificate held when Envoy was started, as Envoy's `/certs` prints it.
+    pub serial: String,
+}
+
+/// Why an agent ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was told to.
+    Shutdown,
+    /// Envoy ended by itself.
+    Envoy(EnvoyEnd),
+}
+
+impl Outcome {
+    /// What the agent's process ends with: Envoy's own code, 128 and the signal as a shell has it, or 1 where
+    /// nobody knows.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Shutdown => 0,
+            Self::Envoy(EnvoyEnd::Code(code)) => u8::try_from(code).unwrap_or(1),
+            Self::Envoy(EnvoyEnd::Signal(signal)) => u8::try_from(signal.saturating_add(128)).unwrap_or(1),
+            Self::Envoy(EnvoyEnd::Unknown) => 1,
+        }
+    }
+}
+
+/// Runs an agent to its end.
+///
+/// Envoy ends with the agent when that is told to shut down. When the agent fails, or its future is dropped, Envoy
+/// goes on with its last secrets, and the next agent with the same state folder adopts it.
+///
+/// # Errors
+/// [`AgentError`].
+pub async fn run(
+    config: AgentConfig,
+    clock: Clock,
+    rng: StdRng,
+    controls: Controls,
+) -> Result<Outcome, AgentError> {
+    let anchors = Anchors::read(&config.ca_pem)?;
+    let state = Arc::new(StateDir::open(&config.state_dir)?);
+    let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };
+    let held = held_before(&config, &server, &state)?;
+    let identity = identity_of(&server, &config.workload);
+    let listener = socket::bind(&config.sds_socket)?;
+    let plan = Plan::make(&config, &server.anchors.server_id(), &state).await?;
+
+    let AgentConfig { workload, token, sds_socket, allowed_uids, envoy, .. } = config;
+    let signer = Arc::new(NodeSigner::new(server, workload, token));
+    let keeper = keep_in(Arc::clone(&state));
+    let rotation = Rotation { identity, signer, clock, rng, backoff: Backoff::DEFAULT, held, keeper };
+    let (rotator, rotating) = rotator(rotation);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { rotating.await.map_err(AgentError::from) });
+    let serving = CancellationToken::new();
+    let users = AllowedUsers::new(allowed_uids);
+    let serve = server::run(listener, rotator.secrets.clone(), users, serving.clone());
+    tasks.spawn(async move { serve.await.map_err(AgentError::from) });
+    Agent { state, envoy, rotator, tasks, serving, sds_socket }.run(plan, controls).await
+}
+
+/// What an earlier life of the agent left behind, if it is still good.
+fn held_before(config: &AgentConfig, server: &Server, state: &StateDir) -> Result<Option<Secrets>, AgentError> {
+    let identity = identity_of(server, &config.workload);
+    let now = (server.clock)().into();
+    let reason = match state.read_identity(&identity, now)? {
+        Some(Ok(held)) => {
+            let leaf = held.leaf();
+            info!(spiffe_id = %leaf.identity(), serial = leaf.serial(), "going on with the certificate on disk");
+            return Ok(Some(held));
+        }
+        Some(Err(unusable)) => unusable.to_string(),
+        None => "there is none".to_owned(),
+    };
+    if config.token.is_none() {
+        let (state_dir, workload) = (config.state_dir.clone(), config.workload.clone());
+        return Err(AgentError::NeedsToken { state_dir, reason, workload });
+    }
+    info!(%reason, "no certificate on disk can be used; joining with the token");
+    Ok(None)
+}
+
+/// A certificate that cannot be kept is used all the same; the next restart then needs a token.
+fn keep_in(state: Arc<StateDir>) -> rotator::Keeper {
+    Box::new(move |secrets: &Secrets| {
+        if let Err(error) = state.write_identity(secrets) {
+            error!(error = %Chain(&error), "the certificate cannot be kept: a restart will need a token");
+        }
+    })
+}
+
+/// An agent whose certificate is being rotated and whose socket is being served.
+struct Agent {
+    state: Arc<StateDir>,
+    envoy: EnvoyCommand,
+    rotator: Handle,
+    tasks: JoinSet<Result<(), AgentError>>,
+    /// Ends the socket's streams; only when Envoy has ended, so that it never sees them end.
+    serving: CancellationToken,
+    sds_socket: PathBuf,
+}
+
+impl Agent {
+    async fn run(mut self, mut plan: Plan, controls: Controls) -> Result<Outcome, AgentError> {
+        let running = match plan.running.take() {
+            Some(running) => running,
+            None => tokio::select! {
+                // Without a certificate Envoy can do nothing, and a refusal would have to end it again.
+                first = self.rotator.secrets.wait_for(Option::is_some) => match first {
+                    Ok(_) => plan.start(&self.envoy, &self.state)?,
+                    Err(_) => return Err(task_end(self.tasks.join_next().await)),
+                },
+                ended = self.tasks.join_next() => return Err(task_end(ended)),
+                () = controls.shutdown.cancelled() => {
+                    self.finish().await;
+                    return Ok(Outcome::Shutdown);
+                }
+            },
+        };
+        self.follow(running, &plan, controls).await
+    }
+
+    /// Waits for whatever comes first: Envoy's end, the agent's, or something to do.
+    async fn follow(
+        mut self,
+        mut envoy: Running,
+        plan: &Plan,
+        mut controls: Controls,
+    ) -> Result<Outcome, AgentError> {
+        let admin = plan.admin();
+        let mut ready = Some(controls.ready);
+        let mut secrets = self.rotator.secrets.clone();
+        let mut live = pin!(async move {
+            admin.live().await;
+            secrets.wait_for(Option::is_some).await.ok().and_then(|held| held.clone())
+        });
+        loop {
+            tokio::select! {
+                end = envoy.ended() => {
+                    warn!(?end, pid = envoy.identity().pid, "envoy has ended");
+                    self.state.forget_envoy();
+                    self.finish().await;
+                    return Ok(Outcome::Envoy(end));
+                }
+                () = controls.shutdown.cancelled() => {
+                    let end = envoy.stop(admin).await;
+                    info!(?end, "envoy was stopped");
+                    self.state.forget_envoy();
+                    self.finish().await;
+                    return Ok(Outcome::Shutdown);
+                }
+                Some(AgentCommand::RotateNow) = controls.commands.recv() => {
+                    // Full means that one such command waits already.
+                    let _ = self.rotator.commands.try_send(Command::RotateNow);
+                }
+                held = &mut live, if ready.is_some() => {
+                    if let (Some(ready), Some(held)) = (ready.take(), held) {
+                        info!(pid = envoy.identity().pid, admin_port = plan.admin_port, "envoy is live");
+                        let _ = ready.send(plan.ready(&envoy, &held));
+                    }
+                }
+                ended = self.tasks.join_next() => return Err(task_end(ended)),
+            }
+        }
+    }
+
+    /// Ends the socket. Envoy has ended, so nobody is waited for long.
+    async fn finish(mut self) {
+        self.serving.cancel();
+        drop(self.rotator);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(FINISH, all).await.is_err() {
+            warn!("some stream on the SDS socket was cut");
+        }
+        if let Err(error) = fs::remove_file(&self.sds_socket) {
+            warn!(%error, socket = %self.sds_socket.display(), "the SDS socket cannot be removed");
+        }
+    }
+}
+
+/// No task ends by itself while the agent lives, so whatever ended did so with an error.
+fn task_end(ended: Option<Result<Result<(), AgentError>, JoinError>>) -> AgentError {
+    match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Ok(Ok(()))) | None => AgentError::TaskEnded,
+        Some(Err(error)) => AgentError::TaskFailed(error),
+    }
+}

@@ -1,0 +1,225 @@
+//! The certificate and its key on disk.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+};
+
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
+use serde::{Deserialize, Serialize};
+use signet_policies::{identity::SpiffeId, time::Timestamp};
+use signet_sds::{
+    keypair::KeyPair,
+    secret::Secrets,
+    signer::Signed,
+    translate::{certificates, private_key},
+    verify::{Refused, verify},
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{IDENTITY, StateDir, StateError};
+
+/// No identity that we wrote is larger, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+/// Rights of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
+/// The file, all in PEM. What is read is believed only after it was verified anew.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "version")]
+enum IdentityFile {
+    #[serde(rename = "1")]
+    V1 { key: Zeroizing<String>, chain: String, bundle: String },
+}
+
+/// Why the file must not be used or overwritten; somebody has to look.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IdentityFileError {
+    /// It cannot be read.
+    #[error("cannot read the certificate in {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Others could have read the key, or have written it.
+    #[error(
+        "{path} has mode {mode:04o} and owner {owner}: others may know the key in it; remove the file, and make a \
+         new token"
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// Its owner.
+        owner: u32,
+    },
+}
+
+/// Why what the file holds is of no use (any more); a token helps.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It is no identity file.
+    #[error("the file cannot be understood: {0}")]
+    Malformed(String),
+    /// Expired, for another workload, or otherwise not what is wanted now.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl StateDir {
+    /// Reads what was held, as [`verify`] finds it good for `identity` at `now`. `None` where there is none.
+    ///
+    /// # Errors
+    /// [`IdentityFileError`] when somebody has to look; `Ok(Some(Err(_)))` says why what is there is of no use.
+    pub fn read_identity(
+        &self,
+        identity: &SpiffeId,
+        now: Timestamp,
+    ) -> Result<Option<Result<Secrets, Unusable>>, IdentityFileError> {
+        let path = self.identity_path();
+        let unreadable = |source| IdentityFileError::Unreadable { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let meta = file.metadata().map_err(unreadable)?;
+        let (mode, owner) = (meta.mode() & 0o7777, meta.uid());
+        if mode & OTHERS != 0 || owner != rustix::process::geteuid().as_raw() {
+            return Err(IdentityFileError::Exposed { path, mode, owner });
+        }
+        let mut text = Zeroizing::new(Vec::new());
+        file.take(MAX_FILE).read_to_end(&mut text).map_err(unreadable)?;
+        Ok(Some(parse(&text, identity, now)))
+    }
+
+    /// Keeps what is held now.
+    ///
+    /// # Errors
+    /// [`StateError`]; the file that was there before is still there.
+    pub fn write_identity(&self, secrets: &Secrets) -> Result<(), StateError> {
+        let leaf = secrets.leaf();
+        let file = IdentityFile::V1 {
+            key: private_key(leaf.key().pkcs8()),
+            chain: certificates(leaf.chain()),
+            bundle: certificates(secrets.bundle().roots()),
+        };
+        let encode = |source: serde_json::Error| StateError::Io {
+            action: "encode",
+            path: self.identity_path(),
+            source: source.into(),
+        };
+        let text = Zeroizing::new(serde_json::to_vec_pretty(&file).map_err(encode)?);
+        self.replace(IDENTITY, &text)
+    }
+
+    /// Puts a file that is of no use out of the way, so that nothing is lost.
+    pub(crate) fn set_identity_aside(&self) {
+        let old = self.identity_path();
+        let aside = old.with_extension("unusable.json");
+        if let Err(error) = fs::rename(&old, &aside) {
+            tracing::warn!(%error, path = %old.display(), "cannot put the unusable certificate aside");
+        }
+    }
+}
+
+fn parse(text: &[u8], identity: &SpiffeId, now: Timestamp) -> Result<Secrets, Unusable> {
+    let malformed = |error: &dyn std::fmt::Display| Unusable::Malformed(error.to_string());
+    let IdentityFile::V1 { key, chain, bundle } =
+        serde_json::from_slice(text).map_err(|error| malformed(&error))?;
+    let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).map_err(|error| malformed(&error))?;
+    let key = Zeroizing::new(key.secret_pkcs8_der().to_vec());
+    let key = KeyPair::from_pkcs8(key).map_err(|error| malformed(&error))?;
+    let read = |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = read(&chain).map_err(|error| malformed(&error))?;
+    let bundle = read(&bundle).map_err(|error| malformed(&error))?;
+    Ok(verify(Signed { chain, bundle }, key, identity, now)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::fs::PermissionsExt,
+        time::{Duration, SystemTime, UNIX_EPOCH},
+    };
+
+    use signet_sds::testing::{Answer, FakeSigner};
+
+    use super::*;
+
+    const LIFE: Duration = Duration::from_secs(3600);
+
+    fn moment() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    fn identity(name: &str) -> SpiffeId {
+        format!("spiffe://signet.internal/mesh/m/virtual-node/{name}").parse().unwrap()
+    }
+
+    fn secrets() -> Secrets {
+        let signer = FakeSigner::new(&identity("a"), std::sync::Arc::new(moment), LIFE);
+        let key = KeyPair::generate().unwrap();
+        let signed = signer.certificate(Answer::Good, &key.request(&identity("a")).unwrap());
+        verify(signed, key, &identity("a"), moment().into()).unwrap()
+    }
+
+    fn kept() -> (tempfile::TempDir, StateDir, Secrets) {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let secrets = secrets();
+        state.write_identity(&secrets).unwrap();
+        (folder, state, secrets)
+    }
+
+    #[test]
+    fn what_was_kept_comes_back_with_its_key_from_a_file_that_only_the_owner_reads() {
+        let (_folder, state, secrets) = kept();
+        let mode = fs::metadata(state.identity_path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let back = state.read_identity(&identity("a"), moment().into()).unwrap().unwrap().unwrap();
+        assert_eq!(back.leaf().serial(), secrets.leaf().serial());
+        assert_eq!(back.leaf().key().pkcs8(), secrets.leaf().key().pkcs8());
+        assert_eq!(back.bundle(), secrets.bundle());
+    }
+
+    #[test]
+    fn an_expired_a_foreign_and_a_broken_file_are_of_no_use_and_say_why() {
+        let (_folder, state, _) = kept();
+        let late = state.read_identity(&identity("a"), (moment() + LIFE * 2).into()).unwrap().unwrap();
+        assert!(matches!(late, Err(Unusable::Refused(Refused::Time { .. }))));
+        let foreign = state.read_identity(&identity("b"), moment().into()).unwrap().unwrap();
+        assert!(matches!(foreign, Err(Unusable::Refused(Refused::Identity { .. }))));
+        for junk in [&b""[..], b"{}", b"{\"version\":\"1\",\"key\":\"\",\"chain\":\"\",\"bundle\":\"\"}", &[0; 2 << 20]] {
+            state.replace(IDENTITY, junk).unwrap();
+            let broken = state.read_identity(&identity("a"), moment().into()).unwrap().unwrap();
+            assert!(matches!(broken, Err(Unusable::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_not_used_at_all() {
+        let (_folder, state, _) = kept();
+        for mode in [0o640, 0o604, 0o660, 0o644] {
+            fs::set_permissions(state.identity_path(), fs::Permissions::from_mode(mode)).unwrap();
+            let exposed = state.read_identity(&identity("a"), moment().into()).unwrap_err();
+            assert!(matches!(exposed, IdentityFileError::Exposed { mode: found, .. } if found == mode));
+        }
+    }
+
+    #[test]
+    fn no_file_is_no_identity() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        assert!(state.read_identity(&identity("a"), moment().into()).unwrap().is_none());
+    }
+}

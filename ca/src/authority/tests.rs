@@ -1,0 +1,3 @@
+mod folder;
+mod judges;
+mod leaves;

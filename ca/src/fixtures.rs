@@ -1,0 +1,100 @@
+//! What the tests of this crate share.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
+use signet_policies::{
+    identity::{DnsName, TrustDomain, Workload},
+    issuance::{Caller, DEFAULT_LEAF_LIFE, Grant, Registration, Terms, decide},
+    time::Timestamp,
+};
+use tempfile::TempDir;
+
+use crate::{Authority, Random, Serial, VerifiedCsr};
+
+/// 2026-11-23T00:00:00Z.
+pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_795_392_000);
+
+pub(crate) fn trust_domain() -> TrustDomain {
+    "signet.internal".parse().unwrap()
+}
+
+pub(crate) fn terms() -> Terms {
+    Terms { trust_domain: trust_domain(), default_lifetime: DEFAULT_LEAF_LIFE }
+}
+
+pub(crate) fn node(name: &str) -> Workload {
+    Workload::virtual_node("my-mesh", name).unwrap()
+}
+
+pub(crate) fn registration(workload: &Workload) -> Registration {
+    let dns_names = vec![format!("{}.apps.local", workload.name).parse().unwrap()];
+    Registration { workload: workload.clone(), dns_names, spiffe_ids: Vec::new() }
+}
+
+pub(crate) fn grant_for(workload: &Workload, lifetime: Duration) -> Grant {
+    let request = signet_policies::issuance::Request { lifetime: Some(lifetime), ..Default::default() };
+    decide(&Caller::Joining(workload.clone()), &request, Some(&registration(workload)), &terms()).unwrap()
+}
+
+pub(crate) fn server_grant() -> Grant {
+    Grant::for_server(&terms(), vec!["signet.example.net".parse::<DnsName>().unwrap()])
+}
+
+/// An authority in a folder that goes when the test ends.
+pub(crate) fn authority() -> (TempDir, Authority) {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = open(folder.path()).unwrap();
+    (folder, authority)
+}
+
+pub(crate) fn open(folder: &Path) -> Result<Authority, crate::Error> {
+    Authority::open(folder, &trust_domain(), Random::dangerously_from_seed(1), NOW)
+}
+
+pub(crate) fn serial(seed: u64) -> Serial {
+    Serial::draw(&Random::dangerously_from_seed(seed))
+}
+
+/// Parameters of a request without any name.
+pub(crate) fn csr_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+}
+
+/// Parameters of the request that an agent sends.
+pub(crate) fn csr_params_for(workload: &Workload) -> CertificateParams {
+    let mut params = csr_params();
+    let id = workload.spiffe_id(&trust_domain()).to_string();
+    params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+    params
+}
+
+pub(crate) fn csr_of(params: &CertificateParams) -> Vec<u8> {
+    params.serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+}
+
+pub(crate) fn csr() -> VerifiedCsr {
+    VerifiedCsr::from_der(&csr_of(&csr_params())).unwrap()
+}
+
+/// Runs a foreign tool, and returns what it said.
+pub(crate) fn run(tool: &str, install: &str, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(tool).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {tool} ({error}); {install}"));
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+pub(crate) fn openssl(arguments: &[&str]) -> (bool, String) {
+    run("openssl", "install it: apt-get install openssl", arguments)
+}
+
+/// Everything that pkilint's linter for RFC 5280 has to say, down to notices, as JSON. It is where
+/// `cargo xtask setup` puts it.
+pub(crate) fn pkilint(certificate: &Path) -> String {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/venv/bin/lint_pkix_cert");
+    let arguments = ["lint", "-s", "NOTICE", "-f", "JSON", certificate.to_str().unwrap()];
+    run(tool, "install it: cargo xtask setup", &arguments).1
+}

@@ -1,0 +1,11 @@
+//! Keys: the public ones that are certified, and our own private ones.
+
+mod file;
+mod private;
+mod public;
+
+pub use file::KeyFileError;
+pub use private::{KeyError, PrivateKey};
+pub(crate) use private::SigningKey;
+pub(crate) use public::KeyKind;
+pub use public::{KeyRefused, PublicKey};

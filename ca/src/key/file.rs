@@ -1,0 +1,141 @@
+//! Key files: PEM, for their owner's eyes only.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{KeyError, PrivateKey};
+
+/// A key file that is longer holds something else. In bytes.
+const MAX_FILE: u64 = 16 * 1024;
+/// The permission bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
+/// Why a key file cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum KeyFileError {
+    /// The file cannot be read or written.
+    #[error("cannot open the key file {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Others than its owner may read or write it.
+    #[error("the key file {path} has mode {mode:04o}, so others can reach the key; run: chmod 600 {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file holds no key that can be used.
+    #[error("the key file {path} holds no usable key")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: KeyError,
+    },
+}
+
+impl PrivateKey {
+    /// Writes the key to a new file of mode 0600 and waits for the disk. The folder is the caller's to sync.
+    ///
+    /// # Errors
+    /// The file exists already, or cannot be written.
+    pub fn write_new(&self, path: &Path) -> Result<(), KeyFileError> {
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(self.to_pem().as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
+    }
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// Not there, open to others, or no key.
+    pub fn read(path: &Path) -> Result<Self, KeyFileError> {
+        let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        // Of the open file, so that nobody swaps it between the check and the use.
+        let metadata = file.metadata().map_err(failed)?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & OTHERS != 0 {
+            return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
+        }
+        let content = |source| KeyFileError::Content { path: path.to_owned(), source };
+        let Some(length) = usize::try_from(metadata.len()).ok().filter(|_| metadata.len() <= MAX_FILE) else {
+            return Err(content(KeyError::NotPem));
+        };
+        let mut text = Zeroizing::new(String::with_capacity(length + 1));
+        file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+        Self::from_pem(&text).map_err(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn written() -> (tempfile::TempDir, PathBuf, PrivateKey) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        let key = PrivateKey::generate().unwrap();
+        key.write_new(&path).unwrap();
+        (folder, path, key)
+    }
+
+    #[test]
+    fn a_key_file_is_for_its_owner_only_and_reads_back() {
+        let (_folder, path, key) = written();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(PrivateKey::read(&path).unwrap().pkcs8_der(), key.pkcs8_der());
+    }
+
+    #[test]
+    fn a_key_file_is_never_overwritten() {
+        let (_folder, path, key) = written();
+        assert!(PrivateKey::generate().unwrap().write_new(&path).is_err());
+        assert_eq!(PrivateKey::read(&path).unwrap().pkcs8_der(), key.pkcs8_der());
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_reach_is_refused_with_the_remedy() {
+        let (_folder, path, _key) = written();
+        for mode in [0o640, 0o604, 0o620, 0o601, 0o777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let refused = PrivateKey::read(&path).unwrap_err().to_string();
+            assert!(refused.contains(&format!("chmod 600 {}", path.display())), "{mode:o}: {refused}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(PrivateKey::read(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_holds_something_else_is_told_by_name() {
+        let (folder, path, _key) = written();
+        for content in [&b""[..], b"junk", &[0xff; 40_000], b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"] {
+            fs::write(&path, content).unwrap();
+            let refused = PrivateKey::read(&path).unwrap_err();
+            assert!(matches!(refused, KeyFileError::Content { .. }), "{refused:?}");
+        }
+        let absent = folder.path().join("absent");
+        let missing = PrivateKey::read(&absent).unwrap_err().to_string();
+        assert!(missing.contains("absent"), "{missing}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Private keys: P-256 in PKCS#8.
+
+use ring::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::PublicKey;
+use crate::pem;
+
+/// The PEM label of PKCS#8 (RFC 7468, section 10).
+const LABEL: &str = "PRIVATE KEY";
+/// Bytes of an uncompressed P-256 point, with which the PKCS#8 form that ring writes and reads ends.
+const POINT: usize = 65;
+
+/// A P-256 private key, PKCS#8 DER, wiped from memory when dropped. It is neither cloned nor shown.
+///
+/// (ring hands a new key out in a buffer on the stack, and holds the scalar of a signing key, without wiping
+/// either; what this crate allocates, it wipes.)
+pub struct PrivateKey {
+    pkcs8: Zeroizing<Vec<u8>>,
+    point: [u8; POINT],
+}
+
+/// A key that cannot be made or read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The system gave no randomness.
+    #[error("the system gives no randomness, so no key can be made and nothing signed")]
+    NoRandomness,
+    /// Not one PEM block of PKCS#8.
+    #[error("not one PEM block \"-----BEGIN {LABEL}-----\"")]
+    NotPem,
+    /// PKCS#8 of another kind of key, or damaged.
+    #[error("not a P-256 key in PKCS#8 with its public half: {0}")]
+    NotP256(String),
+}
+
+impl PrivateKey {
+    /// Makes a key.
+    ///
+    /// # Errors
+    /// [`KeyError::NoRandomness`].
+    pub fn generate() -> Result<Self, KeyError> {
+        let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
+            .map_err(|_| KeyError::NoRandomness)?;
+        Self::from_trusted_pkcs8(Zeroizing::new(made.as_ref().to_vec()))
+    }
+
+    /// Reads one PEM block of PKCS#8.
+    ///
+    /// # Errors
+    /// [`KeyError::NotPem`], [`KeyError::NotP256`].
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let key = Self::from_trusted_pkcs8(pem::decode(LABEL, text).ok_or(KeyError::NotPem)?)?;
+        SigningKey::new(&key)?;
+        Ok(key)
+    }
+
+    /// Takes PKCS#8 whose point is known to fit: loading it to see would cost as much as making it.
+    fn from_trusted_pkcs8(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
+        match pkcs8.last_chunk() {
+            Some(point) => Ok(Self { point: *point, pkcs8 }),
+            None => Err(KeyError::NotP256("too short".to_owned())),
+        }
+    }
+
+    /// PKCS#8, DER. Whoever copies it wipes the copy.
+    #[must_use]
+    pub fn pkcs8_der(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
+    /// PKCS#8, PEM.
+    #[must_use]
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        pem::encode(LABEL, &self.pkcs8)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
+        PublicKey::p256(&self.point)
+    }
+}
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PrivateKey(elided)")
+    }
+}
+
+/// A private key that is ready to sign certificates.
+pub(crate) struct SigningKey {
+    pair: EcdsaKeyPair,
+    random: SystemRandom,
+}
+
+impl SigningKey {
+    pub(crate) fn new(key: &PrivateKey) -> Result<Self, KeyError> {
+        let random = SystemRandom::new();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.pkcs8, &random)
+            .map_err(|error| KeyError::NotP256(error.to_string()))?;
+        Ok(Self { pair, random })
+    }
+
+    /// Signs with ECDSA and SHA-256; the signature is DER (RFC 3279, section 2.2.3).
+    pub(crate) fn sign_der(&self, message: &[u8]) -> Result<ring::signature::Signature, KeyError> {
+        self.pair.sign(&self.random, message).map_err(|_| KeyError::NoRandomness)
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningKey(elided)")
+    }
+}
+
+impl rcgen::PublicKeyData for SigningKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl rcgen::SigningKey for SigningKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let signature = self.sign_der(message).map_err(|_| rcgen::Error::RemoteKeyError)?;
+        Ok(signature.as_ref().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_back_from_its_pem_with_the_same_public_half() {
+        let key = PrivateKey::generate().unwrap();
+        let read = PrivateKey::from_pem(&key.to_pem()).unwrap();
+        assert_eq!(read.pkcs8_der(), key.pkcs8_der());
+        assert_eq!(read.public(), key.public());
+    }
+
+    #[test]
+    fn the_public_half_of_a_key_that_was_never_loaded_is_the_one_that_ring_derives() {
+        let key = PrivateKey::generate().unwrap();
+        let derived = SigningKey::new(&key).unwrap();
+        assert_eq!(key.public().key(), derived.pair.public_key().as_ref());
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let key = PrivateKey::generate().unwrap();
+        assert_eq!(format!("{key:?}"), "PrivateKey(elided)");
+        assert_eq!(format!("{:?}", SigningKey::new(&key).unwrap()), "SigningKey(elided)");
+    }
+
+    #[test]
+    fn other_keys_and_damaged_ones_are_refused() {
+        let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        assert!(matches!(PrivateKey::from_pem(&ed25519.serialize_pem()), Err(KeyError::NotP256(_))));
+        let mut damaged = PrivateKey::generate().unwrap().pkcs8_der().to_vec();
+        damaged[100] ^= 1;
+        let damaged = pem::encode(LABEL, &damaged);
+        assert!(matches!(PrivateKey::from_pem(&damaged), Err(KeyError::NotP256(_))));
+        assert_eq!(PrivateKey::from_pem("").unwrap_err(), KeyError::NotPem);
+    }
+}

@@ -1,0 +1,31 @@
+//! What each kind of certificate looks like (RFC 5280, SPIFFE X509-SVID).
+//!
+//! | | root | issuer | leaf |
+//! |---|---|---|---|
+//! | life | 10 years | 1 year | 24 hours, or what was granted |
+//! | subject | `O=Signet, CN=root <key id>` | `O=Signet, CN=<mesh> <key id>` | none |
+//! | URI SAN | the trust domain | the trust domain | the one SPIFFE ID |
+//! | DNS SAN | – | – | what was granted |
+//! | basic constraints | CA, path length 1 | CA, path length 0 | – |
+//! | key usage | keyCertSign, cRLSign | keyCertSign, cRLSign | digitalSignature |
+//! | extended key usage | – | – | serverAuth, clientAuth |
+
+mod ca;
+mod der;
+mod leaf;
+
+use std::time::Duration;
+
+pub(crate) use ca::{Place, issuer, root};
+pub(crate) use leaf::{Leaf, Template};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Life of a root.
+pub const ROOT_LIFE: Duration = DAY.saturating_mul(3650);
+/// Life of an issuer, where the root lives as long.
+pub const ISSUER_LIFE: Duration = DAY.saturating_mul(365);
+/// How far every certificate's start lies before its issue, for peers whose clocks are slow.
+pub const BACKDATE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

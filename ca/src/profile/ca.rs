@@ -1,0 +1,117 @@
+//! Certificates of authorities: the root, and the issuers below it.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose,
+    PublicKeyData, SanType,
+};
+use signet_policies::{
+    identity::TrustDomain,
+    time::{Timestamp, Validity},
+};
+use time::OffsetDateTime;
+
+use crate::{
+    Serial,
+    key::{PublicKey, SigningKey},
+};
+
+/// Most characters of a common name (RFC 5280, appendix A.1, ub-common-name).
+const MAX_COMMON_NAME: usize = 64;
+
+/// Where in the hierarchy an authority stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Signs issuers.
+    Root,
+    /// Signs leaves.
+    Issuer,
+}
+
+impl Place {
+    /// How many authorities may stand between this one and a leaf.
+    pub(crate) fn path_length(self) -> u8 {
+        match self {
+            Self::Root => 1,
+            Self::Issuer => 0,
+        }
+    }
+}
+
+/// A root's certificate, signed with its own key.
+pub(crate) fn root(
+    trust_domain: &TrustDomain,
+    key: &SigningKey,
+    serial: Serial,
+    life: Validity,
+) -> Result<Vec<u8>, rcgen::Error> {
+    let params = params(trust_domain, Place::Root, "root", &public(key)?, serial, life)?;
+    Ok(params.self_signed(key)?.der().to_vec())
+}
+
+/// An issuer's certificate, signed by the root whose certificate `root` is.
+///
+/// `label` tells people what the issuer is for; machines go by the key.
+pub(crate) fn issuer(
+    trust_domain: &TrustDomain,
+    label: &str,
+    key: &PublicKey,
+    serial: Serial,
+    life: Validity,
+    (root, root_key): (&[u8], &SigningKey),
+) -> Result<Vec<u8>, rcgen::Error> {
+    let mut params = params(trust_domain, Place::Issuer, label, key, serial, life)?;
+    params.use_authority_key_identifier_extension = true;
+    let signer = Issuer::from_ca_cert_der(&root.into(), root_key)?;
+    Ok(params.signed_by(&Subject(key), &signer)?.der().to_vec())
+}
+
+fn params(
+    trust_domain: &TrustDomain,
+    place: Place,
+    label: &str,
+    key: &PublicKey,
+    serial: Serial,
+    life: Validity,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(serial.to_bytes().to_vec().into());
+    params.not_before = calendar(life.not_before())?;
+    params.not_after = calendar(life.not_after())?;
+    params.distinguished_name = subject(label, key);
+    params.subject_alt_names = vec![SanType::URI(trust_domain.id().try_into()?)];
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(place.path_length()));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.key_identifier_method = KeyIdMethod::PreSpecified(key.id().to_vec());
+    Ok(params)
+}
+
+/// Two authorities never share a subject: the key is in it. A label that is too long is cut.
+fn subject(label: &str, key: &PublicKey) -> DistinguishedName {
+    let key_id = hex::encode(&key.id()[..8]);
+    let label: String = label.chars().take(MAX_COMMON_NAME - key_id.len() - 1).collect();
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::OrganizationName, "Signet");
+    subject.push(DnType::CommonName, format!("{label} {key_id}"));
+    subject
+}
+
+fn calendar(moment: Timestamp) -> Result<OffsetDateTime, rcgen::Error> {
+    OffsetDateTime::from_unix_timestamp(moment.unix()).map_err(|_| rcgen::Error::Time)
+}
+
+fn public(key: &SigningKey) -> Result<PublicKey, rcgen::Error> {
+    PublicKey::from_spki(&key.subject_public_key_info()).map_err(|_| rcgen::Error::UnsupportedSignatureAlgorithm)
+}
+
+/// An issuer's key, which is always one that we made.
+struct Subject<'a>(&'a PublicKey);
+
+impl PublicKeyData for Subject<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.key()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}

@@ -1,0 +1,149 @@
+//! The node service: how agents get their certificates over gRPC.
+
+mod refusal;
+mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use signet_policies::{
+    identity::Workload,
+    issuance::{Caller, Registration, Terms, decide, workload_of},
+    time::{Clock, Timestamp},
+};
+use tonic::{Extensions, Request, Response, Status, async_trait};
+
+use crate::{Attestation, Issued, Issuing, JoinTokens, Origin, Serial, VerifiedCsr};
+use proto::{IssuedCertificate, JoinRequest, RenewRequest};
+use refusal::Refusal;
+pub use server::NodeServer;
+
+/// The messages and the server of `proto/signet/node/v1/node.proto`.
+mod proto {
+    #![allow(clippy::all, clippy::wildcard_enum_match_arm, missing_docs, unreachable_pub, unused_qualifications)]
+
+    tonic::include_proto!("signet.node.v1");
+}
+
+/// What the mesh says of a workload now.
+pub trait Registry: Send + Sync + 'static {
+    /// The workload's registration; `None` when there is no such workload (any more).
+    fn registration(&self, workload: &Workload) -> Option<Registration>;
+}
+
+/// The serial of the certificate with which a caller presented itself. The transport may put it beside the
+/// [`Caller`] into a request's extensions; it then becomes the predecessor of what is issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresentedSerial(pub Serial);
+
+/// The node service's collaborators.
+#[derive(Clone)]
+pub struct NodeService {
+    /// Signs and records.
+    pub issuing: Issuing,
+    /// Lets workloads in.
+    pub tokens: JoinTokens,
+    /// Says what a workload may hold.
+    pub registry: Arc<dyn Registry>,
+    /// What anybody may have.
+    pub terms: Terms,
+    /// Tells when tokens end.
+    pub clock: Clock,
+}
+
+impl NodeService {
+    /// The gRPC server of the service. Who calls, it reads from the [`Caller`] that the transport put into the
+    /// request's extensions; without one, nobody known calls.
+    #[must_use]
+    pub fn into_server(self) -> NodeServer {
+        NodeServer::new(self)
+    }
+
+    /// Trades a token for the first certificate of its workload.
+    ///
+    /// The token is used up only when the request is sound and granted: what an agent did wrong, it can do
+    /// again. It is used up before the certificate is made, so that it never makes two: should the disk fail in
+    /// between, another token is needed.
+    async fn join_as(&self, workload: &Workload, request: &JoinRequest) -> Result<Issued, Refusal> {
+        let csr = VerifiedCsr::from_der(&request.csr)?;
+        let registration = self.registry.registration(workload);
+        let caller = Caller::Joining(workload.clone());
+        let grant = decide(&caller, &csr.request(None), registration.as_ref(), &self.terms)?;
+        self.tokens.redeem(&request.token, self.now()).await?;
+        let origin = Origin { attestation: Attestation::Join, predecessor: None };
+        Ok(self.issuing.issue(&csr, &grant, origin).await?)
+    }
+
+    /// Issues the next certificate to the holder of a valid one.
+    async fn renew_for(
+        &self,
+        caller: &Caller,
+        predecessor: Option<Serial>,
+        request: &RenewRequest,
+    ) -> Result<Issued, Refusal> {
+        let workload = match caller {
+            Caller::Holder(_) => workload_of(caller, &self.terms)?,
+            // Tokens are for joining; no transport proves one.
+            Caller::Anonymous | Caller::Joining(_) => return Err(Refusal::Unauthenticated),
+        };
+        let lifetime = (request.lifetime_secs != 0).then(|| Duration::from_secs(request.lifetime_secs));
+        let csr = VerifiedCsr::from_der(&request.csr)?;
+        let registration = self.registry.registration(&workload);
+        let grant = decide(caller, &csr.request(lifetime), registration.as_ref(), &self.terms)?;
+        let origin = Origin { attestation: Attestation::Renew, predecessor };
+        Ok(self.issuing.issue(&csr, &grant, origin).await?)
+    }
+
+    fn answer(&self, issued: &Issued) -> Response<IssuedCertificate> {
+        let chain = issued.certificate().chain_der();
+        Response::new(IssuedCertificate { chain, bundle: self.issuing.authority().bundle() })
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)().into()
+    }
+}
+
+#[async_trait]
+impl proto::node_service_server::NodeService for NodeService {
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<IssuedCertificate>, Status> {
+        let request = request.get_ref();
+        // First, so that strangers cost no more than a hash.
+        let workload = self.tokens.peek(&request.token, self.now());
+        let workload = workload.map_err(|error| Refusal::from(error).log_and_tell("join", "nobody known"))?;
+        let issued = self.join_as(&workload, request).await;
+        issued
+            .map(|issued| self.answer(&issued))
+            .map_err(|refusal| refusal.log_and_tell("join", &workload.to_string()))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<IssuedCertificate>, Status> {
+        let caller = caller_of(request.extensions());
+        let predecessor = request.extensions().get::<PresentedSerial>().map(|presented| presented.0);
+        let issued = self.renew_for(&caller, predecessor, request.get_ref()).await;
+        issued
+            .map(|issued| self.answer(&issued))
+            .map_err(|refusal| refusal.log_and_tell("renew", &describe(&caller)))
+    }
+}
+
+fn caller_of(extensions: &Extensions) -> Caller {
+    extensions.get::<Caller>().cloned().unwrap_or(Caller::Anonymous)
+}
+
+/// As logs name a caller.
+fn describe(caller: &Caller) -> String {
+    match caller {
+        Caller::Anonymous => "nobody known".to_owned(),
+        Caller::Joining(workload) => workload.to_string(),
+        Caller::Holder(id) => id.to_string(),
+    }
+}
+
+impl std::fmt::Debug for NodeService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeService").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

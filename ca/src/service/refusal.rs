@@ -1,0 +1,63 @@
+//! How a request ends that gets no certificate: one line in the log, one status on the wire.
+
+use std::error::Error;
+
+use signet_policies::issuance::Denied;
+use thiserror::Error as ThisError;
+use tonic::{Code, Status};
+use tracing::{error, warn};
+
+use crate::{InvalidCsr, NotIssued, TokenError};
+
+/// What a caller reads when the fault is ours; the log has the details.
+const OUR_FAULT: &str = "the certificate authority cannot issue now; try again later";
+
+/// Why a request gets no certificate.
+#[derive(Debug, ThisError)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Csr(#[from] InvalidCsr),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("the connection has no client certificate")]
+    Unauthenticated,
+    #[error(transparent)]
+    NotIssued(#[from] NotIssued),
+}
+
+impl Refusal {
+    /// Logs why `caller` was refused, and returns what the caller is told.
+    pub(super) fn log_and_tell(&self, rpc: &'static str, caller: &str) -> Status {
+        let reason = reason(self);
+        let code = self.code();
+        if code == Code::Unavailable {
+            error!(rpc, caller, reason, "no certificate was issued");
+            return Status::unavailable(OUR_FAULT);
+        }
+        warn!(rpc, caller, reason, "refused a certificate");
+        Status::new(code, reason)
+    }
+
+    /// As node.proto says.
+    fn code(&self) -> Code {
+        match self {
+            Self::Csr(_) | Self::Denied(Denied::Lifetime(_)) => Code::InvalidArgument,
+            Self::Token(TokenError::Unavailable(_)) | Self::NotIssued(_) => Code::Unavailable,
+            Self::Token(_) | Self::Unauthenticated | Self::Denied(Denied::Anonymous) => Code::Unauthenticated,
+            Self::Denied(_) => Code::PermissionDenied,
+        }
+    }
+}
+
+/// An error with all that caused it, in one line.
+fn reason(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,119 @@
+//! Signet's one binary: where the parts are wired, the environment is read and the crypto provider installed.
+//!
+//! ```text
+//!   main ─▶ args ─┬─ server   API, xDS and CA in one process
+//!                 ├─ agent    beside each Envoy
+//!                 ├─ token, proxies       speak to a server's API, signed
+//!                 └─ demo     all of it on this machine, with traffic
+//! ```
+//!
+//! Invariant: no business rules. What is decided here is who is given which collaborator.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this crate speaks to people")]
+
+//pub mod agent;
+pub mod client;
+pub mod connect;
+pub mod demo;
+pub mod format;
+pub mod local;
+mod log;
+pub mod proxies;
+pub mod server;
+pub mod token;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use signet_policies::time::Clock;
+
+/// A private CA, an Envoy SDS service and the mesh control plane around them
+#[derive(Parser, Debug)]
+#[command(
+    name = "signet",
+    version,
+    about,
+    after_help = "Start with `signet demo`: a mesh of real Envoys goes from plaintext to mutual TLS under load.\n\n\
+        Exit codes: 0 done, 1 it failed, 2 wrong usage."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What is logged, to standard error: error, warn, info, debug, or as RUST_LOG spells it
+    #[arg(long, global = true, env = "SIGNET_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How it is logged
+    #[arg(long, global = true, env = "SIGNET_LOG_FORMAT", default_value = "text")]
+    log_format: log::LogFormat,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Two versions of a service behind real Envoys, live traffic, DISABLED → PERMISSIVE → STRICT, a rotation
+    #[command(after_help = "Examples:\n  signet demo\n  signet demo --format json > report.json\n  signet demo --keep\n\n\
+        Exit code 0 only if no request failed, the split was right, every stranger was served or refused as the\n\
+        mode demands, and every certificate changed in the rotation.")]
+    Demo(demo::DemoArgs),
+    /// The App Mesh API, the xDS server and the CA
+    #[command(after_help = server::HELP)]
+    Server(server::ServerArgs),
+    /*/// Beside each Envoy: joins, serves certificates over SDS, writes the bootstrap and runs Envoy
+    #[command(after_help = agent::HELP)]
+    Agent(Box<agent::AgentArgs>),*/
+    /// Join tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Every connected Envoy: synced, pending or rejected, and why
+    #[command(after_help = proxies::HELP)]
+    Proxies(proxies::ProxiesArgs),
+}
+
+/// Parses the arguments, runs the command, and turns what came of it into an exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = log::start(&cli.log, cli.log_format) {
+        eprintln!("signet: {error:#}");
+        return ExitCode::from(2);
+    }
+    // rustls panics at first use where several providers are compiled in and none is chosen.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("signet: another crypto provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli.command)));
+    done.unwrap_or_else(|error| {
+        eprintln!("signet: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The clock of this process: the system's time at this moment, and from then on the time that passes.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place where the system's clock is read")]
+pub fn clock() -> Clock {
+    signet_sds::clock::anchored(std::time::SystemTime::now())
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
+    let clock = clock();
+    match command {
+        Command::Demo(args) => demo::run(args, clock).await,
+        Command::Server(args) => server::run(args, clock).await.map(|()| ExitCode::SUCCESS),
+        //Command::Agent(args) => agent::run(*args, clock).await,
+        Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
+        Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

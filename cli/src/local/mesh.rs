@@ -1,0 +1,291 @@
+//! The parts of a mesh on loopback: a server, and sidecars that are an agent with its Envoy.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use http::Method;
+use rustix::process::Signal;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use signet_agent::{join::Token, trust::Anchors};
+use signet_policies::{identity::Workload, time::Clock};
+use signet_sds::secret::Secrets;
+
+use super::{admin::Admin, process::Process};
+use crate::client::{Client, KeyPair};
+
+/// How long a part may take to be ready.
+const READY: Duration = Duration::from_secs(30);
+/// How long a part may take to end by itself.
+const DRAIN: Duration = Duration::from_secs(12);
+/// The region that all of it is in.
+pub const REGION: &str = "us-east-1";
+
+/// What `signet server` prints when it is ready.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerReady {
+    /// The API's URL.
+    pub api: String,
+    /// The gRPC port's URL.
+    pub grpc: String,
+    /// The URL for health and metrics.
+    pub ops: String,
+    /// Its folder.
+    pub data_dir: PathBuf,
+}
+
+/// What `signet agent` prints when its Envoy serves.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentReady {
+    /// The SPIFFE ID.
+    pub identity: String,
+    /// Envoy's admin interface.
+    pub admin: SocketAddr,
+    /// Where applications send their calls.
+    pub egress: SocketAddr,
+    /// The SDS socket.
+    pub socket: PathBuf,
+    /// Envoy's process id.
+    pub envoy_pid: i32,
+}
+
+/// A running `signet server`.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    program: PathBuf,
+    folder: PathBuf,
+    /// Where it is to be reached.
+    pub ready: ServerReady,
+}
+
+impl Server {
+    /// Starts a server with everything it keeps in `folder`, on free ports of loopback.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start(program: &Path, folder: &Path) -> Result<Self> {
+        let free = "127.0.0.1:0";
+        let (process, ready) = Self::launch(program, folder, [free, free, free]).await?;
+        Ok(Self { process, program: program.to_owned(), folder: folder.to_owned(), ready })
+    }
+
+    async fn launch(program: &Path, folder: &Path, [api, grpc, ops]: [&str; 3]) -> Result<(Process, ServerReady)> {
+        let data = folder.join("data").display().to_string();
+        let args = ["server", "--data-dir", &data, "--api-addr", api, "--grpc-addr", grpc, "--ops-addr", ops];
+        let mut process = Process::start("server", program, &args.map(str::to_owned), folder)?;
+        let line = process.line(READY).await?;
+        let ready = serde_json::from_str(&line).with_context(|| format!("the server printed {line:?}"))?;
+        Ok((process, ready))
+    }
+
+    /// Kills it without warning.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// Starts it again on the same ports, after [`Server::kill`] or [`Server::stop`].
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        let [api, grpc, ops] = [&self.ready.api, &self.ready.grpc, &self.ready.ops]
+            .map(|url| url.split("://").nth(1).unwrap_or(url).to_owned());
+        (self.process, self.ready) = Self::launch(&self.program, &self.folder, [&api, &grpc, &ops]).await?;
+        Ok(())
+    }
+
+    /// Lets it drain and end.
+    pub async fn stop(&mut self) {
+        self.process.stop(DRAIN).await;
+    }
+
+    /// Sends SIGTERM and waits for its end.
+    ///
+    /// # Errors
+    /// It is still there after `patience`.
+    pub async fn terminate(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.process.signal(Signal::TERM)?;
+        self.process.wait(patience).await
+    }
+
+    /// A client with the administrator's key pair.
+    ///
+    /// # Errors
+    /// The credentials file cannot be read.
+    pub fn client(&self, clock: Clock) -> Result<Client> {
+        let keys = KeyPair::from_file(&self.credentials(), "default")?;
+        Client::new(&self.ready.api, REGION, keys, clock)
+    }
+
+    /// Joins as a workload that has no agent, and returns what it may hold.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn join(&self, client: &Client, workload: &Workload, clock: Clock) -> Result<Secrets> {
+        let token = create_token(client, workload.mesh.as_str(), workload.name.as_str()).await?;
+        let anchors = Anchors::read(&self.ca_file())?;
+        let server = signet_agent::join::Server { addr: self.grpc_address().parse()?, anchors, clock };
+        Ok(signet_agent::join::obtain(server, workload, Token::new(&token.into())).await?)
+    }
+
+    /// The administrator's credentials file.
+    #[must_use]
+    pub fn credentials(&self) -> PathBuf {
+        self.ready.data_dir.join("credentials")
+    }
+
+    /// The root certificate, PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.ready.data_dir.join("ca.pem")
+    }
+
+    /// The gRPC address, host and port.
+    #[must_use]
+    pub fn grpc_address(&self) -> &str {
+        self.ready.grpc.split("://").nth(1).unwrap_or(&self.ready.grpc)
+    }
+
+    /// What it logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.process.log()).unwrap_or_default()
+    }
+}
+
+/// Where a sidecar lives.
+#[derive(Clone, Debug)]
+pub struct SidecarPlan {
+    /// The mesh.
+    pub mesh: String,
+    /// The virtual node.
+    pub node: String,
+    /// The loopback address of its ingress.
+    pub ingress: IpAddr,
+    /// The Envoy to run.
+    pub envoy: PathBuf,
+}
+
+/// A running `signet agent` with its Envoy.
+#[derive(Debug)]
+pub struct Sidecar {
+    process: Process,
+    program: PathBuf,
+    folder: PathBuf,
+    args: Vec<String>,
+    /// What it said when it was ready.
+    pub ready: AgentReady,
+}
+
+impl Sidecar {
+    /// Joins with a fresh token and starts Envoy.
+    ///
+    /// # Errors
+    /// The server gives no token, or the agent does not become ready.
+    pub async fn start(program: &Path, server: &Server, client: &Client, plan: &SidecarPlan) -> Result<Self> {
+        let folder = server.folder.join(&plan.node);
+        std::fs::create_dir_all(&folder)?;
+        let token = create_token(client, &plan.mesh, &plan.node).await?;
+        let token_file = folder.join("token");
+        std::fs::write(&token_file, token)?;
+        let path = |name: &str| folder.join(name).display().to_string();
+        let args = [
+            ("--server", server.grpc_address().to_owned()),
+            ("--ca-file", server.ca_file().display().to_string()),
+            ("--token-file", token_file.display().to_string()),
+            ("--resource", format!("mesh/{}/virtualNode/{}", plan.mesh, plan.node)),
+            ("--state-dir", path("state")),
+            ("--socket", path("agent.sock")),
+            ("--envoy", plan.envoy.display().to_string()),
+            ("--interception", "none".to_owned()),
+            ("--ingress-address", plan.ingress.to_string()),
+            ("--egress-port", "0".to_owned()),
+            ("--admin-port", "0".to_owned()),
+        ];
+        let args: Vec<String> = std::iter::once("agent".to_owned())
+            .chain(args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]))
+            // Two workers are plenty on one machine, and a short drain shows a change's end sooner.
+            .chain(["--", "--concurrency", "1", "--drain-time-s", "3"].map(str::to_owned))
+            .collect();
+        let (process, ready) = Self::launch(program, &folder, &args).await?;
+        Ok(Self { process, program: program.to_owned(), folder, args, ready })
+    }
+
+    async fn launch(program: &Path, folder: &Path, args: &[String]) -> Result<(Process, AgentReady)> {
+        let mut process = Process::start("agent", program, args, folder)?;
+        let line = process.line(READY).await?;
+        let ready = serde_json::from_str(&line).with_context(|| format!("the agent printed {line:?}"))?;
+        Ok((process, ready))
+    }
+
+    /// Kills the agent without warning. Its Envoy goes on.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub async fn kill_agent(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// Starts the agent again; it takes over the Envoy that runs.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn restart_agent(&mut self) -> Result<()> {
+        (self.process, self.ready) = Self::launch(&self.program, &self.folder, &self.args).await?;
+        Ok(())
+    }
+
+    /// Has the agent renew its certificate now.
+    ///
+    /// # Errors
+    /// The agent has ended.
+    pub fn rotate(&self) -> Result<()> {
+        self.process.signal(Signal::HUP)
+    }
+
+    /// Lets Envoy drain, and ends both.
+    pub async fn stop(&mut self) {
+        self.process.stop(DRAIN).await;
+    }
+
+    /// Its Envoy's admin interface.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.ready.admin)
+    }
+
+    /// What agent and Envoy logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.process.log()).unwrap_or_default()
+    }
+}
+
+/// Asks the server for a one-time token for a virtual node.
+///
+/// # Errors
+/// The server refuses, or cannot be reached.
+pub async fn create_token(client: &Client, mesh: &str, node: &str) -> Result<String> {
+    let answer =
+        client.call(Method::POST, "/v1/tokens", Some(&json!({"mesh": mesh, "virtualNode": node}))).await?;
+    Ok(answer["token"].as_str().context("the answer holds no token")?.to_owned())
+}
+
+/// Creates or updates one App Mesh resource; `path` is relative to the API's version.
+///
+/// # Errors
+/// The server refuses, or cannot be reached.
+pub async fn put(client: &Client, path: &str, body: Value) -> Result<Value> {
+    client.call(Method::PUT, &format!("/v20190125/{path}"), Some(&body)).await
+}

@@ -1,0 +1,73 @@
+//! The server's own certificate, issued by its own CA and renewed in time.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use rand::Rng as _;
+use signet_ca::{Attestation, Issuing, Origin, PrivateKey, Issued};
+use signet_policies::{
+    issuance::{Grant, Terms},
+    time::{Clock, Timestamp},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::tls::ServerCertificate;
+
+/// After a failure.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// The certificate and when it is renewed.
+pub struct ServerIdentity {
+    issuing: Issuing,
+    terms: Terms,
+    clock: Clock,
+    /// What the gRPC port presents.
+    pub certificate: Arc<ServerCertificate>,
+    renewal_at: Timestamp,
+}
+
+impl ServerIdentity {
+    /// Issues the first certificate.
+    ///
+    /// # Errors
+    /// The CA does not issue, or the ledger does not record.
+    pub async fn new(issuing: Issuing, terms: Terms, clock: Clock) -> Result<Self> {
+        let (key, issued) = issue(&issuing, &terms).await?;
+        let certificate = issued.certificate();
+        let renewal_at = certificate.validity().renewal_at(rand::rng().random());
+        let presented = ServerCertificate::new(&certificate.chain_der(), key.pkcs8_der())?;
+        Ok(Self { issuing, terms, clock, certificate: Arc::new(presented), renewal_at })
+    }
+
+    /// Renews until `stop`; a failure keeps the last certificate and tries again.
+    pub async fn keep(mut self, stop: CancellationToken) {
+        loop {
+            let now: Timestamp = (self.clock)().into();
+            let wait = self.renewal_at.since(now);
+            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                return;
+            }
+            if let Err(error) = self.renew().await {
+                warn!(reason = format!("{error:#}"), "cannot renew the server's certificate; the last one stays");
+                self.renewal_at = Timestamp::from((self.clock)()) + RETRY;
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<()> {
+        let (key, issued) = issue(&self.issuing, &self.terms).await?;
+        let certificate = issued.certificate();
+        self.certificate.replace(&certificate.chain_der(), key.pkcs8_der())?;
+        self.renewal_at = certificate.validity().renewal_at(rand::rng().random());
+        info!(serial = %certificate.serial(), "renewed the server's certificate");
+        Ok(())
+    }
+}
+
+async fn issue(issuing: &Issuing, terms: &Terms) -> Result<(PrivateKey, Issued)> {
+    // Clients know the server by its SPIFFE ID, wherever it listens, so it needs no DNS name.
+    let grant = Grant::for_server(terms, Vec::new());
+    let origin = Origin { attestation: Attestation::Server, predecessor: None };
+    Ok(issuing.issue_with_new_key(&grant, origin).await?)
+}

@@ -1,0 +1,233 @@
+//! The gRPC port: TLS always, a client certificate where the peer has one.
+//!
+//! Whoever presents a certificate presents a good one: a chain to our root, exactly one URI SAN, and that a
+//! SPIFFE ID. The identity it proves goes into every request's extensions as [`Caller`].
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
+    sign::CertifiedKey,
+};
+use signet_ca::{PresentedSerial, Serial};
+use signet_policies::{identity::SpiffeId, issuance::Caller};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, transport::server::Connected};
+use tracing::{debug, warn};
+use x509_parser::extensions::GeneralName;
+
+/// A peer that does not finish its handshake within this is let go.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Handshakes under way at once; each costs most of a millisecond of CPU.
+const MAX_HANDSHAKES: usize = 256;
+/// After a failed accept, so that a lack of file descriptors does not spin.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The server's own certificate; it is replaced while connections are open.
+#[derive(Debug)]
+pub struct ServerCertificate(RwLock<Arc<CertifiedKey>>);
+
+impl ServerCertificate {
+    /// A certificate chain, leaf first, and its PKCS #8 key.
+    ///
+    /// # Errors
+    /// The key is none, or is not the leaf's.
+    pub fn new(chain: &[Vec<u8>], key: &[u8]) -> Result<Self> {
+        Ok(Self(RwLock::new(Arc::new(certified_key(chain, key)?))))
+    }
+
+    /// Presents another certificate from the next handshake on.
+    ///
+    /// # Errors
+    /// As [`ServerCertificate::new`]; the old one stays.
+    pub fn replace(&self, chain: &[Vec<u8>], key: &[u8]) -> Result<()> {
+        let next = Arc::new(certified_key(chain, key)?);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for ServerCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+fn certified_key(chain: &[Vec<u8>], key: &[u8]) -> Result<CertifiedKey> {
+    let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
+    CertifiedKey::from_der(chain, key.clone_key(), &ring::default_provider())
+        .context("the server's certificate and its key")
+}
+
+/// The TLS settings of the gRPC port.
+///
+/// # Errors
+/// A root is malformed.
+pub fn config(roots: &[Vec<u8>], certificate: Arc<ServerCertificate>) -> Result<Arc<ServerConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(CertificateDer::from(root.clone())).context("a root of the trust bundle")?;
+    }
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider.clone())
+        .allow_unauthenticated()
+        .build()?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A connection whose peer is known.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+}
+
+/// Who is at the other end: the holder of a certificate of ours, or nobody known.
+#[derive(Clone, Debug)]
+pub struct Peer(Option<(SpiffeId, Serial)>);
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Accepts connections until `stop`, each handshake in a task of its own, and hands on the good ones.
+pub async fn accept(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    connections: mpsc::Sender<io::Result<Connection>>,
+    stop: CancellationToken,
+) {
+    let acceptor = TlsAcceptor::from(config);
+    let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let mut handshakes = JoinSet::new();
+    loop {
+        let place = places.clone().acquire_owned();
+        let accepted = async { (place.await, listener.accept().await) };
+        let Some((place, accepted)) = stop.run_until_cancelled(accepted).await else { return };
+        while handshakes.try_join_next().is_some() {}
+        match accepted {
+            Ok((tcp, peer)) => {
+                let (acceptor, connections) = (acceptor.clone(), connections.clone());
+                handshakes.spawn(async move {
+                    let shaken = timeout(HANDSHAKE, handshake(&acceptor, tcp)).await;
+                    drop(place);
+                    hand_on(peer, shaken.map_err(anyhow::Error::from).flatten(), &connections).await;
+                });
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn hand_on(peer: SocketAddr, shaken: Result<Connection>, connections: &mpsc::Sender<io::Result<Connection>>) {
+    match shaken {
+        // A closed channel means that the server is going down.
+        Ok(connection) => drop(connections.send(Ok(connection)).await),
+        Err(error) => debug!(%peer, reason = format!("{error:#}"), "refused a connection to the grpc port"),
+    }
+}
+
+async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> Result<Connection> {
+    tcp.set_nodelay(true)?;
+    let stream = acceptor.accept(tcp).await.context("handshake")?;
+    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let peer = Peer(leaf.map(identity_of).transpose()?);
+    Ok(Connection { stream, peer })
+}
+
+/// Puts into each request's extensions who makes it, as the services expect it.
+///
+/// # Errors
+/// The request came over no connection of this port, which cannot be.
+pub fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    let Peer(holder) = peer.ok_or_else(|| Status::unauthenticated("the connection is not known"))?;
+    let extensions = request.extensions_mut();
+    match holder {
+        Some((id, serial)) => {
+            extensions.insert(Caller::Holder(id));
+            extensions.insert(PresentedSerial(serial));
+        }
+        None => {
+            extensions.insert(Caller::Anonymous);
+        }
+    }
+    Ok(request)
+}
+
+/// The one SPIFFE ID of a verified leaf, and its serial.
+fn identity_of(leaf: &CertificateDer<'_>) -> Result<(SpiffeId, Serial)> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(leaf)?;
+    let names = certificate.subject_alternative_name()?.context("the certificate has no SAN")?;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let uri = uris.next().context("the certificate has no URI SAN")?;
+    ensure!(uris.next().is_none(), "the certificate has several URI SANs");
+    if certificate.is_ca() {
+        bail!("the certificate is a CA's");
+    }
+    let serial = Serial::from_be_bytes(certificate.raw_serial()).context("the serial number is none of ours")?;
+    Ok((uri.parse()?, serial))
+}

@@ -1,0 +1,119 @@
+//! Signet's own API beside App Mesh's: join tokens, and the connected proxies.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{State, rejection::JsonRejection},
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use signet_ca::{DEFAULT_TOKEN_LIFE, JoinTokens, Random, TokenError};
+use signet_controlplane::{
+    api::ApiError,
+    model::Model,
+    proxies::{Proxies, ProxyView},
+    reconcile::PortView,
+};
+use signet_policies::{
+    identity::{Workload, WorkloadKind},
+    time::Clock,
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::sync::watch;
+use tracing::info;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct V1 {
+    /// Where tokens are kept.
+    pub tokens: JoinTokens,
+    /// What tokens are made of.
+    pub random: Random,
+    /// Who is connected.
+    pub proxies: Arc<Proxies>,
+    /// How ports stand.
+    pub ports: watch::Receiver<Arc<Vec<PortView>>>,
+    /// What exists.
+    pub model: watch::Receiver<Arc<Model>>,
+    /// Now.
+    pub clock: Clock,
+}
+
+/// The routes, unsigned: the caller puts the signature check before them.
+pub fn router(v1: V1) -> Router {
+    Router::new()
+        .route("/v1/tokens", post(create_token))
+        .route("/v1/proxies", get(proxies))
+        .with_state(v1)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TokenRequest {
+    mesh: String,
+    virtual_node: Option<String>,
+    virtual_gateway: Option<String>,
+    ttl_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenAnswer {
+    token: String,
+    resource: String,
+    expires_at: String,
+}
+
+impl TokenRequest {
+    fn workload(&self) -> Result<Workload, ApiError> {
+        let (kind, name) = match (&self.virtual_node, &self.virtual_gateway) {
+            (Some(node), None) => (WorkloadKind::VirtualNode, node),
+            (None, Some(gateway)) => (WorkloadKind::VirtualGateway, gateway),
+            _ => return Err(ApiError::bad_request("exactly one of virtualNode and virtualGateway must be set")),
+        };
+        let parse = |member: &str, text: &str| {
+            text.parse().map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
+        };
+        Ok(Workload { mesh: parse("mesh", &self.mesh)?, kind, name: parse("name", name)? })
+    }
+}
+
+async fn create_token(
+    State(v1): State<V1>,
+    request: Result<Json<TokenRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<TokenAnswer>), ApiError> {
+    let Json(request) = request.map_err(|refused| ApiError::bad_request(refused.body_text()))?;
+    let workload = request.workload()?;
+    if v1.model.borrow().registration(&workload).is_none() {
+        return Err(ApiError::not_found(format!("{workload} does not exist; create it first")));
+    }
+    let ttl = request.ttl_seconds.map_or(DEFAULT_TOKEN_LIFE, Duration::from_secs);
+    let now = (v1.clock)();
+    let token = v1.tokens.create(&workload, ttl, now.into(), &v1.random).await.map_err(token_error)?;
+    info!(%workload, ttl_secs = ttl.as_secs(), "made a join token");
+    let answer = TokenAnswer {
+        token: token.reveal().to_owned(),
+        resource: workload.to_string(),
+        expires_at: OffsetDateTime::from(now + ttl).format(&Rfc3339).unwrap_or_default(),
+    };
+    Ok((StatusCode::OK, Json(answer)))
+}
+
+fn token_error(error: TokenError) -> ApiError {
+    match error {
+        TokenError::Lifetime(_) => ApiError::bad_request(format!("ttlSeconds: {error}")),
+        _ => ApiError::unavailable("the token could not be stored; try again"),
+    }
+}
+
+#[derive(Serialize)]
+struct ProxiesAnswer {
+    proxies: Vec<ProxyView>,
+    ports: Vec<PortView>,
+}
+
+async fn proxies(State(v1): State<V1>) -> Json<ProxiesAnswer> {
+    Json(ProxiesAnswer { proxies: v1.proxies.list(), ports: v1.ports.borrow().to_vec() })
+}

@@ -1,0 +1,143 @@
+//! The operations: five of each kind, alike but for the names.
+
+use std::{sync::Arc, time::UNIX_EPOCH};
+
+use axum::{Json, Router, extract::State, routing};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use signet_policies::time::Clock;
+use uuid::Uuid;
+
+use super::{
+    ApiError, ApiSettings,
+    describe::{Description, Listing, Status},
+    input::{Input, QueryMembers, invalid},
+    page::Page,
+    refusal, uri,
+};
+use crate::{
+    model::{
+        Document,
+        key::{Key, Kind},
+    },
+    store::{Resource, Store, StoreError, Write},
+};
+
+/// What the handlers share.
+pub(super) struct App {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) settings: ApiSettings,
+    pub(super) clock: Clock,
+}
+
+type Answer = Result<Response, ApiError>;
+
+/// Every operation of every kind.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Kind::ALL.into_iter().fold(Router::new(), |router, kind| {
+        let create = move |State(app): State<Arc<App>>, input: Input| async move { app.create(kind, input).await };
+        let list = move |State(app): State<Arc<App>>, input: Input| async move { app.list(kind, input).await };
+        let describe = move |State(app): State<Arc<App>>, input: Input| async move { app.describe(kind, input).await };
+        let update = move |State(app): State<Arc<App>>, input: Input| async move { app.update(kind, input).await };
+        let delete = move |State(app): State<Arc<App>>, input: Input| async move { app.delete(kind, input).await };
+        router
+            .route(uri::collection(kind), routing::put(create).get(list))
+            .route(&uri::item(kind), routing::get(describe).put(update).delete(delete))
+    })
+}
+
+impl App {
+    async fn create(&self, kind: Kind, input: Input) -> Answer {
+        self.check_owner(&input.query)?;
+        let collection = input.names.collection(kind)?;
+        let body = input.json()?;
+        body.check_tags()?;
+        let member = uri::name_member(kind);
+        let key = collection.key(body.text(member)?);
+        let key = key.map_err(|error| ApiError::bad_request(format!("{member}: {error}")))?;
+        let token = body.token()?;
+        let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
+        let write = Write::Create { document, uid: Uuid::new_v4(), token, at: self.now() };
+        self.write(write, Status::Active).await
+    }
+
+    async fn update(&self, kind: Kind, input: Input) -> Answer {
+        let key = self.key(kind, &input)?;
+        let body = input.json()?;
+        let token = body.token()?;
+        let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
+        self.write(Write::Update { document, token, expected: None, at: self.now() }, Status::Active).await
+    }
+
+    async fn delete(&self, kind: Kind, input: Input) -> Answer {
+        let key = self.key(kind, &input)?;
+        self.write(Write::Delete { key, expected: None, at: self.now() }, Status::Deleted).await
+    }
+
+    async fn describe(&self, kind: Kind, input: Input) -> Answer {
+        let found = self.store.get(&self.key(kind, &input)?).await;
+        let found = found.map_err(|error| self.refused(error))?;
+        Ok(self.description(&found, Status::Active))
+    }
+
+    async fn list(&self, kind: Kind, input: Input) -> Answer {
+        self.check_owner(&input.query)?;
+        let collection = input.names.collection(kind)?;
+        let Page { limit, after } = Page::parse(&input.query, &collection)?;
+        // One more than asked for tells whether there is a next page.
+        let found = self.store.list(&collection, after.as_deref(), limit + 1).await;
+        let found = found.map_err(|error| self.refused(error))?;
+        let resources = &found[..found.len().min(limit)];
+        let is_last = found.len() <= limit;
+        Ok(answer(&Listing { collection: &collection, resources, settings: &self.settings, is_last }))
+    }
+
+    async fn write(&self, write: Write, status: Status) -> Answer {
+        let written = self.store.write(write).await.map_err(|error| self.refused(error))?;
+        Ok(self.description(&written, status))
+    }
+
+    fn description(&self, resource: &Resource, status: Status) -> Response {
+        answer(&Description { resource, settings: &self.settings, status })
+    }
+
+    fn refused(&self, error: StoreError) -> ApiError {
+        refusal::from_store(error, &self.settings.account_id)
+    }
+
+    fn key(&self, kind: Kind, input: &Input) -> Result<Key, ApiError> {
+        self.check_owner(&input.query)?;
+        let member = uri::name_member(kind);
+        let key = input.names.collection(kind)?.key(input.names.text(member));
+        key.map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
+    }
+
+    /// Every mesh is this account's, so another owner has none.
+    fn check_owner(&self, query: &QueryMembers) -> Result<(), ApiError> {
+        match query.mesh_owner.as_deref() {
+            Some(owner) if owner.len() != 12 || !owner.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Err(ApiError::bad_request("meshOwner: must be the 12 digits of an account"))
+            }
+            Some(owner) if owner != self.settings.account_id => {
+                Err(ApiError::not_found(format!("Account {owner} shares no mesh with this one")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Milliseconds since the epoch.
+    fn now(&self) -> u64 {
+        let since = (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A mesh is the one resource that may come without a spec.
+fn default_spec(kind: Kind) -> Option<Value> {
+    (kind == Kind::Mesh).then(|| Value::Object(Map::new()))
+}
+
+fn answer(body: &impl Serialize) -> Response {
+    Json(body).into_response()
+}

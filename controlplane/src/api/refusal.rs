@@ -1,0 +1,104 @@
+//! What the store's refusals read like: App Mesh's own sentences where they are known, because scripts look
+//! for them, with what is in the way named after them.
+
+use tracing::error;
+
+use super::ApiError;
+use crate::{
+    model::key::{Key, Kind},
+    store::{Refusal, StoreError},
+};
+
+/// Most names in one message, as App Mesh had it.
+const MAX_NAMES: usize = 5;
+
+pub(super) fn from_store(store_error: StoreError, account: &str) -> ApiError {
+    match store_error {
+        StoreError::Refused(refusal) => from_refusal(&refusal, account),
+        StoreError::Unavailable(cause) => {
+            error!(%cause, "the store refused a request");
+            ApiError::unavailable("the store cannot be written now; the request may or may not have been carried out")
+        }
+    }
+}
+
+fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
+    match refusal {
+        Refusal::Missing(key) => ApiError::not_found(missing(key, account)),
+        Refusal::MissingTarget(key) => ApiError::not_found(format!("{} is missing", named(key))),
+        Refusal::Exists(key) => ApiError::conflict(format!("{} already exists", placed(key, account))),
+        Refusal::TokenReused(key) => ApiError::conflict(format!(
+            "clientToken: it was used already, for {} with a different specification",
+            placed(key, account)
+        )),
+        Refusal::Version { key, expected, found } => {
+            ApiError::conflict(format!("{} is at version {found}, not {expected}", placed(key, account)))
+        }
+        Refusal::HasChildren { key, children } => {
+            let (kind, name) = (key.kind(), key.name());
+            ApiError::in_use(format!(
+                "{kind} {name} for account {account} has active {children}s, please delete {children}s before \
+                 deleting the {kind}"
+            ))
+        }
+        Refusal::Referenced { key, by } => ApiError::in_use(referenced(key, by)),
+        Refusal::RouteNeedsPort(_) => ApiError::bad_request(
+            "Route must define a port match criteria if the Virtual Router has multiple listeners \
+             (spec.httpRoute.match.port)",
+        ),
+        Refusal::RoutesNeedPort { routes, .. } => ApiError::bad_request(format!(
+            "All Routes for this Virtual Router must define a port match before adding multiple listeners to \
+             this Virtual Router. {} Route(s) are missing port. Listing up to {MAX_NAMES} route names: {}",
+            routes.len(),
+            names(routes)
+        )),
+        Refusal::NoSuchListener { route, port } => ApiError::bad_request(format!(
+            "spec.httpRoute.match.port: {} matches port {port}, which must be the port of a listener of its \
+             Virtual Router",
+            named(route)
+        )),
+        Refusal::TargetNeedsPort { route, node } => ApiError::bad_request(format!(
+            "spec.httpRoute.action.weightedTargets: {} must define a port for its target {}, which has \
+             multiple listeners",
+            named(route),
+            named(node)
+        )),
+    }
+}
+
+fn named(key: &Key) -> String {
+    format!("{} with name {}", key.kind(), key.name())
+}
+
+fn placed(key: &Key, account: &str) -> String {
+    let (named, mesh) = (named(key), key.mesh());
+    match key {
+        Key::Mesh(_) => format!("{named} for account {account}"),
+        Key::VirtualNode { .. } | Key::VirtualService { .. } | Key::VirtualRouter { .. } => {
+            format!("{named} under mesh {mesh} for account {account}")
+        }
+        Key::Route { router, .. } => {
+            format!("{named} under VirtualRouter {router} in mesh {mesh} for account {account}")
+        }
+    }
+}
+
+fn missing(key: &Key, account: &str) -> String {
+    let (named, placed) = (named(key), placed(key, account));
+    format!("{named} is not present{}", &placed[named.len()..])
+}
+
+fn referenced(key: &Key, by: &[Key]) -> String {
+    let (why, kind) = match by.first().map(Key::kind) {
+        Some(Kind::Route) => ("it is the target of one or more routes.", "route"),
+        Some(Kind::VirtualService) => ("it is a VirtualService provider.", "virtual service"),
+        Some(Kind::Mesh | Kind::VirtualNode | Kind::VirtualRouter) | None => ("it is referred to.", "resource"),
+    };
+    let (named, names) = (named(key), names(by));
+    format!("{named} cannot be deleted because {why} Listing up to {MAX_NAMES} {kind} names: {names}")
+}
+
+fn names(keys: &[Key]) -> String {
+    let names: Vec<&str> = keys.iter().take(MAX_NAMES).map(Key::name).collect();
+    format!("[{}]", names.join(", "))
+}

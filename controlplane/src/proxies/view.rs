@@ -1,0 +1,85 @@
+//! Proxies as `signet proxies` shows them.
+
+use serde::{Deserialize, Serialize};
+use signet_xds::ResourceType;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::Entry;
+
+/// One connected proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyView {
+    /// `mesh/<mesh>/virtualNode/<name>`.
+    pub workload: String,
+    /// Where it serves the node's listeners.
+    pub ingress_address: String,
+    /// The version that it says it is, such as `1.40.0`.
+    pub envoy: Option<String>,
+    /// RFC 3339, in UTC.
+    pub connected_since: String,
+    /// All in all.
+    pub status: ProxyState,
+    /// What it refuses; empty unless the status is rejected.
+    pub rejections: Vec<RejectionView>,
+}
+
+/// Whether a proxy runs what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyState {
+    /// It accepted everything.
+    Synced,
+    /// It has not answered yet.
+    Pending,
+    /// It refused something, and runs what it had before.
+    Rejected,
+}
+
+/// A resource that a proxy refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectionView {
+    /// `cluster`, `listener`, `route`.
+    pub kind: String,
+    /// The resource's name.
+    pub name: String,
+    /// The version that was refused.
+    pub version: String,
+    /// The proxy's own words, bounded and without key material.
+    pub reason: String,
+    /// The proxy did not say which resource it meant: this one may be innocent.
+    pub suspected: bool,
+}
+
+impl ProxyView {
+    pub(super) fn of(entry: &Entry) -> Self {
+        let rejections = entry.status.rejections().map(|(kind, name, rejection)| RejectionView {
+            kind: kind.to_string(),
+            name: name.to_owned(),
+            version: rejection.version.to_string(),
+            reason: rejection.reason.to_string(),
+            suspected: rejection.suspected,
+        });
+        let rejections: Vec<_> = rejections.collect();
+        let asks = [ResourceType::Cluster, ResourceType::Listener]
+            .into_iter()
+            .all(|kind| entry.status.is_subscribed(kind));
+        let synced = entry.wanted.as_ref().is_some_and(|wanted| asks && entry.status.is_synced(wanted));
+        let status = match (rejections.is_empty(), synced) {
+            (false, _) => ProxyState::Rejected,
+            (true, true) => ProxyState::Synced,
+            (true, false) => ProxyState::Pending,
+        };
+        let since = OffsetDateTime::from(entry.since);
+        Self {
+            workload: entry.proxy.workload.to_string(),
+            ingress_address: entry.proxy.ingress_address.to_string(),
+            envoy: entry.envoy.clone(),
+            // Fails only beyond the year 9999.
+            connected_since: since.replace_nanosecond(0).unwrap_or(since).format(&Rfc3339).unwrap_or_default(),
+            status,
+            rejections,
+        }
+    }
+}

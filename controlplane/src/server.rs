@@ -1,0 +1,115 @@
+//! Who may open an ADS stream, and what it is fed.
+//!
+//! A stream is fed the configuration of the node that its client certificate names, and no other's: what a
+//! proxy says of itself must agree with what its certificate proves.
+
+mod node;
+
+use std::sync::Arc;
+
+use http::Extensions;
+use signet_policies::{
+    identity::{TrustDomain, Workload},
+    issuance::Caller,
+};
+use signet_xds::{
+    pb::envoy::config::core::v3::Node,
+    server::{Feed, Source},
+};
+use thiserror::Error;
+use tokio::sync::watch;
+use tonic::Status as Refusal;
+
+use crate::{model::Model, proxies::Proxies};
+
+pub use node::{Misdescribed, describe};
+
+/// The source of ADS streams; give it to [`signet_xds::server::ads`].
+#[derive(Debug)]
+pub struct Ads {
+    proxies: Arc<Proxies>,
+    model: watch::Receiver<Arc<Model>>,
+    trust_domain: TrustDomain,
+}
+
+/// Why a stream is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// No client certificate of ours.
+    #[error("an ADS stream needs a client certificate of this trust domain; the agent gets one when it joins")]
+    Unauthenticated,
+    /// A certificate of ours that is no workload's.
+    #[error("{0} is no workload of trust domain {1}")]
+    NotAWorkload(String, TrustDomain),
+    /// The node says that it is somebody else.
+    #[error("the certificate is {proven}'s, but the node id is {claimed}'s")]
+    Impostor {
+        /// By its certificate.
+        proven: Workload,
+        /// By its word.
+        claimed: Workload,
+    },
+    /// The node is described in a way that is not understood.
+    #[error(transparent)]
+    Node(#[from] Misdescribed),
+    /// There is no such node (any more).
+    #[error("{0} does not exist; create it, or mend APPMESH_RESOURCE_ARN")]
+    Unknown(Workload),
+}
+
+impl From<Refused> for Refusal {
+    /// The codes that App Mesh's own control plane used: 3 also for a node that does not exist.
+    fn from(refused: Refused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            Refused::Unauthenticated => Self::unauthenticated(text),
+            Refused::NotAWorkload(..) | Refused::Impostor { .. } => Self::permission_denied(text),
+            Refused::Node(_) | Refused::Unknown(_) => Self::invalid_argument(text),
+        }
+    }
+}
+
+impl Ads {
+    /// Feeds the nodes of `model` from `proxies`, which reconcile must be filling.
+    #[must_use]
+    pub fn new(proxies: Arc<Proxies>, model: watch::Receiver<Arc<Model>>, trust_domain: TrustDomain) -> Self {
+        Self { proxies, model, trust_domain }
+    }
+
+    fn admit(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, Refused> {
+        let proven = self.workload(extensions)?;
+        let (proxy, envoy) = describe(node.ok_or(Misdescribed::Absent)?)?;
+        if proxy.workload != proven {
+            return Err(Refused::Impostor { proven, claimed: proxy.workload });
+        }
+        let exists = self.model.borrow().meshes.get(&proven.mesh).is_some_and(|mesh| {
+            proven.kind == signet_policies::identity::WorkloadKind::VirtualNode
+                && mesh.virtual_nodes.contains_key(&proven.name)
+        });
+        if !exists {
+            return Err(Refused::Unknown(proven));
+        }
+        Ok(self.proxies.connect(proxy, envoy))
+    }
+
+    /// Whom the transport proved the peer to be.
+    fn workload(&self, extensions: &Extensions) -> Result<Workload, Refused> {
+        match extensions.get::<Caller>() {
+            Some(Caller::Holder(id)) => Workload::from_spiffe_id(id)
+                .filter(|_| *id.trust_domain() == self.trust_domain)
+                .ok_or_else(|| Refused::NotAWorkload(id.to_string(), self.trust_domain.clone())),
+            // A token is for joining, not for configuration.
+            Some(Caller::Anonymous | Caller::Joining(_)) | None => Err(Refused::Unauthenticated),
+        }
+    }
+}
+
+impl Source for Ads {
+    fn open(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, Refusal> {
+        Ok(self.admit(extensions, node)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

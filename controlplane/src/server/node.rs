@@ -1,0 +1,108 @@
+//! What an Envoy says of itself: its id, and what the agent wrote into its metadata.
+
+use std::{collections::HashMap, net::IpAddr, num::NonZeroU16};
+
+use signet_policies::identity::InvalidWorkload;
+use signet_xds::pb::{
+    envoy::config::core::v3::{Node, node::UserAgentVersionType},
+    google::protobuf::{Value, value::Kind},
+};
+use thiserror::Error;
+
+use crate::translate::Proxy;
+
+/// The agent's part of the metadata.
+const METADATA: &str = "signet";
+/// Longest version text that is kept.
+const MAX_VERSION: usize = 64;
+
+/// Why a node's description is not understood.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Misdescribed {
+    /// The first request has no node.
+    #[error("the first request has no node")]
+    Absent,
+    /// Its id.
+    #[error("the node id names no workload: {0}")]
+    Id(#[from] InvalidWorkload),
+    /// Traffic is captured in a way that this version does not configure.
+    #[error("interception {0:?} is not supported yet; run the agent with --interception none")]
+    Interception(String),
+    /// A member is missing, or is no such thing.
+    #[error("node.metadata.signet.{member} must be {expected}, not {found:?}")]
+    Member {
+        /// Which.
+        member: &'static str,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+}
+
+/// Reads what translation needs, and the version that the proxy says it is.
+///
+/// # Errors
+/// The first thing that is not understood.
+pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
+    let workload = node.id.parse()?;
+    let metadata = node.metadata.as_ref().and_then(|metadata| members(metadata.fields.get(METADATA)?));
+    let member = |name: &str| metadata.and_then(|members| text(members.get(name)?)).unwrap_or_default();
+    // Absence means what App Mesh's own proxies did.
+    let interception = match member("interception") {
+        "" => "iptables",
+        said => said,
+    };
+    if interception != "none" {
+        return Err(Misdescribed::Interception(bounded(interception)));
+    }
+    let ingress_address: IpAddr = parse("ingressAddress", "an IP address", member("ingressAddress"))?;
+    let egress_port: NonZeroU16 = parse("egressPort", "a port, as text", member("egressPort"))?;
+    Ok((Proxy { workload, ingress_address, egress_port }, version(node)))
+}
+
+fn parse<T: std::str::FromStr>(
+    member: &'static str,
+    expected: &'static str,
+    found: &str,
+) -> Result<T, Misdescribed> {
+    found.parse().map_err(|_| Misdescribed::Member { member, expected, found: bounded(found) })
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(MAX_VERSION).collect()
+}
+
+fn members(value: &Value) -> Option<&HashMap<String, Value>> {
+    match value.kind.as_ref()? {
+        Kind::StructValue(members) => Some(&members.fields),
+        Kind::NullValue(_)
+        | Kind::NumberValue(_)
+        | Kind::StringValue(_)
+        | Kind::BoolValue(_)
+        | Kind::ListValue(_) => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text),
+        Kind::NullValue(_)
+        | Kind::NumberValue(_)
+        | Kind::StructValue(_)
+        | Kind::BoolValue(_)
+        | Kind::ListValue(_) => None,
+    }
+}
+
+/// `1.40.0`.
+fn version(node: &Node) -> Option<String> {
+    match node.user_agent_version_type.as_ref()? {
+        UserAgentVersionType::UserAgentVersion(version) => Some(bounded(version)),
+        UserAgentVersionType::UserAgentBuildVersion(build) => {
+            let version = build.version.as_ref()?;
+            Some(format!("{}.{}.{}", version.major_number, version.minor_number, version.patch))
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Where the mesh is kept: every write checked against all that is there, durable before it is answered.
+//!
+//! ```text
+//!                    ┌──────────── one at a time ───────────┐          durable
+//!  Write ──────────▶ │ engine: rules(ahead) ─▶ Change ─▶ disk │ ──── sync ────▶ published records, Model
+//!                    └──────────────────────────────────────┘                  get, list, subscribe
+//! ```
+//!
+//! Invariants:
+//! - A check and the write that it allows are one step: no interleaving leaves a reference that dangles.
+//! - What `get`, `list` and `subscribe` show is durable, in the order of revisions, and includes every write
+//!   that was answered before.
+//! - What is on disk are versioned records with the caller's own JSON, never the model.
+
+mod engine;
+mod format;
+mod memory;
+mod project;
+mod records;
+mod rules;
+mod sled;
+#[cfg(test)]
+mod suite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use signet_durable::CommitError;
+use thiserror::Error;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub use self::{format::InvalidRecord, memory::MemoryStore, sled::{OpenError, SledStore}};
+use crate::model::{
+    Document, Model,
+    key::{Collection, Key, Kind},
+};
+
+/// Holds the resources of the API. A back end is behind it, and the same rules before it.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Makes one write, if the rules allow it, and returns the resource as it then is (or, of a deletion, as
+    /// it last was) once that is durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with nothing changed; [`StoreError::Unavailable`] with the outcome unknown.
+    async fn write(&self, write: Write) -> Result<Arc<Resource>, StoreError>;
+
+    /// Finds one resource.
+    ///
+    /// # Errors
+    /// [`Refusal::Missing`], naming the topmost thing that is not there: the mesh before the route.
+    async fn get(&self, key: &Key) -> Result<Arc<Resource>, StoreError>;
+
+    /// The first `limit` resources of a collection whose names come after `after`, in the order of names.
+    ///
+    /// # Errors
+    /// [`Refusal::Missing`] where that which the collection lives under is not there.
+    async fn list(
+        &self,
+        collection: &Collection,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Resource>>, StoreError>;
+
+    /// Everything, parsed: now, and whenever something has changed.
+    fn subscribe(&self) -> watch::Receiver<Arc<Model>>;
+}
+
+/// A resource as the API shows it, but for what depends on the account.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// Its spec, and its key.
+    pub document: Document,
+    /// What the store keeps beside the spec.
+    pub metadata: Metadata,
+}
+
+/// What the store keeps beside a spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// Another one whenever the name is taken anew.
+    pub uid: Uuid,
+    /// 1 when created, one more with every update.
+    pub version: u64,
+    /// Milliseconds since the epoch.
+    pub created_at: u64,
+    /// Milliseconds since the epoch; never before `created_at`.
+    pub updated_at: u64,
+    /// The `clientToken` of the write that made this version.
+    pub token: Option<String>,
+}
+
+/// What can be done to a resource.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A new resource.
+    Create {
+        /// Its spec, and its key.
+        document: Document,
+        /// Its identity, chosen by the caller.
+        uid: Uuid,
+        /// Makes a repetition harmless: the same token and spec get the same answer.
+        token: Option<String>,
+        /// Milliseconds since the epoch.
+        at: u64,
+    },
+    /// A new spec for a resource, in place of the old one.
+    Update {
+        /// Its new spec, and its key.
+        document: Document,
+        /// As for a creation.
+        token: Option<String>,
+        /// The version it must have, for whoever must not overwrite another's change.
+        expected: Option<u64>,
+        /// Milliseconds since the epoch.
+        at: u64,
+    },
+    /// The end of a resource.
+    Delete {
+        /// Which.
+        key: Key,
+        /// The version it must have.
+        expected: Option<u64>,
+        /// Milliseconds since the epoch.
+        at: u64,
+    },
+}
+
+/// Why the rules refuse a write or a read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The resource, or what it lives under, is not there.
+    #[error("{0} does not exist")]
+    Missing(Key),
+    /// What a spec refers to is not there.
+    #[error("{0}, which the spec refers to, does not exist")]
+    MissingTarget(Key),
+    /// The name is taken.
+    #[error("{0} exists already")]
+    Exists(Key),
+    /// The token was used for this resource with another spec.
+    #[error("the client token was used for {0} with another spec")]
+    TokenReused(Key),
+    /// It is not at the version that the caller saw.
+    #[error("{key} is at version {found}, not {expected}")]
+    Version {
+        /// The resource.
+        key: Key,
+        /// What the caller saw.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// Something lives under it.
+    #[error("{key} has resources of kind {children}")]
+    HasChildren {
+        /// What was to be deleted.
+        key: Key,
+        /// The first kind that is in the way.
+        children: Kind,
+    },
+    /// Something refers to it.
+    #[error("{key} is referred to by {} other(s)", by.len())]
+    Referenced {
+        /// What was to be deleted.
+        key: Key,
+        /// Who refers to it, all of one kind.
+        by: Vec<Key>,
+    },
+    /// A route must say which of its router's listeners it is for (constraint C20).
+    #[error("{0} names no port, and its router has several listeners")]
+    RouteNeedsPort(Key),
+    /// A router cannot have several listeners while routes do not say which they are for (constraint C20).
+    #[error("{router} cannot have several listeners while {} route(s) name no port", routes.len())]
+    RoutesNeedPort {
+        /// The router.
+        router: Key,
+        /// The routes without port.
+        routes: Vec<Key>,
+    },
+    /// A route matches a port that its router does not listen on.
+    #[error("{route} matches port {port}, on which its router does not listen")]
+    NoSuchListener {
+        /// The route.
+        route: Key,
+        /// The port.
+        port: u16,
+    },
+    /// A route must say which listener of a target it means (constraint C11).
+    #[error("{route} names no port of {node}, which has several listeners")]
+    TargetNeedsPort {
+        /// The route.
+        route: Key,
+        /// The target.
+        node: Key,
+    },
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The rules forbid it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk is full or failing, or the store is being closed.
+    #[error("the store is not available")]
+    Unavailable(#[from] CommitError),
+}
+
+impl Write {
+    /// What it is about.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Create { document, .. } | Self::Update { document, .. } => document.key(),
+            Self::Delete { key, .. } => key,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What every back end shares: the state that writes are decided on, and the one that readers see.
+//!
+//! Two states, because a group of writes shares one sync: a write must see the ones before it although they
+//! are not durable yet, and a reader must not.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    Refusal, Resource, Write, project,
+    records::{Change, Records},
+    rules::{Decision, State},
+};
+use crate::model::Model;
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    /// With every change that was made.
+    ahead: Mutex<State>,
+    /// Changes that were made and not yet published, in the order of their revisions.
+    waiting: Mutex<VecDeque<Change>>,
+    /// With every change that is durable.
+    published: RwLock<Records>,
+    model: watch::Sender<Arc<Model>>,
+}
+
+/// A write that was decided on: its answer, and the revision that must be durable before it is given.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) revision: u64,
+    pub(super) answer: Result<Arc<Resource>, Refusal>,
+}
+
+impl Engine {
+    /// An engine that starts at a revision, with these resources.
+    pub(super) fn new(revision: u64, changes: &[Change]) -> Self {
+        let (mut ahead, mut published, mut model) = (State::default(), Records::default(), Model::default());
+        for change in changes {
+            ahead.apply(change);
+            published.apply(change);
+            project::apply(&mut model, change);
+        }
+        // Also where nothing is left: revisions never go back.
+        ahead.records.revision = revision;
+        published.revision = revision;
+        model.revision = revision;
+        Self {
+            ahead: Mutex::new(ahead),
+            waiting: Mutex::default(),
+            published: RwLock::new(published),
+            model: watch::Sender::new(Arc::new(model)),
+        }
+    }
+
+    /// Decides on a write and, where it is allowed, persists and makes it. Nobody sees it yet.
+    ///
+    /// # Errors
+    /// Those of `persist`, with nothing changed.
+    pub(super) fn decide<E>(
+        &self,
+        write: Write,
+        persist: impl FnOnce(&Change) -> Result<(), E>,
+    ) -> Result<Decided, E> {
+        let mut ahead = lock(&self.ahead);
+        let answer = match ahead.decide(write) {
+            Ok(Decision::Change(change)) => {
+                persist(&change)?;
+                ahead.apply(&change);
+                let resource = change.resource.clone();
+                lock(&self.waiting).push_back(change);
+                Ok(resource)
+            }
+            Ok(Decision::Repeated(resource)) => Ok(resource),
+            Err(refusal) => Err(refusal),
+        };
+        Ok(Decided { revision: ahead.records.revision, answer })
+    }
+
+    /// Shows readers every change up to a revision, all of which are durable.
+    pub(super) fn publish(&self, revision: u64) {
+        // Held to the end, so that two publishers do not swap their changes.
+        let mut waiting = lock(&self.waiting);
+        let ready = waiting.iter().take_while(|change| change.revision <= revision).count();
+        if ready == 0 {
+            return;
+        }
+        let changes: Vec<Change> = waiting.drain(..ready).collect();
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        changes.iter().for_each(|change| published.apply(change));
+        drop(published);
+        self.model.send_modify(|model| {
+            let model = Arc::make_mut(model);
+            changes.iter().for_each(|change| project::apply(model, change));
+        });
+    }
+
+    pub(super) fn published(&self) -> RwLockReadGuard<'_, Records> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Model>> {
+        self.model.subscribe()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use serde_json::json;
+
+    use super::{super::suite::{creation, key}, *};
+
+    fn decide(engine: &Engine, write: Write) -> Decided {
+        let Ok(decided) = engine.decide(write, |_| Ok::<_, Infallible>(()));
+        decided
+    }
+
+    #[test]
+    fn a_write_is_seen_by_the_next_write_at_once_and_by_readers_once_it_is_durable() {
+        let engine = Engine::new(0, &[]);
+        let models = engine.subscribe();
+        let mesh = decide(&engine, creation("mesh/m", json!({})));
+        let node = decide(&engine, creation("mesh/m/virtualNode/a", json!({})));
+        assert!(node.answer.is_ok());
+        assert!(engine.published().get(&key("mesh/m")).is_err());
+        assert!(!models.has_changed().unwrap());
+        engine.publish(mesh.revision);
+        assert!(engine.published().get(&key("mesh/m")).is_ok());
+        assert!(engine.published().get(&key("mesh/m/virtualNode/a")).is_err());
+        assert_eq!(models.borrow().revision, 1);
+    }
+
+    #[test]
+    fn a_later_write_publishes_the_earlier_ones_whose_callers_are_slow_or_gone() {
+        let engine = Engine::new(0, &[]);
+        let first = decide(&engine, creation("mesh/m", json!({})));
+        let second = decide(&engine, creation("mesh/n", json!({})));
+        engine.publish(second.revision);
+        engine.publish(first.revision);
+        assert_eq!(engine.published().revision, 2);
+        assert_eq!(engine.subscribe().borrow().meshes.len(), 2);
+    }
+
+    #[test]
+    fn a_write_that_the_disk_refuses_changes_nothing() {
+        let engine = Engine::new(0, &[]);
+        let failed = engine.decide(creation("mesh/m", json!({})), |_| Err("disk full"));
+        assert_eq!(failed.unwrap_err(), "disk full");
+        let again = decide(&engine, creation("mesh/m", json!({})));
+        assert_eq!((again.answer.is_ok(), again.revision), (true, 1));
+    }
+}

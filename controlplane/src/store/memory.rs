@@ -1,0 +1,50 @@
+//! A store that forgets. For tests, and for whoever wants a mesh without a disk.
+
+use std::{convert::Infallible, sync::Arc};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{Resource, Store, StoreError, Write, engine::Engine};
+use crate::model::{
+    Model,
+    key::{Collection, Key},
+};
+
+/// Keeps everything in memory, and is durable the way memory is.
+#[derive(Debug)]
+pub struct MemoryStore {
+    engine: Engine,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { engine: Engine::new(0, &[]) }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn write(&self, write: Write) -> Result<Arc<Resource>, StoreError> {
+        let Ok(decided) = self.engine.decide(write, |_| Ok::<_, Infallible>(()));
+        self.engine.publish(decided.revision);
+        Ok(decided.answer?)
+    }
+
+    async fn get(&self, key: &Key) -> Result<Arc<Resource>, StoreError> {
+        Ok(self.engine.published().get(key)?.clone())
+    }
+
+    async fn list(
+        &self,
+        collection: &Collection,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Resource>>, StoreError> {
+        Ok(self.engine.published().list(collection, after, limit)?)
+    }
+
+    fn subscribe(&self) -> watch::Receiver<Arc<Model>> {
+        self.engine.subscribe()
+    }
+}

@@ -1,0 +1,110 @@
+use serde_json::json;
+
+use super::{
+    super::suite::{creation, database, key, model, node, open},
+    *,
+};
+
+async fn raw_insert(folder: &std::path::Path, key: &'static str, value: &'static str) {
+    let database = database(folder);
+    let tree = database.tree(TREE).unwrap();
+    database.commit(move || tree.insert(key, value).map(drop)).await.unwrap();
+}
+
+fn refused(folder: &std::path::Path) -> OpenError {
+    SledStore::open(database(folder)).unwrap_err()
+}
+
+#[tokio::test]
+async fn everything_answered_is_there_after_a_restart_and_revisions_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let created = store.write(creation("mesh/m", json!({"egressFilter": {"type": "ALLOW_ALL"}}))).await.unwrap();
+    store.write(creation("mesh/n", json!({}))).await.unwrap();
+    store.write(Write::Delete { key: key("mesh/n"), expected: None, at: 1 }).await.unwrap();
+    let before = model(&store);
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(model(&store), before);
+    assert_eq!(model(&store).revision, 3);
+    let found = store.get(&key("mesh/m")).await.unwrap();
+    assert_eq!(found.metadata, created.metadata);
+    assert_eq!(found.document.text().get(), created.document.text().get());
+    store.write(Write::Delete { key: key("mesh/m"), expected: None, at: 1 }).await.unwrap();
+    drop(store);
+    assert_eq!(model(&open(folder.path())).revision, 4);
+}
+
+#[tokio::test]
+async fn a_write_whose_caller_went_away_is_published_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut models = store.subscribe();
+    let mut abandoned = store.write(creation("mesh/m", json!({})));
+    // Polled once, so that the write is on its way, and dropped.
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(abandoned.as_mut().poll(&mut context).is_pending());
+    drop(abandoned);
+    let published = models.wait_for(|model| model.revision == 1).await.unwrap().clone();
+    assert_eq!(published.meshes.len(), 1);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_named_and_nothing_is_served() {
+    let cases = [
+        ("mesh/m", r#"{"v9":{}}"#, "mesh/m"),
+        ("mesh/m", "junk", "mesh/m"),
+        ("mesh/m", r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":1,"createdAtMillis":1,"updatedAtMillis":1,"spec":{"egressFilter":{}}}}"#, "mesh/m"),
+        ("mesh/m/virtualNode/a", r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":1,"createdAtMillis":1,"updatedAtMillis":1,"spec":{}}}"#, "mesh/m/virtualNode/a"),
+        ("planet/m", "{}", "planet/m"),
+    ];
+    for (key, value, named) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        raw_insert(folder.path(), key, value).await;
+        match refused(folder.path()) {
+            OpenError::Record { key, .. } => assert_eq!(key, named),
+            other @ (OpenError::Database(_) | OpenError::Revision(_)) => panic!("{other:?}"),
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    raw_insert(folder.path(), REVISION, "many").await;
+    assert!(matches!(refused(folder.path()), OpenError::Revision(text) if text == "many"));
+}
+
+#[tokio::test]
+async fn records_of_every_form_ever_written_are_read() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/records");
+    let mut files = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // The first line is the key, the rest the record.
+        let (key, record) = text.split_once('\n').unwrap();
+        let read = format::decode(key.as_bytes(), record.as_bytes());
+        let resource = read.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+        assert_eq!(resource.document.key().to_string(), key, "{}", path.display());
+        assert!(resource.metadata.version > 0 && resource.metadata.created_at > 0, "{}", path.display());
+        files += 1;
+    }
+    assert!(files >= 5, "one record of each kind");
+}
+
+#[test]
+fn a_record_has_the_form_that_is_promised() {
+    let write = creation("mesh/m/virtualNode/a", node(&[80]));
+    let Write::Create { document, .. } = write else { panic!() };
+    let metadata = super::super::Metadata {
+        uid: "2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11".parse().unwrap(),
+        version: 3,
+        created_at: 1_606_022_091_476,
+        updated_at: 1_606_022_091_477,
+        token: Some("t".into()),
+    };
+    let record = format::encode(&Resource { document, metadata }).unwrap();
+    let expected = concat!(
+        r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":3,"createdAtMillis":1606022091476,"#,
+        r#""updatedAtMillis":1606022091477,"clientToken":"t","spec":{"listeners":[{"portMapping":{"port":80,"#,
+        r#""protocol":"http"}}],"serviceDiscovery":{"dns":{"hostname":"a.local"}},"backends":[]}}}"#,
+    );
+    assert_eq!(String::from_utf8(record).unwrap(), expected);
+}

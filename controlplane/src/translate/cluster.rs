@@ -1,0 +1,125 @@
+//! Clusters: the application beside the proxy, and the nodes that it calls.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use signet_xds::pb::{
+    envoy::{
+        config::{
+            cluster::v3::{
+                CircuitBreakers, Cluster,
+                circuit_breakers::Thresholds,
+                cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily},
+            },
+            core::v3::{Address, Http1ProtocolOptions},
+            endpoint::v3::{
+                ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
+            },
+        },
+        extensions::upstreams::http::v3::{
+            HttpProtocolOptions,
+            http_protocol_options::{
+                ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+            },
+        },
+    },
+    pack,
+};
+
+use super::{
+    Dial, Scope,
+    backend::Destination,
+    naming,
+    scalar::{duration, ip_address, socket_address, uint},
+    tls,
+};
+use crate::model::{Discovery, DnsResponseType, PortMapping, Protocol};
+
+/// App Mesh's, of the application beside the proxy.
+const LOCAL_CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+/// App Mesh's, of other nodes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// App Mesh's "no limit".
+const UNLIMITED: u32 = 2_147_483_647;
+/// The one key that the map of protocol options ever holds.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// The application, on loopback.
+pub(super) fn local(scope: &Scope<'_>, mapping: PortMapping) -> Cluster {
+    let workload = &scope.proxy.workload;
+    let name = naming::local_cluster(&workload.mesh, &workload.name, mapping);
+    let application = ip_address(IpAddr::V4(Ipv4Addr::LOCALHOST), mapping.port);
+    Cluster {
+        connect_timeout: duration(LOCAL_CONNECT_TIMEOUT),
+        ..shaped(name, DiscoveryType::Static, application, mapping.protocol)
+    }
+}
+
+/// A node's listener as its clients see it; nothing where there is no such node or listener.
+pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option<Cluster> {
+    let Destination { node, mapping, found } = destination;
+    let (listener, Discovery::Dns { hostname, response_type }) = (*found)?;
+    let name = naming::target_cluster(&scope.proxy.workload.mesh, node, *mapping);
+    let literal = hostname.parse::<IpAddr>().is_ok();
+    let server_name = hostname.trim_end_matches('.');
+    let (discovery, host) = match response_type {
+        // There is nothing to resolve, and a dot behind an address would make a name of it.
+        _ if literal => (DiscoveryType::Static, hostname.clone()),
+        // The dot keeps resolvers from trying their search domains.
+        DnsResponseType::LoadBalancer => (DiscoveryType::LogicalDns, format!("{server_name}.")),
+        DnsResponseType::Endpoints => (DiscoveryType::StrictDns, format!("{server_name}.")),
+    };
+    let port = scope.port(node, mapping.port);
+    let transport_socket = match scope.in_force.standing(&port, listener, scope.trust_domain).dial {
+        Dial::Plaintext => None,
+        Dial::Tls { identities } => Some(tls::upstream(&identities, Some(server_name).filter(|_| !literal))),
+    };
+    let shaped = shaped(name, discovery, socket_address(host, mapping.port), mapping.protocol);
+    Some(Cluster { transport_socket, ..shaped })
+}
+
+fn shaped(name: String, discovery: DiscoveryType, address: Address, protocol: Protocol) -> Cluster {
+    let endpoint = Endpoint { address: Some(address), ..Default::default() };
+    let host = LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..Default::default() };
+    let locality = LocalityLbEndpoints { lb_endpoints: vec![host], ..Default::default() };
+    let unlimited = Thresholds {
+        max_connections: uint(UNLIMITED),
+        max_pending_requests: uint(UNLIMITED),
+        max_requests: uint(UNLIMITED),
+        max_retries: uint(UNLIMITED),
+        ..Default::default()
+    };
+    Cluster {
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
+        // Listeners bind IPv4 addresses, so an AAAA record beside the A record must not win.
+        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
+        connect_timeout: duration(CONNECT_TIMEOUT),
+        load_assignment: Some(ClusterLoadAssignment {
+            cluster_name: name.clone(),
+            endpoints: vec![locality],
+            ..Default::default()
+        }),
+        circuit_breakers: Some(CircuitBreakers { thresholds: vec![unlimited], ..Default::default() }),
+        typed_extension_protocol_options: HashMap::from([(
+            HTTP_OPTIONS.to_owned(),
+            pack(&http_options(protocol)),
+        )]),
+        name,
+        ..Default::default()
+    }
+}
+
+fn http_options(protocol: Protocol) -> HttpProtocolOptions {
+    let config = match protocol {
+        Protocol::Http => ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()),
+    };
+    HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(config),
+        })),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,105 @@
+//! The names of everything that Envoy is given, as App Mesh named them, so that dashboards and alarms fit.
+//!
+//! Two departures, both because a dot in a stat prefix mangles Prometheus names:
+//! - App Mesh's connection managers were `ingress`, or `ingress.<protocol>.<port>` where a node had several
+//!   listeners. Here every filter chain has a prefix of its own, `ingress_<protocol>_<port>_tls` and
+//!   `…_plaintext`, because only that tells who is still on plaintext. `egress` is as it was.
+//! - Listeners have stat prefixes (`ingress_<port>`, `egress_<port>`) in place of an address with dots.
+//!
+//! Names of meshes and nodes may hold `_`, so a name cannot be taken apart again; nothing here tries.
+
+use std::{fmt, net::IpAddr, num::NonZeroU16};
+
+use signet_policies::identity::ResourceName;
+
+use super::EGRESS_ADDRESS;
+use crate::model::{PortMapping, Protocol};
+
+/// The cluster, in the agent's bootstrap, that leads to its SDS socket.
+pub const SDS_CLUSTER: &str = "static_cluster_sds_unix_socket";
+/// The secret that is a proxy's own key and certificate.
+pub const OWN_CERTIFICATE: &str = "default";
+/// The secret that is the bundle of roots.
+pub const ROOTS: &str = "ROOTCA";
+/// Prefix of the application's own calls.
+pub const EGRESS_STAT_PREFIX: &str = "egress";
+
+/// The two filter chains that an ingress listener can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// Takes what starts with a TLS handshake.
+    Tls,
+    /// Takes everything else.
+    Plaintext,
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "tls",
+            Self::Plaintext => "plaintext",
+        })
+    }
+}
+
+/// `http`.
+#[must_use]
+pub fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+    }
+}
+
+/// `lds_ingress_<address>_<port>`.
+#[must_use]
+pub fn ingress_listener(address: IpAddr, port: NonZeroU16) -> String {
+    format!("lds_ingress_{address}_{port}")
+}
+
+/// `lds_egress_127.0.0.1_<port>`.
+#[must_use]
+pub fn egress_listener(port: NonZeroU16) -> String {
+    format!("lds_egress_{EGRESS_ADDRESS}_{port}")
+}
+
+/// The application beside the proxy: `cds_ingress_<mesh>_<node>_<protocol>_<port>`.
+#[must_use]
+pub fn local_cluster(mesh: &ResourceName, node: &ResourceName, mapping: PortMapping) -> String {
+    format!("cds_ingress_{mesh}_{node}_{}_{}", protocol(mapping.protocol), mapping.port)
+}
+
+/// A node that is called, by its own port: `cds_egress_<mesh>_<node>_<protocol>_<port>`.
+#[must_use]
+pub fn target_cluster(mesh: &ResourceName, node: &ResourceName, mapping: PortMapping) -> String {
+    format!("cds_egress_{mesh}_{node}_{}_{}", protocol(mapping.protocol), mapping.port)
+}
+
+/// `rds_ingress_<protocol>_<port>`.
+#[must_use]
+pub fn ingress_routes(mapping: PortMapping) -> String {
+    format!("rds_ingress_{}_{}", protocol(mapping.protocol), mapping.port)
+}
+
+/// `rds_egress_http_<port>`, by the port that the egress listener is on.
+#[must_use]
+pub fn egress_routes(port: NonZeroU16) -> String {
+    format!("rds_egress_http_{port}")
+}
+
+/// `listener.<this>.*`: `ingress_<port>`.
+#[must_use]
+pub fn ingress_listener_stats(port: NonZeroU16) -> String {
+    format!("ingress_{port}")
+}
+
+/// `listener.<this>.*`: `egress_<port>`.
+#[must_use]
+pub fn egress_listener_stats(port: NonZeroU16) -> String {
+    format!("egress_{port}")
+}
+
+/// Name of a filter chain, and `http.<this>.*`: `ingress_<protocol>_<port>_<chain>`.
+#[must_use]
+pub fn ingress_chain(mapping: PortMapping, chain: Chain) -> String {
+    format!("ingress_{}_{}_{chain}", protocol(mapping.protocol), mapping.port)
+}

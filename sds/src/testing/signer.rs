@@ -1,0 +1,149 @@
+//! A signer that answers as its script says, and well once the script is at its end.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use rcgen::ExtendedKeyUsagePurpose;
+use signet_policies::{
+    identity::{SpiffeId, TrustDomain},
+    time::Clock,
+};
+use tokio::sync::watch;
+
+use super::{MiniCa, Order};
+use crate::{
+    keypair::KeyPair,
+    secret::Secrets,
+    signer::{Signed, Signer, SignerError},
+};
+
+/// What a call to the signer shall come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A good certificate.
+    Good,
+    /// A good certificate, after a while.
+    Slow(Duration),
+    /// No answer, ever.
+    Never,
+    Refused,
+    Unavailable,
+    /// For another workload.
+    SomebodyElses,
+    /// Over before it was signed.
+    Expired,
+    /// Not yet begun.
+    Early,
+    /// For another key.
+    OtherKey,
+    /// Under a root that is not in the bundle.
+    OtherRoot,
+    /// Good for a client, not for a server.
+    ClientOnly,
+    /// Two URI SANs, one of them the right one.
+    TwoNames,
+}
+
+/// Signs with a [`MiniCa`].
+pub struct FakeSigner {
+    ca: MiniCa,
+    stranger: MiniCa,
+    identity: SpiffeId,
+    clock: Clock,
+    life: Duration,
+    script: Mutex<VecDeque<Answer>>,
+    calls: watch::Sender<Vec<SystemTime>>,
+}
+
+const BOTH: &[ExtendedKeyUsagePurpose] =
+    &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+
+impl FakeSigner {
+    /// Signs for `identity`, lives of `life` from the moment of the call.
+    #[must_use]
+    pub fn new(identity: &SpiffeId, clock: Clock, life: Duration) -> Self {
+        let authority = |domain: &TrustDomain| MiniCa::new(domain, clock());
+        Self {
+            ca: authority(identity.trust_domain()),
+            stranger: authority(identity.trust_domain()),
+            identity: identity.clone(),
+            clock: Arc::clone(&clock),
+            life,
+            script: Mutex::default(),
+            calls: watch::Sender::default(),
+        }
+    }
+
+    /// Adds what the next calls shall come to.
+    pub fn script(&self, answers: &[Answer]) {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
+    }
+
+    /// When it was called.
+    #[must_use]
+    pub fn calls(&self) -> Vec<SystemTime> {
+        self.calls.borrow().clone()
+    }
+
+    /// Waits until it was called `count` times in all, and says when.
+    pub async fn called(&self, count: usize) -> Vec<SystemTime> {
+        let mut calls = self.calls.subscribe();
+        calls.wait_for(|calls| calls.len() >= count).await.expect("the sender is here").clone()
+    }
+
+    fn next(&self) -> Answer {
+        self.calls.send_modify(|calls| calls.push((self.clock)()));
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or(Answer::Good)
+    }
+
+    /// What an answer that holds a certificate holds.
+    #[must_use]
+    pub fn certificate(&self, answer: Answer, request: &[u8]) -> Signed {
+        let now = (self.clock)();
+        let own = self.identity.to_string();
+        let other = format!("{own}-other");
+        let uris = match answer {
+            Answer::SomebodyElses => vec![other.as_str()],
+            Answer::TwoNames => vec![own.as_str(), other.as_str()],
+            _ => vec![own.as_str()],
+        };
+        let (not_before, not_after) = match answer {
+            Answer::Expired => (now - 2 * self.life, now - self.life),
+            Answer::Early => (now + self.life, now + 2 * self.life),
+            _ => (now, now + self.life),
+        };
+        let usages = if answer == Answer::ClientOnly { &BOTH[1..] } else { BOTH };
+        let order = Order { uris: &uris, not_before, not_after, usages };
+        match answer {
+            Answer::OtherKey => {
+                let key = KeyPair::generate().expect("randomness");
+                self.ca.issue(&key.request(&self.identity).expect("a request"), &order)
+            }
+            Answer::OtherRoot => {
+                Signed { bundle: vec![self.ca.root().clone()], ..self.stranger.issue(request, &order) }
+            }
+            _ => self.ca.issue(request, &order),
+        }
+    }
+}
+
+#[async_trait]
+impl Signer for FakeSigner {
+    async fn sign(&self, request: Vec<u8>, _current: Option<Arc<Secrets>>) -> Result<Signed, SignerError> {
+        let answer = self.next();
+        match answer {
+            Answer::Refused => Err(SignerError::Refused("as the script says".to_owned())),
+            Answer::Unavailable => Err(SignerError::Unavailable("as the script says".to_owned())),
+            Answer::Never => std::future::pending().await,
+            Answer::Slow(delay) => {
+                tokio::time::sleep(delay).await;
+                Ok(self.certificate(Answer::Good, &request))
+            }
+            _ => Ok(self.certificate(answer, &request)),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the live mesh presents, before foreign judges.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use signet::demo::steps::ModeStep;
+use signet_tests::{TestMesh, python_tool};
+
+/// Runs a judge and returns what it printed.
+fn judge(program: &Path, args: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(args).output().with_context(|| format!("cannot run {}", program.display()))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    ensure!(output.status.success(), "{} {args:?}: {text}", program.display());
+    Ok(text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_a_live_envoy_presents() -> Result<()> {
+    let mesh = TestMesh::start().await?;
+    mesh.stage.set_mode(ModeStep::Strict).await?;
+    mesh.stage.until_in_force(ModeStep::Strict).await;
+    let destination = &mesh.stage.destinations[0];
+    let ca = mesh.stage.server.ca_file();
+    let script = format!(
+        "echo | openssl s_client -connect {} -CAfile {} -verify_return_error -showcerts",
+        destination.address,
+        ca.display()
+    );
+    let text = judge(Path::new("sh"), &["-c", &script])?;
+    assert!(text.contains("Verify return code: 0 (ok)"), "{text}");
+
+    let blocks: Vec<String> = text
+        .split("-----BEGIN CERTIFICATE-----")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once("-----END CERTIFICATE-----")?.0))
+        .map(|body| format!("-----BEGIN CERTIFICATE-----{body}-----END CERTIFICATE-----\n"))
+        .collect();
+    assert!(blocks.len() >= 2, "the leaf and its issuer are presented: {text}");
+    let lint = python_tool("lint_pkix_cert")?;
+    let mut files = vec![ca];
+    for (index, block) in blocks.iter().take(2).enumerate() {
+        let file = mesh.folder.path().join(format!("presented-{index}.pem"));
+        std::fs::write(&file, block)?;
+        files.push(file);
+    }
+    for file in files {
+        let findings = judge(&lint, &["lint", "-s", "NOTICE", &file.display().to_string()])?;
+        assert_eq!(findings.trim(), "", "pkilint on {}", file.display());
+    }
+    let names = judge(
+        Path::new("openssl"),
+        &["x509", "-noout", "-ext", "subjectAltName", "-in", &mesh.folder.path().join("presented-0.pem").display().to_string()],
+    )?;
+    assert!(names.contains("URI:spiffe://signet.internal/mesh/demo/virtual-node/service-b-v1"), "{names}");
+    assert_eq!(names.matches("URI:").count(), 1, "exactly one URI: {names}");
+    mesh.end().await;
+    Ok(())
+}

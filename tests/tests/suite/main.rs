@@ -1,0 +1,11 @@
+//! Every suite over a whole mesh, in one binary so that it links once.
+
+mod api;
+mod certificates;
+mod command_line;
+mod joining;
+mod modes;
+mod recovery;
+mod rejection;
+mod rotation;
+mod streams;

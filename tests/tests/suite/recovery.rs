@@ -1,0 +1,84 @@
+//! Parts are killed without warning; traffic does not notice.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use http::Method;
+use signet::{
+    demo::{stage::MESH, steps::ModeStep},
+    local::load::Load,
+};
+use signet_tests::{TestMesh, clock, eventually, tally_of};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_comes_back_with_everything_and_no_request_fails_meanwhile() -> Result<()> {
+    let mut mesh = TestMesh::start().await?;
+    mesh.stage.set_mode(ModeStep::StrictVerified).await?;
+    mesh.stage.until_in_force(ModeStep::StrictVerified).await;
+    let path = format!("/v20190125/meshes/{MESH}/virtualNodes/service-b-v1");
+    let before = mesh.stage.client.call(Method::GET, &path, None).await?;
+    let root = std::fs::read(mesh.stage.server.ca_file())?;
+    let load = Load::start(&mesh.stage.load_plan()?);
+
+    mesh.stage.server.kill().await?;
+    for probe in mesh.stage.probe(ModeStep::StrictVerified).await {
+        assert_eq!(probe.got, probe.expected, "while the server is down: {probe:?}");
+    }
+    mesh.stage.server.restart().await?;
+    mesh.stage.client = mesh.stage.server.client(clock())?;
+
+    let after = mesh.stage.client.call(Method::GET, &path, None).await?;
+    assert_eq!(before, after, "an acknowledged write was lost or changed");
+    assert_eq!(root, std::fs::read(mesh.stage.server.ca_file())?, "the root is another one");
+    eventually("all three proxies are synced again", PATIENCE, || async {
+        let answer = mesh.stage.client.call(Method::GET, "/v1/proxies", None).await?;
+        let proxies = answer["proxies"].as_array().cloned().unwrap_or_default();
+        let synced = proxies.iter().filter(|proxy| proxy["status"] == "synced").count();
+        ensure!(synced == 3, "{synced} are: {answer}");
+        Ok(())
+    })
+    .await?;
+    // The control loop lives: a change still reaches the Envoys, and so does a new certificate.
+    mesh.stage.set_mode(ModeStep::Permissive).await?;
+    mesh.stage.until_in_force(ModeStep::Permissive).await;
+    for probe in mesh.stage.probe(ModeStep::Permissive).await {
+        assert_eq!(probe.got, probe.expected, "after the restart: {probe:?}");
+    }
+    let serials = mesh.stage.serials().await?;
+    mesh.stage.rotate(&serials).await?;
+    for ((node, before), (_, after)) in serials.iter().zip(mesh.stage.serials().await?) {
+        assert_ne!(*before, after, "{node} got no new certificate");
+    }
+    let tally = tally_of(load, 600).await?;
+    assert_eq!(tally.failed, 0, "of {}: {:?}", tally.requests(), tally.failures);
+    mesh.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_agent_leaves_its_envoy_serving_and_the_next_one_takes_it_over_without_a_token() -> Result<()> {
+    let mut mesh = TestMesh::start().await?;
+    mesh.stage.set_mode(ModeStep::StrictVerified).await?;
+    mesh.stage.until_in_force(ModeStep::StrictVerified).await;
+    let load = Load::start(&mesh.stage.load_plan()?);
+    let envoy = mesh.stage.sidecars[1].ready.envoy_pid;
+
+    mesh.stage.sidecars[1].kill_agent().await?;
+    for probe in mesh.stage.probe(ModeStep::StrictVerified).await {
+        assert_eq!(probe.got, probe.expected, "while the agent is down: {probe:?}");
+    }
+    mesh.stage.sidecars[1].restart_agent().await?;
+
+    assert_eq!(mesh.stage.sidecars[1].ready.envoy_pid, envoy, "it started another Envoy");
+    let serials = mesh.stage.serials().await?;
+    mesh.stage.rotate(&serials).await?;
+    for ((node, before), (_, after)) in serials.iter().zip(mesh.stage.serials().await?) {
+        assert_ne!(*before, after, "{node} got no new certificate");
+    }
+    let tally = tally_of(load, 600).await?;
+    assert_eq!(tally.failed, 0, "of {}: {:?}", tally.requests(), tally.failures);
+    mesh.end().await;
+    Ok(())
+}

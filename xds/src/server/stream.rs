@@ -1,0 +1,179 @@
+//! One stream: moves bytes between a client and its session.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, stream};
+use http::Extensions;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tonic::Status as Refusal;
+use tracing::{Instrument, Span, debug, info};
+
+use super::{Feed, PATIENCE, Source, log_refusal, refuse};
+use crate::{
+    pb::envoy::{
+        config::core::v3::Node,
+        service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
+    },
+    session::{Request, Response, Session},
+};
+
+/// A discovery request of either variant.
+pub(super) trait Incoming: Into<Request> + Send + 'static {
+    fn node(&self) -> Option<&Node>;
+}
+
+impl Incoming for DiscoveryRequest {
+    fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+}
+
+impl Incoming for DeltaDiscoveryRequest {
+    fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+}
+
+/// What a stream came to.
+enum Turn {
+    Send(Response),
+    /// The server ends it.
+    End(Refusal),
+    /// The client has ended it.
+    Closed,
+}
+
+/// One stream and all that it owns; dropping it ends everything.
+pub(super) struct Shell<S, R> {
+    source: Arc<S>,
+    extensions: Extensions,
+    requests: R,
+    session: Session,
+    /// What it is fed with, once the first request has said who asks.
+    feed: Option<Feed>,
+    shutdown: CancellationToken,
+}
+
+impl<S, R, I> Shell<S, R>
+where
+    S: Source,
+    R: Stream<Item = Result<I, Refusal>> + Send + Unpin + 'static,
+    I: Incoming,
+{
+    pub(super) const fn new(
+        source: Arc<S>,
+        extensions: Extensions,
+        requests: R,
+        session: Session,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            source,
+            extensions,
+            requests,
+            session,
+            feed: None,
+            shutdown,
+        }
+    }
+
+    /// The responses, each made when the one before has been taken.
+    pub(super) fn into_stream<O>(self, span: Span) -> impl Stream<Item = Result<O, Refusal>> + Send
+    where
+        O: From<Response> + Send,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        stream::unfold(Some(self), move |shell| {
+            let span = span.clone();
+            async move {
+                let mut shell = shell?;
+                match shell.turn(deadline, &span).instrument(span.clone()).await {
+                    Turn::Send(response) => Some((Ok(response.into()), Some(shell))),
+                    Turn::End(refusal) => Some((Err(refusal), None)),
+                    Turn::Closed => None,
+                }
+            }
+        })
+    }
+
+    /// Runs until there is something to send or the stream is over.
+    async fn turn(&mut self, deadline: Instant, span: &Span) -> Turn {
+        loop {
+            if let Some(response) = self.next_response() {
+                return Turn::Send(response);
+            }
+            let waiting = self.feed.is_none();
+            // Requests come before snapshots: an ACK that is there already may let more of a snapshot go. A
+            // client that never stops asking delays only itself.
+            let turn = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => Some(Turn::End(super::shutting_down())),
+                request = self.requests.next() => self.on_request(request, span),
+                alive = next_snapshot(&mut self.feed) => (!alive).then(|| Turn::End(super::end_of_feed())),
+                () = sleep_until(deadline), if waiting => Some(Turn::End(no_request())),
+            };
+            if let Some(turn) = turn {
+                return turn;
+            }
+        }
+    }
+
+    fn next_response(&mut self) -> Option<Response> {
+        let feed = self.feed.as_mut()?;
+        let snapshot = feed.snapshots.borrow_and_update().clone()?;
+        let response = self.session.next_response(&snapshot)?;
+        debug!(
+            kind = %response.kind, nonce = response.nonce, resources = response.resources.len(),
+            removed = response.removed.len(), "response"
+        );
+        feed.observer.changed(self.session.status());
+        Some(response)
+    }
+
+    fn on_request(&mut self, request: Option<Result<I, Refusal>>, span: &Span) -> Option<Turn> {
+        let request = match request {
+            Some(Ok(request)) => request,
+            Some(Err(refusal)) => {
+                debug!(code = ?refusal.code(), reason = refusal.message(), "stream broken");
+                return Some(Turn::End(refusal));
+            }
+            None => return Some(Turn::Closed),
+        };
+        let node = if self.feed.is_none() {
+            request.node().cloned()
+        } else {
+            None
+        };
+        if let Err(error) = self.session.on_request(request.into()) {
+            return Some(Turn::End(refuse(error)));
+        }
+        if self.feed.is_none() {
+            span.record("node", self.session.node_id());
+            match self.source.open(&self.extensions, node.as_ref()) {
+                Ok(feed) => self.feed = Some(feed),
+                Err(refusal) => {
+                    log_refusal(&refusal);
+                    return Some(Turn::End(refusal));
+                }
+            }
+            info!("stream opened");
+        }
+        if let Some(feed) = &mut self.feed {
+            feed.observer.changed(self.session.status());
+        }
+        None
+    }
+}
+
+/// Waits for a newer snapshot; false when none can come any more.
+async fn next_snapshot(feed: &mut Option<Feed>) -> bool {
+    match feed {
+        Some(feed) => feed.snapshots.changed().await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn no_request() -> Refusal {
+    Refusal::deadline_exceeded("no request arrived")
+}

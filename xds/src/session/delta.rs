@@ -1,0 +1,76 @@
+//! Delta requests: changes of a subscription, honoured whatever the nonce.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ProtocolError,
+    request::MAX_NAMES,
+    watch::{Told, Watch},
+};
+use crate::{resource::Name, status::Status};
+
+/// How many responses a client may leave unanswered. Only new subscriptions can add to them.
+const MAX_FLIGHTS: usize = 1024;
+
+impl Watch {
+    /// Takes in the ACK or NACK of a delta request, if it is one. A nonce that is not known is counted, except
+    /// on the first request, where it is that of an earlier stream.
+    pub(super) fn acknowledge(&mut self, nonce: &str, rejection: Option<&str>, status: &mut Status) {
+        if !nonce.is_empty() && !self.settle(nonce, rejection, status) && self.opened {
+            status.count_stale_nonce();
+        }
+    }
+
+    /// Takes in the subscription part of a delta request.
+    pub(super) fn on_changes(
+        &mut self,
+        subscribe: Vec<String>,
+        unsubscribe: &[String],
+        initial: BTreeMap<String, String>,
+        status: &mut Status,
+    ) -> Result<(), ProtocolError> {
+        let first = !std::mem::replace(&mut self.opened, true);
+        let wildcard = self.kind.is_wildcard();
+        if first && wildcard && subscribe.is_empty() {
+            (self.interest.all, self.owes) = (true, true);
+        }
+        let initial = if first { initial } else { BTreeMap::new() };
+        for name in subscribe {
+            if wildcard && name == "*" {
+                (self.interest.all, self.owes) = (true, true);
+                continue;
+            }
+            let name = Name::from(name);
+            // A client that brings a version along is told only what differs from it.
+            if !initial.contains_key(&*name) {
+                self.asked.insert(name.clone());
+            }
+            self.interest.names.insert(name);
+        }
+        for name in unsubscribe {
+            if wildcard && name == "*" {
+                self.interest.all = false;
+            } else if let Some(name) = self.interest.names.take(&**name) {
+                // Under a wildcard the client cannot know whether it still gets the resource: it is told.
+                if self.interest.all {
+                    self.asked.insert(name);
+                }
+            }
+        }
+        if self.interest.names.len() > MAX_NAMES {
+            return Err(ProtocolError::TooManyNames);
+        }
+        if self.flights.len() > MAX_FLIGHTS {
+            return Err(ProtocolError::Unacknowledged);
+        }
+        for (name, version) in initial {
+            let (name, version) = (Name::from(name), version.into());
+            if self.interest.covers(&name) {
+                status.set_accepted(self.kind, &name, &version);
+                self.told.insert(name, Told::Held(version));
+            }
+        }
+        self.forget_unwanted(status);
+        Ok(())
+    }
+}

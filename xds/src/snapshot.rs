@@ -1,0 +1,60 @@
+//! Everything that one client should hold, as one value.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::resource::{Name, Resource, ResourceType};
+
+/// The whole of what one client should hold: one resource per kind and name, in order of both.
+///
+/// It is level-triggered: a stream compares what it has sent with the newest snapshot, so a snapshot that is
+/// overtaken before it was sent leaves no trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    kinds: BTreeMap<ResourceType, BTreeMap<Name, Resource>>,
+}
+
+impl Snapshot {
+    /// Adds a resource; one of the same kind and name is replaced and returned.
+    pub fn insert(&mut self, resource: Resource) -> Option<Resource> {
+        self.kinds
+            .entry(resource.kind())
+            .or_default()
+            .insert(Arc::clone(resource.shared_name()), resource)
+    }
+
+    /// The resource of this kind and name.
+    pub fn get(&self, kind: ResourceType, name: &str) -> Option<&Resource> {
+        self.kinds.get(&kind)?.get(name)
+    }
+
+    /// Every resource of a kind, by name.
+    pub fn resources(&self, kind: ResourceType) -> impl Iterator<Item = &Resource> {
+        self.kinds.get(&kind).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// How many resources there are of all kinds.
+    pub fn len(&self) -> usize {
+        self.kinds.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether there is no resource of any kind.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl FromIterator<Resource> for Snapshot {
+    fn from_iter<I: IntoIterator<Item = Resource>>(resources: I) -> Self {
+        let mut snapshot = Self::default();
+        snapshot.extend(resources);
+        snapshot
+    }
+}
+
+impl Extend<Resource> for Snapshot {
+    fn extend<I: IntoIterator<Item = Resource>>(&mut self, resources: I) {
+        for resource in resources {
+            self.insert(resource);
+        }
+    }
+}
