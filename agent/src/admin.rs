@@ -64,13 +64,9 @@ impl Admin {
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         let request = Request::builder().method(method).uri(path).header("host", self.addr.to_string());
         let request = request.body(Empty::<Bytes>::new())?;
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            response = sender.send_request(request) => Ok(response?.status()),
-            ended = &mut connection => match ended {
-                Ok(()) => Err(AdminError::Late),
-                Err(error) => Err(error.into()),
-            },
-        }
+        // The response is dropped for its status, and the sender with it, which ends the connection.
+        let answer = async move { sender.send_request(request).await.map(|response| response.status()) };
+        let (status, _ended) = tokio::join!(answer, connection);
+        Ok(status?)
     }
 }

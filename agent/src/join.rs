@@ -1,6 +1,7 @@
 //! Certificates from the Signet server: the first with a one-time token, the next ones with the one before.
 
 mod call;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -29,14 +30,14 @@ use zeroize::Zeroizing;
 
 use crate::{server_addr::ServerAddr, trust::Anchors};
 use call::{CallError, Channel};
-use pb::{JoinRequest, RenewRequest, node_service_client::NodeServiceClient};
+use pb::{JoinRequest, RenewRequest};
 
 /// How long one call may take, connecting included.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The wire that `ca` defines.
-mod pb {
-    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+pub(crate) mod pb {
+    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
     tonic::include_proto!("signet.node.v1");
 }
 
@@ -144,19 +145,19 @@ impl NodeSigner {
     async fn join(&self, token: &Token, csr: Vec<u8>) -> Result<Signed, CallError> {
         let channel = Channel::open(&self.server, None).await?;
         let request = JoinRequest { token: token.0.to_string(), csr };
-        let issued = NodeServiceClient::new(channel.inner()).join(Request::new(request)).await;
+        let issued = channel.client().join(Request::new(request)).await;
         // Used up, whatever becomes of the certificate.
         if issued.is_ok() {
             self.token.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
-        Ok(signed(issued.map_err(CallError::from_status)?.into_inner()))
+        Ok(signed(channel.settle(issued)?))
     }
 
     async fn renew(&self, held: &Secrets, csr: Vec<u8>) -> Result<Signed, CallError> {
         let channel = Channel::open(&self.server, Some(held)).await?;
         let request = RenewRequest { csr, lifetime_secs: 0 };
-        let issued = NodeServiceClient::new(channel.inner()).renew(Request::new(request)).await;
-        Ok(signed(issued.map_err(CallError::from_status)?.into_inner()))
+        let issued = channel.client().renew(Request::new(request)).await;
+        Ok(signed(channel.settle(issued)?))
     }
 
     async fn ask(&self, csr: Vec<u8>, held: Option<Arc<Secrets>>) -> Result<Signed, CallError> {

@@ -21,6 +21,8 @@ pub mod envoy;
 pub mod environment;
 pub mod join;
 mod ports;
+#[cfg(test)]
+mod testing;
 pub mod run;
 pub mod server_addr;
 pub mod state;

@@ -2,6 +2,8 @@
 
 mod error;
 mod proxy;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeSet, fs, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration,
@@ -213,20 +215,23 @@ impl Agent {
     async fn run(mut self, mut plan: Plan, controls: Controls) -> Result<Outcome, AgentError> {
         let running = match plan.running.take() {
             Some(running) => running,
-            None => tokio::select! {
-                // Without a certificate Envoy can do nothing, and a refusal would have to end it again.
-                first = self.rotator.secrets.wait_for(Option::is_some) => match first {
-                    Ok(_) => plan.start(&self.envoy, &self.state)?,
-                    Err(_) => return Err(task_end(self.tasks.join_next().await)),
-                },
-                ended = self.tasks.join_next() => return Err(task_end(ended)),
-                () = controls.shutdown.cancelled() => {
-                    self.finish().await;
-                    return Ok(Outcome::Shutdown);
-                }
-            },
+            // Without a certificate Envoy can do nothing, and a refusal would have to end it again.
+            None if self.first_certificate(&controls.shutdown).await? => plan.start(&self.envoy, &self.state)?,
+            None => {
+                self.finish().await;
+                return Ok(Outcome::Shutdown);
+            }
         };
         self.follow(running, &plan, controls).await
+    }
+
+    /// Waits until there is a certificate; `false` when the agent is told to end before.
+    async fn first_certificate(&mut self, shutdown: &CancellationToken) -> Result<bool, AgentError> {
+        tokio::select! {
+            Ok(_) = self.rotator.secrets.wait_for(Option::is_some) => Ok(true),
+            ended = self.tasks.join_next() => Err(task_end(ended)),
+            () = shutdown.cancelled() => Ok(false),
+        }
     }
 
     /// Waits for whatever comes first: Envoy's end, the agent's, or something to do.

@@ -50,12 +50,16 @@ impl FromStr for ServerAddr {
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(invalid)?;
         let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(inner) => inner.parse::<Ipv6Addr>().map_err(|_| invalid())?.to_string(),
-            None => host.to_owned(),
+            // An IPv4 address is spelt with the letters of names.
+            None if !host.is_empty() && host.chars().all(is_in_names) => host.to_owned(),
+            None => return Err(invalid()),
         };
-        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        let fits = !host.is_empty() && (host.parse::<IpAddr>().is_ok() || host.chars().all(is_name));
-        if fits { Ok(Self { host, port }) } else { Err(invalid()) }
+        Ok(Self { host, port })
     }
+}
+
+fn is_in_names(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 }
 
 impl fmt::Display for ServerAddr {

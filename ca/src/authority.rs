@@ -60,8 +60,8 @@ impl Authority {
     /// when next needed.
     ///
     /// # Errors
-    /// A file that cannot be read or is open to others; a pair that is incomplete, does not belong together or
-    /// cannot do what its place asks for; a root that ended; issuers without a root.
+    /// A file that cannot be read or is open to others; a pair that is incomplete, does not belong together
+    /// or cannot do what its place asks for; a root that ended; issuers without a root.
     pub fn open(
         folder: &Path,
         trust_domain: &TrustDomain,
@@ -77,8 +77,13 @@ impl Authority {
                 root
             }
         };
-        let authority =
-            Self { trust_domain: trust_domain.clone(), store, random, root, issuers: Mutex::default() };
+        let authority = Self {
+            trust_domain: trust_domain.clone(),
+            store,
+            random,
+            root,
+            issuers: Mutex::default(),
+        };
         for name in authority.store.issuers()? {
             authority.load(&name)?;
         }
@@ -105,8 +110,9 @@ impl Authority {
 
     /// Signs a certificate for the key of a request, with the names of the grant.
     ///
-    /// It starts [`BACKDATE`] before `now` and ends with the granted life, or with the first certificate above it
-    /// if that ends sooner. The first certificate of a mesh waits for the disk, since its issuer is made.
+    /// It starts [`BACKDATE`] before `now` and ends with the granted life, or with the first certificate
+    /// above it if that ends sooner. The first certificate of a mesh waits for the disk, since its issuer
+    /// is made.
     ///
     /// # Errors
     /// The chain ended, the issuer's key cannot be used, or the outcome is not what was granted.
@@ -155,9 +161,18 @@ impl Authority {
             spiffe_id: grant.spiffe_id(),
             dns_names: grant.dns_names(),
         };
-        let der = issuer.template.sign(&leaf, &issuer.key)?.ok_or(Error::Clock(now))?;
+        let der = issuer
+            .template
+            .sign(&leaf, &issuer.key)?
+            .ok_or(Error::Clock(now))?;
         check::says(&der, &leaf, &issuer.template).map_err(Error::Mismatch)?;
-        Ok(Certificate { leaf: der, issuer: issuer.der.clone(), issuer_name, serial, validity })
+        Ok(Certificate {
+            leaf: der,
+            issuer: issuer.der.clone(),
+            issuer_name,
+            serial,
+            validity,
+        })
     }
 
     /// The issuer of that name, made or replaced if need be.
@@ -194,7 +209,14 @@ impl Authority {
         let key = PrivateKey::generate()?;
         let serial = Serial::draw(&self.random);
         let root = (self.root.der.as_slice(), &self.root.key);
-        let der = profile::issuer(&self.trust_domain, &name.to_string(), &key.public(), serial, life, root)?;
+        let der = profile::issuer(
+            &self.trust_domain,
+            &name.to_string(),
+            &key.public(),
+            serial,
+            life,
+            root,
+        )?;
         self.store.put(&store::Slot::Issuer(name), &key, &der, serial)?;
         self.read_issuer(name)
     }
@@ -202,7 +224,10 @@ impl Authority {
     /// Reads an issuer that is on the disk, and keeps it.
     fn load(&self, name: &IssuerName) -> Result<(), Error> {
         let issuer = Arc::new(self.read_issuer(name)?);
-        self.issuers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), issuer);
+        self.issuers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone(), issuer);
         Ok(())
     }
 
@@ -210,10 +235,20 @@ impl Authority {
         let stored = self.store.issuer(name)?;
         let pair = Pair::issuer(stored, &self.trust_domain, &self.root)?;
         let end = pair.validity.not_after().min(self.root.validity.not_after());
-        let validity = Validity::new(pair.validity.not_before(), end)
-            .map_err(|empty| Error::ChainEnded { not_after: end, now: empty.not_before })?;
-        let template = Template { issuer: pair.subject, issuer_key_id: pair.key_id };
-        Ok(Issuer { key: pair.key, der: pair.der.into(), template, validity })
+        let validity = Validity::new(pair.validity.not_before(), end).map_err(|empty| Error::ChainEnded {
+            not_after: end,
+            now: empty.not_before,
+        })?;
+        let template = Template {
+            issuer: pair.subject,
+            issuer_key_id: pair.key_id,
+        };
+        Ok(Issuer {
+            key: pair.key,
+            der: pair.der.into(),
+            template,
+            validity,
+        })
     }
 }
 
@@ -228,7 +263,9 @@ fn make_root(
     let life = Validity::new(now - BACKDATE, now + ROOT_LIFE).map_err(|_| Error::Clock(now))?;
     let der = profile::root(trust_domain, &SigningKey::new(&key)?, serial, life)?;
     store.put(&store::Slot::Root, &key, &der, serial)?;
-    let stored = store.root()?.ok_or(Error::RootMissing { folder: store.folder().to_owned() })?;
+    let stored = store.root()?.ok_or(Error::RootMissing {
+        folder: store.folder().to_owned(),
+    })?;
     Pair::root(stored, trust_domain, now)
 }
 
@@ -245,6 +282,5 @@ fn leaf_life(chain: Validity, grant: &Grant, now: Timestamp) -> Result<Validity,
     Validity::new(now - BACKDATE, end).map_err(|_| Error::Clock(now))
 }
 
-/// Exposes whether a place in the hierarchy can do what it must; see [`pair`].
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! Certificate signing requests (PKCS #10, RFC 2986), as strangers send them.
 //!
 //! Of a request only its key survives, and the names it asks for, which are a wish that
-//! [`decide`](signet_policies::issuance::decide) grants or not. Whatever else it holds must be understood, or the
-//! request is refused: what we do not read, nobody shall believe to have been granted.
+//! [`decide`](signet_policies::issuance::decide) grants or not. Whatever else it holds must be understood,
+//! or the request is refused: what we do not read, nobody shall believe to have been granted.
 
 mod extensions;
 mod proof;
@@ -111,13 +111,19 @@ impl VerifiedCsr {
         let key = PublicKey::from_spki(spki.raw)?;
         let names = Self::requested_names(&attributes)?;
         proof::check(&key, info.raw, algorithm.raw, &signature)?;
-        Ok(Self { key, spiffe_id: names.spiffe_id, dns_names: names.dns_names })
+        Ok(Self {
+            key,
+            spiffe_id: names.spiffe_id,
+            dns_names: names.dns_names,
+        })
     }
 
     fn requested_names(attributes: &Element<'_>) -> Result<extensions::Names, InvalidCsr> {
         attributes.expect(tag::ATTRIBUTES)?;
         let mut attributes = attributes.children();
-        let Some(attribute) = attributes.next() else { return Ok(extensions::Names::default()) };
+        let Some(attribute) = attributes.next() else {
+            return Ok(extensions::Names::default());
+        };
         let [kind, values] = attribute?.expect(tag::SEQUENCE)?.fields()?;
         if kind.raw != extensions::EXTENSION_REQUEST || attributes.next().is_some() {
             return Err(InvalidCsr::Attribute);
@@ -135,7 +141,11 @@ impl VerifiedCsr {
     /// What it asks for, as the policy wants to hear it. A request of PKCS #10 cannot name a life.
     #[must_use]
     pub fn request(&self, lifetime: Option<Duration>) -> Request {
-        Request { spiffe_id: self.spiffe_id.clone(), dns_names: self.dns_names.clone(), lifetime }
+        Request {
+            spiffe_id: self.spiffe_id.clone(),
+            dns_names: self.dns_names.clone(),
+            lifetime,
+        }
     }
 }
 

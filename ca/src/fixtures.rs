@@ -1,16 +1,22 @@
 //! What the tests of this crate share.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
+use async_trait::async_trait;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
 use signet_policies::{
     identity::{DnsName, TrustDomain, Workload},
     issuance::{Caller, DEFAULT_LEAF_LIFE, Grant, Registration, Terms, decide},
-    time::Timestamp,
+    time::{Clock, Timestamp},
 };
 use tempfile::TempDir;
 
-use crate::{Authority, Random, Serial, VerifiedCsr};
+use crate::{Authority, Issuing, Ledger, LedgerError, Random, Record, Serial, VerifiedCsr};
 
 /// 2026-11-23T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_795_392_000);
@@ -20,7 +26,10 @@ pub(crate) fn trust_domain() -> TrustDomain {
 }
 
 pub(crate) fn terms() -> Terms {
-    Terms { trust_domain: trust_domain(), default_lifetime: DEFAULT_LEAF_LIFE }
+    Terms {
+        trust_domain: trust_domain(),
+        default_lifetime: DEFAULT_LEAF_LIFE,
+    }
 }
 
 pub(crate) fn node(name: &str) -> Workload {
@@ -29,12 +38,25 @@ pub(crate) fn node(name: &str) -> Workload {
 
 pub(crate) fn registration(workload: &Workload) -> Registration {
     let dns_names = vec![format!("{}.apps.local", workload.name).parse().unwrap()];
-    Registration { workload: workload.clone(), dns_names, spiffe_ids: Vec::new() }
+    Registration {
+        workload: workload.clone(),
+        dns_names,
+        spiffe_ids: Vec::new(),
+    }
 }
 
 pub(crate) fn grant_for(workload: &Workload, lifetime: Duration) -> Grant {
-    let request = signet_policies::issuance::Request { lifetime: Some(lifetime), ..Default::default() };
-    decide(&Caller::Joining(workload.clone()), &request, Some(&registration(workload)), &terms()).unwrap()
+    let request = signet_policies::issuance::Request {
+        lifetime: Some(lifetime),
+        ..Default::default()
+    };
+    decide(
+        &Caller::Joining(workload.clone()),
+        &request,
+        Some(&registration(workload)),
+        &terms(),
+    )
+    .unwrap()
 }
 
 pub(crate) fn server_grant() -> Grant {
@@ -72,7 +94,11 @@ pub(crate) fn csr_params_for(workload: &Workload) -> CertificateParams {
 }
 
 pub(crate) fn csr_of(params: &CertificateParams) -> Vec<u8> {
-    params.serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    params
+        .serialize_request(&KeyPair::generate().unwrap())
+        .unwrap()
+        .der()
+        .to_vec()
 }
 
 pub(crate) fn csr() -> VerifiedCsr {
@@ -84,7 +110,10 @@ pub(crate) fn run(tool: &str, install: &str, arguments: &[&str]) -> (bool, Strin
     let output = Command::new(tool).args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("cannot run {tool} ({error}); {install}"));
     let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 pub(crate) fn openssl(arguments: &[&str]) -> (bool, String) {
@@ -94,7 +123,55 @@ pub(crate) fn openssl(arguments: &[&str]) -> (bool, String) {
 /// Everything that pkilint's linter for RFC 5280 has to say, down to notices, as JSON. It is where
 /// `cargo xtask setup` puts it.
 pub(crate) fn pkilint(certificate: &Path) -> String {
-    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/venv/bin/lint_pkix_cert");
-    let arguments = ["lint", "-s", "NOTICE", "-f", "JSON", certificate.to_str().unwrap()];
+    let tool = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../target/tools/venv/bin/lint_pkix_cert"
+    );
+    let arguments = [
+        "lint",
+        "-s",
+        "NOTICE",
+        "-f",
+        "JSON",
+        certificate.to_str().unwrap(),
+    ];
     run(tool, "install it: cargo xtask setup", &arguments).1
+}
+
+/// A ledger that cannot write; the disk is full.
+#[derive(Debug, Default)]
+pub(crate) struct FullLedger;
+
+#[async_trait]
+impl Ledger for FullLedger {
+    async fn append(&self, _: Record) -> Result<(), LedgerError> {
+        Err(LedgerError::Unavailable("no space left on device".to_owned()))
+    }
+
+    async fn get(&self, _: Serial) -> Result<Option<Record>, LedgerError> {
+        Ok(None)
+    }
+
+    async fn list(&self, _: Option<Serial>, _: usize) -> Result<Vec<Record>, LedgerError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A clock that stands still.
+pub(crate) fn clock() -> Clock {
+    let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(NOW.unix()).unwrap());
+    Arc::new(move || now)
+}
+
+pub(crate) fn issuing(ledger: Arc<dyn Ledger>) -> (TempDir, Issuing) {
+    let (folder, authority) = authority();
+    (
+        folder,
+        Issuing::new(
+            Arc::new(authority),
+            ledger,
+            Random::dangerously_from_seed(2),
+            clock(),
+        ),
+    )
 }

@@ -10,8 +10,8 @@ use thiserror::Error;
 use tracing::info;
 
 use crate::{
-    Authority, Certificate, Error, Ledger, LedgerError, Origin, PrivateKey, PublicKey, Random, Record, Serial,
-    VerifiedCsr,
+    Authority, Certificate, Error, Ledger, LedgerError, Origin, PrivateKey, PublicKey, Random, Record,
+    Serial, VerifiedCsr,
 };
 
 /// A certificate whose record is durable. Only these leave the crate's service.
@@ -51,7 +51,12 @@ impl Issuing {
     /// Ties an authority to the ledger of its certificates.
     #[must_use]
     pub fn new(authority: Arc<Authority>, ledger: Arc<dyn Ledger>, random: Random, clock: Clock) -> Self {
-        Self { authority, ledger, random, clock }
+        Self {
+            authority,
+            ledger,
+            random,
+            clock,
+        }
     }
 
     /// The authority.
@@ -70,14 +75,11 @@ impl Issuing {
     ///
     /// # Errors
     /// The authority does not sign, or the ledger does not remember.
-    pub async fn issue(
-        &self,
-        csr: &VerifiedCsr,
-        grant: &Grant,
-        origin: Origin,
-    ) -> Result<Issued, NotIssued> {
+    pub async fn issue(&self, csr: &VerifiedCsr, grant: &Grant, origin: Origin) -> Result<Issued, NotIssued> {
         let now = self.now();
-        let certificate = self.authority.issue(csr, grant, Serial::draw(&self.random), now)?;
+        let certificate = self
+            .authority
+            .issue(csr, grant, Serial::draw(&self.random), now)?;
         self.record(certificate, csr.key(), grant, origin, now).await
     }
 
@@ -91,9 +93,12 @@ impl Issuing {
         origin: Origin,
     ) -> Result<(PrivateKey, Issued), NotIssued> {
         let now = self.now();
-        let (key, certificate) =
-            self.authority.issue_with_new_key(grant, Serial::draw(&self.random), now)?;
-        let issued = self.record(certificate, &key.public(), grant, origin, now).await?;
+        let (key, certificate) = self
+            .authority
+            .issue_with_new_key(grant, Serial::draw(&self.random), now)?;
+        let issued = self
+            .record(certificate, &key.public(), grant, origin, now)
+            .await?;
         Ok((key, issued))
     }
 
@@ -105,7 +110,9 @@ impl Issuing {
         origin: Origin,
         now: Timestamp,
     ) -> Result<Issued, NotIssued> {
-        self.ledger.append(Record::new(&certificate, key, grant, origin, now)).await?;
+        self.ledger
+            .append(Record::new(&certificate, key, grant, origin, now))
+            .await?;
         let (serial, not_after) = (certificate.serial(), certificate.validity().not_after());
         info!(spiffe_id = %grant.spiffe_id(), %serial, %not_after, "issued a certificate");
         Ok(Issued(certificate))

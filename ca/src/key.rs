@@ -5,7 +5,7 @@ mod private;
 mod public;
 
 pub use file::KeyFileError;
-pub use private::{KeyError, PrivateKey};
 pub(crate) use private::SigningKey;
+pub use private::{KeyError, PrivateKey};
 pub(crate) use public::KeyKind;
 pub use public::{KeyRefused, PublicKey};

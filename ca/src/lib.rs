@@ -9,15 +9,16 @@
 //! ```
 //!
 //! Invariants:
-//! - No field of a CSR but its key reaches a certificate: [`Authority::issue`] takes a [`VerifiedCsr`], whose names
-//!   are only a wish, and a [`Grant`](signet_policies::issuance::Grant), which only the policy makes.
-//! - A certificate is read again, with another parser than wrote it, and compared with the grant before anybody
-//!   sees it. No leaf outlives a certificate above it.
-//! - A certificate leaves only as [`Issued`]: its record is in the ledger, durable, under a serial that was never
-//!   used before.
+//! - No field of a CSR but its key reaches a certificate: [`Authority::issue`] takes a [`VerifiedCsr`],
+//!   whose names are only a wish, and a [`Grant`](signet_policies::issuance::Grant), which only the policy
+//!   makes.
+//! - A certificate is read again, with another parser than wrote it, and compared with the grant before
+//!   anybody sees it. No leaf outlives a certificate above it.
+//! - A certificate leaves only as [`Issued`]: its record is in the ledger, durable, under a serial that was
+//!   never used before.
 //! - A token is redeemed once, however many try at the same time, and never for a request that is refused.
-//! - Private keys and tokens are wiped from memory, are never in `Debug` or a log, and lie in files of mode 0600.
-//!   A pair of key and certificate that is damaged is never replaced in silence.
+//! - Private keys and tokens are wiped from memory, are never in `Debug` or a log, and lie in files of mode
+//!   0600. A pair of key and certificate that is damaged is never replaced in silence.
 //! - Neither Envoy nor the control plane is known here: names come in as grants, certificates go out as DER.
 
 mod authority;

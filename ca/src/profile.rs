@@ -26,6 +26,3 @@ pub const ROOT_LIFE: Duration = DAY.saturating_mul(3650);
 pub const ISSUER_LIFE: Duration = DAY.saturating_mul(365);
 /// How far every certificate's start lies before its issue, for peers whose clocks are slow.
 pub const BACKDATE: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests;

@@ -19,7 +19,13 @@ pub use server::NodeServer;
 
 /// The messages and the server of `proto/signet/node/v1/node.proto`.
 mod proto {
-    #![allow(clippy::all, clippy::wildcard_enum_match_arm, missing_docs, unreachable_pub, unused_qualifications)]
+    #![allow(
+        clippy::all,
+        clippy::wildcard_enum_match_arm,
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications
+    )]
 
     tonic::include_proto!("signet.node.v1");
 }
@@ -51,8 +57,8 @@ pub struct NodeService {
 }
 
 impl NodeService {
-    /// The gRPC server of the service. Who calls, it reads from the [`Caller`] that the transport put into the
-    /// request's extensions; without one, nobody known calls.
+    /// The gRPC server of the service. Who calls, it reads from the [`Caller`] that the transport put into
+    /// the request's extensions; without one, nobody known calls.
     #[must_use]
     pub fn into_server(self) -> NodeServer {
         NodeServer::new(self)
@@ -61,15 +67,18 @@ impl NodeService {
     /// Trades a token for the first certificate of its workload.
     ///
     /// The token is used up only when the request is sound and granted: what an agent did wrong, it can do
-    /// again. It is used up before the certificate is made, so that it never makes two: should the disk fail in
-    /// between, another token is needed.
+    /// again. It is used up before the certificate is made, so that it never makes two: should the disk
+    /// fail in between, another token is needed.
     async fn join_as(&self, workload: &Workload, request: &JoinRequest) -> Result<Issued, Refusal> {
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(workload);
         let caller = Caller::Joining(workload.clone());
         let grant = decide(&caller, &csr.request(None), registration.as_ref(), &self.terms)?;
         self.tokens.redeem(&request.token, self.now()).await?;
-        let origin = Origin { attestation: Attestation::Join, predecessor: None };
+        let origin = Origin {
+            attestation: Attestation::Join,
+            predecessor: None,
+        };
         Ok(self.issuing.issue(&csr, &grant, origin).await?)
     }
 
@@ -89,13 +98,19 @@ impl NodeService {
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(&workload);
         let grant = decide(caller, &csr.request(lifetime), registration.as_ref(), &self.terms)?;
-        let origin = Origin { attestation: Attestation::Renew, predecessor };
+        let origin = Origin {
+            attestation: Attestation::Renew,
+            predecessor,
+        };
         Ok(self.issuing.issue(&csr, &grant, origin).await?)
     }
 
     fn answer(&self, issued: &Issued) -> Response<IssuedCertificate> {
         let chain = issued.certificate().chain_der();
-        Response::new(IssuedCertificate { chain, bundle: self.issuing.authority().bundle() })
+        Response::new(IssuedCertificate {
+            chain,
+            bundle: self.issuing.authority().bundle(),
+        })
     }
 
     fn now(&self) -> Timestamp {
@@ -118,7 +133,10 @@ impl proto::node_service_server::NodeService for NodeService {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<IssuedCertificate>, Status> {
         let caller = caller_of(request.extensions());
-        let predecessor = request.extensions().get::<PresentedSerial>().map(|presented| presented.0);
+        let predecessor = request
+            .extensions()
+            .get::<PresentedSerial>()
+            .map(|presented| presented.0);
         let issued = self.renew_for(&caller, predecessor, request.get_ref()).await;
         issued
             .map(|issued| self.answer(&issued))
@@ -141,7 +159,9 @@ fn describe(caller: &Caller) -> String {
 
 impl std::fmt::Debug for NodeService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeService").field("terms", &self.terms).finish_non_exhaustive()
+        f.debug_struct("NodeService")
+            .field("terms", &self.terms)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One-time join tokens.
 //!
-//! A token lets one workload get its first certificate, once. The server keeps a hash of it: whoever reads the
-//! database learns no token, and a random text of 256 bits needs no slow hash.
+//! A token lets one workload get its first certificate, once. The server keeps a hash of it: whoever reads
+//! the database learns no token, and a random text of 256 bits needs no slow hash.
 
 mod format;
 
@@ -29,7 +29,8 @@ const TREE: &str = "join-tokens";
 /// What every token starts with, so that people and secret scanners know one when they see it.
 const PREFIX: &str = "sgt_";
 
-/// A token's secret text: `sgt_` and 64 hexadecimal digits. It is shown once, wiped when dropped, and never logged.
+/// A token's secret text: `sgt_` and 64 hexadecimal digits. It is shown once, wiped when dropped, and never
+/// logged.
 pub struct Token(Zeroizing<String>);
 
 impl Token {
@@ -127,9 +128,15 @@ impl JoinTokens {
             return Err(TokenError::Lifetime(life));
         }
         let token = Token::draw(random);
-        let stored = Stored { workload: workload.clone(), expires_at: now + life, used_at: None };
+        let stored = Stored {
+            workload: workload.clone(),
+            expires_at: now + life,
+            used_at: None,
+        };
         let (tokens, key, text) = (self.tokens.clone(), key_of(token.reveal()), stored.write()?);
-        self.database.commit(move || tokens.insert(key, text).map(|_| ())).await?;
+        self.database
+            .commit(move || tokens.insert(key, text).map(|_| ()))
+            .await?;
         Ok(token)
     }
 
@@ -148,7 +155,9 @@ impl JoinTokens {
     pub async fn redeem(&self, text: &str, now: Timestamp) -> Result<Workload, TokenError> {
         let (tokens, key) = (self.tokens.clone(), key_of(text));
         // Changes run one after another: between the look and the mark nobody else looks.
-        self.database.commit(move || Ok(redeem_now(&tokens, &key, now))).await?
+        self.database
+            .commit(move || Ok(redeem_now(&tokens, &key, now)))
+            .await?
     }
 
     /// Forgets tokens that ended more than a day ago, and says how many there were.
@@ -177,7 +186,10 @@ fn valid(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<Stored, Toke
 
 fn redeem_now(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<Workload, TokenError> {
     let stored = valid(tokens, key, now)?;
-    let used = Stored { used_at: Some(now), ..stored };
+    let used = Stored {
+        used_at: Some(now),
+        ..stored
+    };
     tokens.insert(key, used.write()?)?;
     Ok(used.workload)
 }

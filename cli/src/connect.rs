@@ -12,10 +12,20 @@ use crate::client::{Client, KeyPair};
 #[derive(Args, Clone, Debug)]
 pub struct ConnectArgs {
     /// The server's API
-    #[arg(long, env = "SIGNET_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7080")]
+    #[arg(
+        long,
+        env = "SIGNET_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7080"
+    )]
     endpoint: String,
     /// A file in the AWS shared-credentials format; the server's first start writes <data-dir>/credentials
-    #[arg(long, env = "AWS_SHARED_CREDENTIALS_FILE", value_name = "FILE", default_value = "signet-data/credentials")]
+    #[arg(
+        long,
+        env = "AWS_SHARED_CREDENTIALS_FILE",
+        value_name = "FILE",
+        default_value = "signet-data/credentials"
+    )]
     credentials: PathBuf,
     /// The profile in it
     #[arg(long, env = "AWS_PROFILE", value_name = "NAME", default_value = "default")]

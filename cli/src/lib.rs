@@ -8,9 +8,13 @@
 //! ```
 //!
 //! Invariant: no business rules. What is decided here is who is given which collaborator.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this crate speaks to people")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this crate speaks to people"
+)]
 
-//pub mod agent;
+pub mod agent;
 pub mod client;
 pub mod connect;
 pub mod demo;
@@ -39,9 +43,10 @@ use signet_policies::time::Clock;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What is logged, to standard error: error, warn, info, debug, or as RUST_LOG spells it
-    #[arg(long, global = true, env = "SIGNET_LOG", value_name = "FILTER", default_value = "info")]
-    log: String,
+    /// What is logged, to standard error: error, warn, info, debug, or as RUST_LOG spells it [default: info for
+    /// server and agent, else warn]
+    #[arg(long, global = true, env = "SIGNET_LOG", value_name = "FILTER")]
+    log: Option<String>,
     /// How it is logged
     #[arg(long, global = true, env = "SIGNET_LOG_FORMAT", default_value = "text")]
     log_format: log::LogFormat,
@@ -50,16 +55,18 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Two versions of a service behind real Envoys, live traffic, DISABLED → PERMISSIVE → STRICT, a rotation
-    #[command(after_help = "Examples:\n  signet demo\n  signet demo --format json > report.json\n  signet demo --keep\n\n\
+    #[command(
+        after_help = "Examples:\n  signet demo\n  signet demo --format json > report.json\n  signet demo --keep\n\n\
         Exit code 0 only if no request failed, the split was right, every stranger was served or refused as the\n\
-        mode demands, and every certificate changed in the rotation.")]
+        mode demands, and every certificate changed in the rotation."
+    )]
     Demo(demo::DemoArgs),
     /// The App Mesh API, the xDS server and the CA
     #[command(after_help = server::HELP)]
     Server(server::ServerArgs),
-    /*/// Beside each Envoy: joins, serves certificates over SDS, writes the bootstrap and runs Envoy
+    /// Beside each Envoy: joins, serves certificates over SDS, writes the bootstrap and runs Envoy
     #[command(after_help = agent::HELP)]
-    Agent(Box<agent::AgentArgs>),*/
+    Agent(Box<agent::AgentArgs>),
     /// Join tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -68,20 +75,36 @@ enum Command {
     Proxies(proxies::ProxiesArgs),
 }
 
+impl Command {
+    /// What runs for long tells its story; what answers a question speaks only of trouble.
+    fn default_log(&self) -> &'static str {
+        match self {
+            Self::Server(_) | Self::Agent(_) => "info",
+            Self::Demo(_) | Self::Token(_) | Self::Proxies(_) => "warn",
+        }
+    }
+}
+
 /// Parses the arguments, runs the command, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log::start(&cli.log, cli.log_format) {
+    let filter = cli.log.as_deref().unwrap_or(cli.command.default_log());
+    if let Err(error) = log::start(filter, cli.log_format) {
         eprintln!("signet: {error:#}");
         return ExitCode::from(2);
     }
     // rustls panics at first use where several providers are compiled in and none is chosen.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         eprintln!("signet: another crypto provider is installed already");
         return ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli.command)));
+    let done = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli.command)));
     done.unwrap_or_else(|error| {
         eprintln!("signet: {error:#}");
         ExitCode::FAILURE
@@ -90,7 +113,10 @@ pub fn main() -> ExitCode {
 
 /// The clock of this process: the system's time at this moment, and from then on the time that passes.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place where the system's clock is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the system's clock is read"
+)]
 pub fn clock() -> Clock {
     signet_sds::clock::anchored(std::time::SystemTime::now())
 }
@@ -99,6 +125,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     let clock = clock();
     match command {
         Command::Demo(args) => demo::run(args, clock).await,
+        Command::Agent(args) => agent::run(*args, clock).await,
         Command::Server(args) => server::run(args, clock).await.map(|()| ExitCode::SUCCESS),
         //Command::Agent(args) => agent::run(*args, clock).await,
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),

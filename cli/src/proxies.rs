@@ -5,10 +5,7 @@ use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use http::Method;
 use serde::Deserialize;
-use signet_controlplane::{
-    proxies::ProxyView,
-    reconcile::PortView,
-};
+use signet_controlplane::{proxies::ProxyView, reconcile::PortView};
 use signet_policies::time::Clock;
 
 use crate::{connect::ConnectArgs, format::Format};
@@ -33,7 +30,11 @@ pub struct ProxiesArgs {
 /// # Errors
 /// The server refuses, or cannot be reached.
 pub async fn run(args: ProxiesArgs, clock: Clock) -> Result<()> {
-    let answer = args.connect.client(clock)?.call(Method::GET, "/v1/proxies", None).await?;
+    let answer = args
+        .connect
+        .client(clock)?
+        .call(Method::GET, "/v1/proxies", None)
+        .await?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
         Format::Table => print_table(&serde_json::from_value(answer)?),
@@ -55,17 +56,26 @@ fn print_table(answer: &Answer) {
         println!("{}", table(&answer.proxies));
     }
     for port in answer.ports.iter().filter(|port| !port.settled) {
-        println!("{} is changing its TLS mode; waiting for {}", port.port, port.waiting_for.join(", "));
+        println!(
+            "{} is changing its TLS mode; waiting for {}",
+            port.port,
+            port.waiting_for.join(", ")
+        );
     }
 }
 
 /// The table of proxies.
 fn table(proxies: &[ProxyView]) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["WORKLOAD", "STATUS", "ENVOY", "CONNECTED SINCE", "REASON"]);
+    table
+        .load_preset(NOTHING)
+        .set_header(["WORKLOAD", "STATUS", "ENVOY", "CONNECTED SINCE", "REASON"]);
     for proxy in proxies {
-        let reasons: Vec<String> =
-            proxy.rejections.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.reason)).collect();
+        let reasons: Vec<String> = proxy
+            .rejections
+            .iter()
+            .map(|one| format!("{} {}: {}", one.kind, one.name, one.reason))
+            .collect();
         table.add_row([
             proxy.workload.clone(),
             format!("{:?}", proxy.status).to_lowercase(),
@@ -101,6 +111,9 @@ mod tests {
             rejections: vec![rejection],
         };
         let text = table(&[proxy]).to_string();
-        assert!(text.contains("mesh/m/virtualNode/a") && text.contains("listener lds_ingress: cannot bind"), "{text}");
+        assert!(
+            text.contains("mesh/m/virtualNode/a") && text.contains("listener lds_ingress: cannot bind"),
+            "{text}"
+        );
     }
 }

@@ -100,3 +100,6 @@ impl<M: Memory> Reconcile<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

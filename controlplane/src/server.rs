@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 use signet_policies::{
-    identity::{TrustDomain, Workload},
+    identity::{TrustDomain, Workload, WorkloadKind},
     issuance::Caller,
 };
 use signet_xds::{
@@ -84,8 +84,7 @@ impl Ads {
             return Err(Refused::Impostor { proven, claimed: proxy.workload });
         }
         let exists = self.model.borrow().meshes.get(&proven.mesh).is_some_and(|mesh| {
-            proven.kind == signet_policies::identity::WorkloadKind::VirtualNode
-                && mesh.virtual_nodes.contains_key(&proven.name)
+            proven.kind == WorkloadKind::VirtualNode && mesh.virtual_nodes.contains_key(&proven.name)
         });
         if !exists {
             return Err(Refused::Unknown(proven));

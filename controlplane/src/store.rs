@@ -30,7 +30,11 @@ use thiserror::Error;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use self::{format::InvalidRecord, memory::MemoryStore, sled::{OpenError, SledStore}};
+pub use self::{
+    format::InvalidRecord,
+    memory::MemoryStore,
+    sled::{OpenError, SledStore},
+};
 use crate::model::{
     Document, Model,
     key::{Collection, Key, Kind},

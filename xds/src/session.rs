@@ -175,7 +175,7 @@ impl Session {
             Variant::Delta => (String::new(), draft.removed),
         };
         if let Some(endpoints) = self.watches.get_mut(&ResourceType::Endpoint) {
-            endpoints.ask_again(warming);
+            endpoints.send_again(warming);
         }
         Some(Response {
             kind,

@@ -151,6 +151,10 @@ impl Status {
         self.resources.remove(&(kind, Arc::clone(name)));
     }
 
+    pub(crate) fn retain(&mut self, kind: ResourceType, keep: impl Fn(&Name) -> bool) {
+        self.resources.retain(|(it, name), _| *it != kind || keep(name));
+    }
+
     /// The client gave a resource up: only what it once refused stays known.
     pub(crate) fn forget(&mut self, kind: ResourceType, name: &Name) {
         let key = (kind, Arc::clone(name));

@@ -106,5 +106,6 @@ fn open(pid: i32) -> Result<AsyncFd<OwnedFd>, EnvoyError> {
     let follow = |source: io::Error| EnvoyError::Follow { pid, source };
     let number = Pid::from_raw(pid).ok_or_else(|| follow(io::ErrorKind::InvalidInput.into()))?;
     let descriptor = pidfd_open(number, PidfdFlags::NONBLOCK).map_err(|error| follow(error.into()))?;
+    #[expect(deprecated, reason = "unsound for types whose descriptor may change, which an OwnedFd's cannot")]
     AsyncFd::new(descriptor).map_err(follow)
 }

@@ -1,6 +1,10 @@
 //! One connection to the server, and what can go wrong with it.
 
-use std::{error::Error as StdError, io, sync::Mutex, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -10,12 +14,17 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
-    Code, Status,
+    Code, Response, Status,
     transport::{Endpoint, Uri},
 };
 use tower::service_fn;
 
-use super::{Server, tls, token_hint};
+use super::{
+    Server,
+    pb::node_service_client::NodeServiceClient,
+    stream::{Alert, Noting, alert_in},
+    tls, token_hint,
+};
 
 /// Why a call came to nothing.
 #[derive(Debug, Error)]
@@ -51,12 +60,8 @@ impl CallError {
         }
     }
 
-    /// What a failed call means. In TLS 1.3 a refused client certificate shows only here, as an alert in place
-    /// of an answer (RFC 8446, section 4.4.2.4).
-    pub(super) fn from_status(status: Status) -> Self {
-        if let Some(alert) = alert_in(&status) {
-            return Self::NotAccepted(alert);
-        }
+    /// What a failed call means.
+    fn from_status(status: &Status) -> Self {
         let (code, message) = (status.code(), status.message().to_owned());
         match code {
             Code::InvalidArgument
@@ -81,35 +86,28 @@ impl CallError {
 
     /// What a failed handshake means.
     fn from_handshake(error: io::Error) -> Self {
-        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned();
+        if let Some(alert) = alert_in(&error) {
+            return Self::NotAccepted(alert);
+        }
+        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match cause {
-            Some(alert @ rustls::Error::AlertReceived(_)) => Self::NotAccepted(alert),
-            Some(untrusted @ rustls::Error::InvalidCertificate(_)) => Self::NotTheServer(untrusted),
+            Some(untrusted @ rustls::Error::InvalidCertificate(_)) => Self::NotTheServer(untrusted.clone()),
             _ => Self::Unreachable(error),
         }
     }
 }
 
-fn alert_in(status: &Status) -> Option<rustls::Error> {
-    let mut next: Option<&(dyn StdError + 'static)> = status.source();
-    while let Some(error) = next {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(alert @ rustls::Error::AlertReceived(_)) = tls.or(error.downcast_ref()) {
-            return Some(alert.clone());
-        }
-        next = error.source();
-    }
-    None
-}
-
 /// A gRPC channel on one TLS connection.
-pub(super) struct Channel(tonic::transport::Channel);
+pub(super) struct Channel {
+    inner: tonic::transport::Channel,
+    alert: Alert,
+}
 
 impl Channel {
     /// Connects, shows `held` if the server asks, and checks who the server is.
     pub(super) async fn open(server: &Server, held: Option<&Secrets>) -> Result<Self, CallError> {
         let stream = handshake(server, held).await?;
+        let (stream, alert) = Noting::new(stream);
         let stream = Mutex::new(Some(TokioIo::new(stream)));
         let connector = service_fn(move |_: Uri| {
             let stream = stream.lock().map(|mut stream| stream.take()).ok().flatten();
@@ -117,14 +115,27 @@ impl Channel {
         });
         // The connector ends TLS itself; the name in this URI is only the :authority of the requests.
         let endpoint = Endpoint::from_static("http://signet.server");
-        let channel = endpoint.connect_with_connector(connector).await;
-        let channel = channel.map_err(|error| CallError::Unreachable(io::Error::other(error)))?;
-        Ok(Self(channel))
+        match endpoint.connect_with_connector(connector).await {
+            Ok(inner) => Ok(Self { inner, alert }),
+            Err(error) => Err(unless_alerted(&alert, CallError::Unreachable(io::Error::other(error)))),
+        }
     }
 
-    pub(super) fn inner(self) -> tonic::transport::Channel {
-        self.0
+    pub(super) fn client(&self) -> NodeServiceClient<tonic::transport::Channel> {
+        NodeServiceClient::new(self.inner.clone())
     }
+
+    /// What came of a call.
+    pub(super) fn settle<T>(&self, answer: Result<Response<T>, Status>) -> Result<T, CallError> {
+        let failed = |status| unless_alerted(&self.alert, CallError::from_status(&status));
+        answer.map(Response::into_inner).map_err(failed)
+    }
+}
+
+/// In TLS 1.3 the server's view of our certificate comes after our handshake has ended: as an alert in place of the
+/// first answer (RFC 8446, section 4.4.2.4).
+fn unless_alerted(alert: &Alert, otherwise: CallError) -> CallError {
+    alert.get().map_or(otherwise, |alert| CallError::NotAccepted(alert.clone()))
 }
 
 async fn handshake(server: &Server, held: Option<&Secrets>) -> Result<TlsStream<TcpStream>, CallError> {
@@ -134,6 +145,6 @@ async fn handshake(server: &Server, held: Option<&Secrets>) -> Result<TlsStream<
     let name = name.map_err(|error| CallError::Unreachable(io::Error::other(error)))?;
     let stream = TcpStream::connect((host, port)).await.map_err(CallError::Unreachable)?;
     stream.set_nodelay(true).map_err(CallError::Unreachable)?;
-    let connector = TlsConnector::from(std::sync::Arc::new(config));
+    let connector = TlsConnector::from(Arc::new(config));
     connector.connect(name, stream).await.map_err(CallError::from_handshake)
 }

@@ -1,7 +1,7 @@
 //! The certificate and its key on disk.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::PathBuf,
@@ -121,15 +121,6 @@ impl StateDir {
         let text = Zeroizing::new(serde_json::to_vec_pretty(&file).map_err(encode)?);
         self.replace(IDENTITY, &text)
     }
-
-    /// Puts a file that is of no use out of the way, so that nothing is lost.
-    pub(crate) fn set_identity_aside(&self) {
-        let old = self.identity_path();
-        let aside = old.with_extension("unusable.json");
-        if let Err(error) = fs::rename(&old, &aside) {
-            tracing::warn!(%error, path = %old.display(), "cannot put the unusable certificate aside");
-        }
-    }
 }
 
 fn parse(text: &[u8], identity: &SpiffeId, now: Timestamp) -> Result<Secrets, Unusable> {
@@ -148,6 +139,7 @@ fn parse(text: &[u8], identity: &SpiffeId, now: Timestamp) -> Result<Secrets, Un
 #[cfg(test)]
 mod tests {
     use std::{
+        fs,
         os::unix::fs::PermissionsExt,
         time::{Duration, SystemTime, UNIX_EPOCH},
     };

@@ -20,10 +20,19 @@ pub(super) fn says(der: &[u8], leaf: &Leaf<'_>, template: &Template) -> Result<(
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| "encoding")?;
     let life = certificate.validity();
     let parts = [
-        ("encoding", rest.is_empty() && certificate.version() == X509Version::V3),
-        ("serial", Serial::from_be_bytes(certificate.raw_serial()) == Some(leaf.serial)),
+        (
+            "encoding",
+            rest.is_empty() && certificate.version() == X509Version::V3,
+        ),
+        (
+            "serial",
+            Serial::from_be_bytes(certificate.raw_serial()) == Some(leaf.serial),
+        ),
         ("issuer", certificate.issuer().as_raw() == template.issuer),
-        ("start", life.not_before.timestamp() == leaf.life.not_before().unix()),
+        (
+            "start",
+            life.not_before.timestamp() == leaf.life.not_before().unix(),
+        ),
         ("end", life.not_after.timestamp() == leaf.life.not_after().unix()),
         ("subject", certificate.subject().as_raw() == [0x30, 0]),
         ("key", certificate.public_key().raw == leaf.key.spki()),
@@ -45,11 +54,17 @@ fn extensions_say(
         let (place, part, is_equal) = match extension.parsed_extension() {
             ParsedExtension::AuthorityKeyIdentifier(id) => {
                 let id = id.key_identifier.as_ref().map(|id| id.0);
-                (0, "authority key identifier", id == Some(template.issuer_key_id.as_slice()))
+                (
+                    0,
+                    "authority key identifier",
+                    id == Some(template.issuer_key_id.as_slice()),
+                )
             }
-            ParsedExtension::SubjectAlternativeName(names) => {
-                (1, "names", extension.critical && names_say(&names.general_names, leaf))
-            }
+            ParsedExtension::SubjectAlternativeName(names) => (
+                1,
+                "names",
+                extension.critical && names_say(&names.general_names, leaf),
+            ),
             ParsedExtension::KeyUsage(usage) => (2, "key usage", extension.critical && usage.flags == 1),
             ParsedExtension::ExtendedKeyUsage(usage) => {
                 let is_equal = usage.server_auth && usage.client_auth && !usage.any && usage.other.is_empty();
@@ -58,7 +73,10 @@ fn extensions_say(
             ParsedExtension::SubjectKeyIdentifier(id) => {
                 (4, "subject key identifier", id.0 == leaf.key.id().as_slice())
             }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, it was not granted")]
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "whatever else it is, it was not granted"
+            )]
             _ => return Err("extensions"),
         };
         if !is_equal {
@@ -68,12 +86,18 @@ fn extensions_say(
             return Err("extensions");
         }
     }
-    if seen == [true; 5] { Ok(()) } else { Err("extensions") }
+    if seen == [true; 5] {
+        Ok(())
+    } else {
+        Err("extensions")
+    }
 }
 
 /// The one SPIFFE ID, then the DNS names.
 fn names_say(names: &[GeneralName<'_>], leaf: &Leaf<'_>) -> bool {
-    let [GeneralName::URI(uri), dns_names @ ..] = names else { return false };
+    let [GeneralName::URI(uri), dns_names @ ..] = names else {
+        return false;
+    };
     *uri == leaf.spiffe_id.to_string()
         && dns_names.len() == leaf.dns_names.len()
         && dns_names

@@ -24,7 +24,10 @@ impl Pair {
     /// Checks the root, which must be valid `now`.
     pub(super) fn root(stored: Stored, trust_domain: &TrustDomain, now: Timestamp) -> Result<Self, Error> {
         let path = stored.path.clone();
-        let unfit = |unfit| Error::Unfit { path: path.clone(), unfit };
+        let unfit = |unfit| Error::Unfit {
+            path: path.clone(),
+            unfit,
+        };
         let root = Self::new(stored, Place::Root, trust_domain, None)?;
         match root.validity {
             life if now < life.not_before() => Err(unfit(Unfit::NotYetValid(life.not_before()))),
@@ -44,8 +47,15 @@ impl Pair {
         trust_domain: &TrustDomain,
         root: Option<&Self>,
     ) -> Result<Self, Error> {
-        let Stored { key, certificate: der, path } = stored;
-        let unfit = |unfit| Error::Unfit { path: path.clone(), unfit };
+        let Stored {
+            key,
+            certificate: der,
+            path,
+        } = stored;
+        let unfit = |unfit| Error::Unfit {
+            path: path.clone(),
+            unfit,
+        };
         let (rest, parsed) = X509Certificate::from_der(&der).map_err(|_| unfit(Unfit::Unreadable))?;
         if !rest.is_empty() {
             return Err(unfit(Unfit::Unreadable));
@@ -61,7 +71,13 @@ impl Pair {
             [life.not_before, life.not_after].map(|moment| Timestamp::from_unix(moment.timestamp()));
         let validity = Validity::new(not_before, not_after).map_err(|_| unfit(Unfit::Ended(not_after)))?;
         let subject = parsed.subject().as_raw().to_vec();
-        Ok(Self { key: SigningKey::new(&key)?, subject, key_id: public.id(), validity, der })
+        Ok(Self {
+            key: SigningKey::new(&key)?,
+            subject,
+            key_id: public.id(),
+            validity,
+            der,
+        })
     }
 }
 
@@ -72,25 +88,41 @@ fn check(
     key_id: &[u8],
 ) -> Result<(), Unfit> {
     // An extension that is there twice, or not readable, is none.
-    let constraints = certificate.basic_constraints().ok().flatten().ok_or(Unfit::NotAnAuthority)?;
-    let usage = certificate.key_usage().ok().flatten().ok_or(Unfit::NotAnAuthority)?;
+    let constraints = certificate
+        .basic_constraints()
+        .ok()
+        .flatten()
+        .ok_or(Unfit::NotAnAuthority)?;
+    let usage = certificate
+        .key_usage()
+        .ok()
+        .flatten()
+        .ok_or(Unfit::NotAnAuthority)?;
     if !constraints.value.ca || !usage.value.key_cert_sign() {
         return Err(Unfit::NotAnAuthority);
     }
     let needed = place.path_length();
-    if let Some(length) = constraints.value.path_len_constraint.filter(|length| *length < needed.into()) {
+    if let Some(length) = constraints
+        .value
+        .path_len_constraint
+        .filter(|length| *length < needed.into())
+    {
         return Err(Unfit::PathLength(length, needed));
     }
     let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
+    let names = names
+        .map(|names| names.value.general_names.as_slice())
+        .unwrap_or_default();
     if !matches!(names, [GeneralName::URI(uri)] if *uri == trust_domain.id()) {
         return Err(Unfit::TrustDomain(trust_domain.clone()));
     }
-    let identifier = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "one extension is looked for")]
-        _ => None,
-    });
+    let identifier = certificate
+        .iter_extensions()
+        .find_map(|extension| match extension.parsed_extension() {
+            x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
+            #[expect(clippy::wildcard_enum_match_arm, reason = "one extension is looked for")]
+            _ => None,
+        });
     match identifier == Some(key_id) {
         true => Ok(()),
         false => Err(Unfit::KeyId),

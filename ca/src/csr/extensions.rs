@@ -40,14 +40,19 @@ pub(super) fn names(extensions: &Element<'_>) -> Result<Names, InvalidCsr> {
     Ok(names)
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "extensions that the parser learns are refused as well")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "extensions that the parser learns are refused as well"
+)]
 fn read(extension: &X509Extension<'_>, names: &mut Names) -> Result<(), InvalidCsr> {
     match extension.parsed_extension() {
         ParsedExtension::BasicConstraints(asked) if asked.ca => Err(InvalidCsr::Authority("CA:TRUE")),
         ParsedExtension::BasicConstraints(asked) if asked.path_len_constraint.is_some() => {
             Err(InvalidCsr::Authority("a path length"))
         }
-        ParsedExtension::KeyUsage(asked) if asked.key_cert_sign() => Err(InvalidCsr::Authority("keyCertSign")),
+        ParsedExtension::KeyUsage(asked) if asked.key_cert_sign() => {
+            Err(InvalidCsr::Authority("keyCertSign"))
+        }
         ParsedExtension::KeyUsage(asked) if asked.crl_sign() => Err(InvalidCsr::Authority("cRLSign")),
         // Harmless to ask for: whatever is asked, the profile decides.
         ParsedExtension::BasicConstraints(_)
@@ -61,15 +66,19 @@ fn read(extension: &X509Extension<'_>, names: &mut Names) -> Result<(), InvalidC
                 || asked.time_stamping
                 || asked.ocsp_signing
                 || !asked.other.is_empty();
-            if known && !strange { Ok(()) } else { Err(InvalidCsr::Usage) }
+            if known && !strange {
+                Ok(())
+            } else {
+                Err(InvalidCsr::Usage)
+            }
         }
         ParsedExtension::SubjectAlternativeName(asked) => {
             *names = alternative_names(&asked.general_names)?;
             Ok(())
         }
-        ParsedExtension::ParseError { .. } => {
-            Err(InvalidCsr::Malformed("an extension's value has not the shape that its kind has"))
-        }
+        ParsedExtension::ParseError { .. } => Err(InvalidCsr::Malformed(
+            "an extension's value has not the shape that its kind has",
+        )),
         _ => Err(InvalidCsr::Extension(extension.oid.to_id_string())),
     }
 }
@@ -103,5 +112,8 @@ fn alternative_names(asked: &[GeneralName<'_>]) -> Result<Names, InvalidCsr> {
     if uris.len() > 1 {
         return Err(InvalidCsr::SeveralUris(uris.len()));
     }
-    Ok(Names { spiffe_id: uris.pop().transpose()?, dns_names })
+    Ok(Names {
+        spiffe_id: uris.pop().transpose()?,
+        dns_names,
+    })
 }

@@ -38,7 +38,11 @@ pub(super) struct Element<'a> {
 impl<'a> Element<'a> {
     /// Itself, if it has this tag.
     pub(super) fn expect(self, tag: u8) -> Result<Self, Malformed> {
-        if self.tag == tag { Ok(self) } else { Err(WRONG_SHAPE) }
+        if self.tag == tag {
+            Ok(self)
+        } else {
+            Err(WRONG_SHAPE)
+        }
     }
 
     /// The elements inside.
@@ -61,14 +65,22 @@ impl<'a> Element<'a> {
         for field in &mut fields {
             *field = children.next().ok_or(WRONG_SHAPE)??;
         }
-        if children.next().is_some() { Err(WRONG_SHAPE) } else { Ok(fields) }
+        if children.next().is_some() {
+            Err(WRONG_SHAPE)
+        } else {
+            Ok(fields)
+        }
     }
 }
 
 /// The one element that `bytes` are.
 pub(super) fn only(bytes: &[u8], tag: u8) -> Result<Element<'_>, Malformed> {
     let (element, rest) = first(bytes)?;
-    if rest.is_empty() { element.expect(tag) } else { Err(Malformed("bytes follow its end")) }
+    if rest.is_empty() {
+        element.expect(tag)
+    } else {
+        Err(Malformed("bytes follow its end"))
+    }
 }
 
 /// Checks one element down to its leaves.
@@ -85,7 +97,9 @@ fn check_inside(element: &Element<'_>, depth: usize) -> Result<(), Malformed> {
         return Ok(());
     }
     let depth = depth.checked_sub(1).ok_or(Malformed("it is nested too deeply"))?;
-    element.children().try_for_each(|child| check_inside(&child?, depth))
+    element
+        .children()
+        .try_for_each(|child| check_inside(&child?, depth))
 }
 
 fn first(bytes: &[u8]) -> Result<(Element<'_>, &[u8]), Malformed> {
@@ -95,10 +109,18 @@ fn first(bytes: &[u8]) -> Result<(Element<'_>, &[u8]), Malformed> {
     }
     let (length, after_length) = length(after_tag)?;
     let (content, rest) = after_length.split_at_checked(length).ok_or(CUT_SHORT)?;
-    Ok((Element { tag, content, raw: &bytes[..bytes.len() - rest.len()] }, rest))
+    Ok((
+        Element {
+            tag,
+            content,
+            raw: &bytes[..bytes.len() - rest.len()],
+        },
+        rest,
+    ))
 }
 
-/// A definite length in as few bytes as can be (X.690, section 10.1). Three bytes count more than a request may have.
+/// A definite length in as few bytes as can be (X.690, section 10.1). Three bytes count more than a request
+/// may have.
 fn length(bytes: &[u8]) -> Result<(usize, &[u8]), Malformed> {
     const NOT_MINIMAL: Malformed = Malformed("it holds a length that is not DER");
     match *bytes {
@@ -145,7 +167,11 @@ mod tests {
 
     #[test]
     fn nesting_is_bounded() {
-        let nested = |levels: usize| (0..levels).fold(vec![0x05, 0], |inner, _| [vec![0x30, u8::try_from(inner.len()).unwrap()], inner].concat());
+        let nested = |levels: usize| {
+            (0..levels).fold(vec![0x05, 0], |inner, _| {
+                [vec![0x30, u8::try_from(inner.len()).unwrap()], inner].concat()
+            })
+        };
         assert!(check(&nested(MAX_DEPTH)).is_ok());
         assert!(check(&nested(MAX_DEPTH + 1)).is_err());
     }

@@ -5,7 +5,8 @@ use thiserror::Error;
 use x509_parser::{prelude::FromDer, public_key::PublicKey as Parsed, x509::SubjectPublicKeyInfo};
 
 /// DER of a SubjectPublicKeyInfo up to the key itself, where that is of one length (RFC 5480, RFC 8410).
-const P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\
+const P256: &[u8] =
+    b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\
 \x03\x42\x00";
 const P384: &[u8] =
     b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22\x03\x62\x00";
@@ -48,7 +49,11 @@ pub enum KeyRefused {
     #[error("the key is none of ECDSA P-256, ECDSA P-384, Ed25519 and RSA")]
     Kind,
     /// Too small to be safe, or so large that it costs verifiers dear.
-    #[error("the RSA key has {0} bits; {start} to {end} are allowed", start = RSA_BITS.start(), end = RSA_BITS.end())]
+    #[error(
+        "the RSA key has {0} bits; {min} to {max} are allowed",
+        min = RSA_BITS.start(),
+        max = RSA_BITS.end()
+    )]
     RsaSize(usize),
     /// An exponent that nobody has use for.
     #[error("the RSA key's public exponent is not {RSA_EXPONENT}")]
@@ -61,10 +66,18 @@ impl PublicKey {
     /// # Errors
     /// A kind, size or encoding that is not certified.
     pub fn from_spki(spki: &[u8]) -> Result<Self, KeyRefused> {
-        let fixed = [(KeyKind::P256, P256, 65), (KeyKind::P384, P384, 97), (KeyKind::Ed25519, ED25519, 32)];
+        let fixed = [
+            (KeyKind::P256, P256, 65),
+            (KeyKind::P384, P384, 97),
+            (KeyKind::Ed25519, ED25519, 32),
+        ];
         for (kind, prefix, length) in fixed {
             if spki.strip_prefix(prefix).is_some_and(|key| key.len() == length) {
-                return Ok(Self { kind, spki: spki.to_owned(), key_at: prefix.len() });
+                return Ok(Self {
+                    kind,
+                    spki: spki.to_owned(),
+                    key_at: prefix.len(),
+                });
             }
         }
         Self::from_rsa_spki(spki)
@@ -72,7 +85,9 @@ impl PublicKey {
 
     fn from_rsa_spki(spki: &[u8]) -> Result<Self, KeyRefused> {
         let (rest, parsed) = SubjectPublicKeyInfo::from_der(spki).map_err(|_| KeyRefused::Kind)?;
-        let Ok(Parsed::RSA(rsa)) = parsed.parsed() else { return Err(KeyRefused::Kind) };
+        let Ok(Parsed::RSA(rsa)) = parsed.parsed() else {
+            return Err(KeyRefused::Kind);
+        };
         if !RSA_BITS.contains(&rsa.key_size()) {
             return Err(KeyRefused::RsaSize(rsa.key_size()));
         }
@@ -86,12 +101,20 @@ impl PublicKey {
         if !rest.is_empty() || spki.strip_prefix(frame.as_slice()) != Some(key) {
             return Err(KeyRefused::Kind);
         }
-        Ok(Self { kind: KeyKind::Rsa, spki: spki.to_owned(), key_at: spki.len() - key.len() })
+        Ok(Self {
+            kind: KeyKind::Rsa,
+            spki: spki.to_owned(),
+            key_at: spki.len() - key.len(),
+        })
     }
 
     /// The key whose uncompressed point this is.
     pub(crate) fn p256(point: &[u8; 65]) -> Self {
-        Self { kind: KeyKind::P256, spki: [P256, point].concat(), key_at: P256.len() }
+        Self {
+            kind: KeyKind::P256,
+            spki: [P256, point].concat(),
+            key_at: P256.len(),
+        }
     }
 
     /// SubjectPublicKeyInfo, DER.

@@ -40,7 +40,12 @@ impl Ledger for MemoryLedger {
 
     async fn list(&self, after: Option<Serial>, limit: usize) -> Result<Vec<Record>, LedgerError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(self.records().range((start, Bound::Unbounded)).take(limit).map(|(_, record)| record.clone()).collect())
+        Ok(self
+            .records()
+            .range((start, Bound::Unbounded))
+            .take(limit)
+            .map(|(_, record)| record.clone())
+            .collect())
     }
 }
 

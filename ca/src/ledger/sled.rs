@@ -11,8 +11,8 @@ use crate::Serial;
 /// The tree of records, by serial.
 const TREE: &str = "issued-certificates";
 
-/// Keeps records in the database of the server. A record that was added survives a loss of power; records added
-/// at the same time share the wait for the disk.
+/// Keeps records in the database of the server. A record that was added survives a loss of power; records
+/// added at the same time share the wait for the disk.
 #[derive(Clone, Debug)]
 pub struct SledLedger {
     database: Database,
@@ -58,7 +58,9 @@ impl Ledger for SledLedger {
 
     async fn get(&self, serial: Serial) -> Result<Option<Record>, LedgerError> {
         let found = self.records.get(serial.to_bytes()).map_err(unreadable)?;
-        found.map(|text| format::read(&serial.to_bytes(), &text)).transpose()
+        found
+            .map(|text| format::read(&serial.to_bytes(), &text))
+            .transpose()
     }
 
     async fn list(&self, after: Option<Serial>, limit: usize) -> Result<Vec<Record>, LedgerError> {

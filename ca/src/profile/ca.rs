@@ -1,8 +1,8 @@
 //! Certificates of authorities: the root, and the issuers below it.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose,
-    PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod,
+    KeyUsagePurpose, PublicKeyData, SanType,
 };
 use signet_policies::{
     identity::TrustDomain,
@@ -100,7 +100,8 @@ fn calendar(moment: Timestamp) -> Result<OffsetDateTime, rcgen::Error> {
 }
 
 fn public(key: &SigningKey) -> Result<PublicKey, rcgen::Error> {
-    PublicKey::from_spki(&key.subject_public_key_info()).map_err(|_| rcgen::Error::UnsupportedSignatureAlgorithm)
+    PublicKey::from_spki(&key.subject_public_key_info())
+        .map_err(|_| rcgen::Error::UnsupportedSignatureAlgorithm)
 }
 
 /// An issuer's key, which is always one that we made.

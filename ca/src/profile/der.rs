@@ -23,7 +23,10 @@ pub(super) fn nested(out: &mut Vec<u8>, tag: u8, write: impl FnOnce(&mut Vec<u8>
         _ => {
             // As many length bytes as there are, which is at most eight.
             let count = u8::try_from(significant.len()).unwrap_or_default();
-            out.splice(start..start, std::iter::once(0x80 | count).chain(significant.iter().copied()));
+            out.splice(
+                start..start,
+                std::iter::once(0x80 | count).chain(significant.iter().copied()),
+            );
         }
     }
 }
@@ -57,14 +60,22 @@ pub(super) fn integer(out: &mut Vec<u8>, number: &[u8]) {
 /// `None` when it lies outside the years 1950 to 9999.
 pub(super) fn moment(out: &mut Vec<u8>, moment: Timestamp) -> Option<()> {
     let date = OffsetDateTime::from_unix_timestamp(moment.unix()).ok()?;
-    let year = u32::try_from(date.year()).ok().filter(|year| (1950..=9999).contains(year))?;
+    let year = u32::try_from(date.year())
+        .ok()
+        .filter(|year| (1950..=9999).contains(year))?;
     let is_short = year < 2050;
     nested(out, if is_short { UTC_TIME } else { GENERALIZED_TIME }, |out| {
         if !is_short {
             two_digits(out, year / 100);
         }
         two_digits(out, year % 100);
-        let fields = [u8::from(date.month()), date.day(), date.hour(), date.minute(), date.second()];
+        let fields = [
+            u8::from(date.month()),
+            date.day(),
+            date.hour(),
+            date.minute(),
+            date.second(),
+        ];
         fields.into_iter().for_each(|field| two_digits(out, field.into()));
         out.push(b'Z');
     });
@@ -118,7 +129,8 @@ mod tests {
     fn years_from_2050_on_have_four_digits() {
         let text = |unix| {
             let mut out = Vec::new();
-            moment(&mut out, Timestamp::from_unix(unix)).map(|()| String::from_utf8(out.split_off(2)).unwrap())
+            moment(&mut out, Timestamp::from_unix(unix))
+                .map(|()| String::from_utf8(out.split_off(2)).unwrap())
         };
         assert_eq!(text(0).as_deref(), Some("700101000000Z"));
         assert_eq!(text(2_524_607_999).as_deref(), Some("491231235959Z"));

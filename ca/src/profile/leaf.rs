@@ -21,7 +21,8 @@ const VERSION_3: &[u8] = b"\xa0\x03\x02\x01\x02";
 /// keyUsage, critical: digitalSignature.
 const KEY_USAGE: &[u8] = b"\x30\x0e\x06\x03\x55\x1d\x0f\x01\x01\xff\x04\x04\x03\x02\x07\x80";
 /// extKeyUsage: serverAuth, clientAuth.
-const EXTENDED_KEY_USAGE: &[u8] = b"\x30\x1d\x06\x03\x55\x1d\x25\x04\x16\x30\x14\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01\
+const EXTENDED_KEY_USAGE: &[u8] =
+    b"\x30\x1d\x06\x03\x55\x1d\x25\x04\x16\x30\x14\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01\
 \x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02";
 /// subjectAltName, critical, since the subject is empty (RFC 5280, section 4.1.2.6); the value follows.
 const ALTERNATIVE_NAME: &[u8] = b"\x06\x03\x55\x1d\x11\x01\x01\xff";
@@ -56,7 +57,9 @@ pub(crate) struct Template {
 impl Template {
     /// Writes a leaf and signs it. `None` when its life reaches beyond what certificates can say.
     pub(crate) fn sign(&self, leaf: &Leaf<'_>, key: &SigningKey) -> Result<Option<Vec<u8>>, KeyError> {
-        let Some(tbs) = self.to_be_signed(leaf) else { return Ok(None) };
+        let Some(tbs) = self.to_be_signed(leaf) else {
+            return Ok(None);
+        };
         let signature = key.sign_der(&tbs)?;
         let mut certificate = Vec::with_capacity(tbs.len() + 100);
         nested(&mut certificate, SEQUENCE, |out| {
@@ -81,7 +84,9 @@ impl Template {
             // The subject: names stand in the alternative name alone.
             element(out, SEQUENCE, &[]);
             out.extend_from_slice(leaf.key.spki());
-            nested(out, EXTENSIONS, |out| nested(out, SEQUENCE, |out| self.extensions(out, leaf)));
+            nested(out, EXTENSIONS, |out| {
+                nested(out, SEQUENCE, |out| self.extensions(out, leaf))
+            });
         });
         Some(tbs)
     }
@@ -91,7 +96,9 @@ impl Template {
         out.extend_from_slice(&self.issuer_key_id);
         nested(out, SEQUENCE, |out| {
             out.extend_from_slice(ALTERNATIVE_NAME);
-            nested(out, OCTET_STRING, |out| nested(out, SEQUENCE, |out| names(out, leaf)));
+            nested(out, OCTET_STRING, |out| {
+                nested(out, SEQUENCE, |out| names(out, leaf))
+            });
         });
         out.extend_from_slice(KEY_USAGE);
         out.extend_from_slice(EXTENDED_KEY_USAGE);
@@ -102,7 +109,9 @@ impl Template {
 
 fn names(out: &mut Vec<u8>, leaf: &Leaf<'_>) {
     element(out, URI, leaf.spiffe_id.to_string().as_bytes());
-    leaf.dns_names.iter().for_each(|name| element(out, DNS, name.as_str().as_bytes()));
+    leaf.dns_names
+        .iter()
+        .for_each(|name| element(out, DNS, name.as_str().as_bytes()));
 }
 
 #[cfg(test)]

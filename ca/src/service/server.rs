@@ -52,7 +52,8 @@ impl Service<http::Request<Body>> for NodeServer {
             let answer = answer.await?;
             let status = Status::from_header_map(answer.headers());
             if let Some(status) = status.filter(is_of_the_frame) {
-                warn!(rpc = path, caller = describe(&caller), reason = ?status.message(), "refused a message");
+                let (caller, reason) = (describe(&caller), status.message());
+                warn!(rpc = path, caller, reason, "refused a message");
             }
             Ok(answer)
         })
@@ -62,5 +63,8 @@ impl Service<http::Request<Body>> for NodeServer {
 /// Whether tonic itself refused the message: the service answers with none of these.
 fn is_of_the_frame(status: &Status) -> bool {
     use tonic::Code;
-    matches!(status.code(), Code::OutOfRange | Code::Internal | Code::Unimplemented | Code::ResourceExhausted)
+    matches!(
+        status.code(),
+        Code::OutOfRange | Code::Internal | Code::Unimplemented | Code::ResourceExhausted
+    )
 }

@@ -1,0 +1,220 @@
+mod refusals;
+mod wire;
+
+use std::{io, sync::Mutex};
+
+use rcgen::SanType;
+use signet_durable::Database;
+use signet_policies::identity::SpiffeId;
+use tonic::Code;
+use tracing::subscriber::DefaultGuard;
+
+use super::{proto::node_service_server::NodeService as _, *};
+use crate::{
+    Ledger, MemoryLedger, Random, Record, TokenError, fixtures,
+    fixtures::{NOW, csr_of, csr_params, csr_params_for, node, registration, serial},
+};
+
+/// A mesh with the virtual nodes `a` and `b`.
+struct TwoNodes;
+
+impl Registry for TwoNodes {
+    fn registration(&self, workload: &Workload) -> Option<Registration> {
+        ["a", "b"]
+            .map(node)
+            .contains(workload)
+            .then(|| registration(workload))
+    }
+}
+
+struct Fixture {
+    service: NodeService,
+    random: Random,
+    _folders: [tempfile::TempDir; 2],
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with(Arc::new(MemoryLedger::default()))
+    }
+
+    fn with(ledger: Arc<dyn Ledger>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = JoinTokens::new(Database::open(folder.path()).unwrap()).unwrap();
+        let (keys, issuing) = fixtures::issuing(ledger);
+        let service = NodeService {
+            issuing,
+            tokens,
+            registry: Arc::new(TwoNodes),
+            terms: fixtures::terms(),
+            clock: fixtures::clock(),
+        };
+        Self {
+            service,
+            random: Random::dangerously_from_seed(3),
+            _folders: [folder, keys],
+        }
+    }
+
+    async fn token(&self, node: &Workload) -> String {
+        let life = crate::DEFAULT_TOKEN_LIFE;
+        self.service
+            .tokens
+            .create(node, life, NOW, &self.random)
+            .await
+            .unwrap()
+            .reveal()
+            .to_owned()
+    }
+
+    async fn join(&self, token: &str, csr: Vec<u8>) -> Result<IssuedCertificate, Status> {
+        let request = JoinRequest {
+            token: token.to_owned(),
+            csr,
+        };
+        self.service
+            .join(Request::new(request))
+            .await
+            .map(Response::into_inner)
+    }
+
+    async fn renew(
+        &self,
+        caller: Option<Caller>,
+        csr: Vec<u8>,
+        lifetime_secs: u64,
+    ) -> Result<IssuedCertificate, Status> {
+        let mut request = Request::new(RenewRequest { csr, lifetime_secs });
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        request.extensions_mut().insert(PresentedSerial(serial(77)));
+        self.service.renew(request).await.map(Response::into_inner)
+    }
+
+    async fn records(&self) -> Vec<Record> {
+        self.service.issuing.ledger().list(None, 100).await.unwrap()
+    }
+}
+
+fn holder(node: &Workload) -> Caller {
+    Caller::Holder(node.spiffe_id(&fixtures::trust_domain()))
+}
+
+fn sound_csr(name: &str) -> Vec<u8> {
+    csr_of(&csr_params_for(&node(name)))
+}
+
+/// What this thread logs while it lives.
+struct Log {
+    lines: Arc<Mutex<Vec<u8>>>,
+    _guard: DefaultGuard,
+}
+
+#[derive(Clone)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn new() -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Sink(lines.clone());
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || sink.clone())
+            .finish();
+        Self {
+            lines,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// The lines of this crate since the last call.
+    fn take(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.lines.lock().unwrap());
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines()
+            .filter(|line| line.contains("signet_ca"))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_token_gets_the_first_certificate_and_that_certificate_the_next() {
+    let fixture = Fixture::new();
+    let token = fixture.token(&node("a")).await;
+    let first = fixture.join(&token, sound_csr("a")).await.unwrap();
+    assert_eq!((first.chain.len(), first.bundle.len()), (2, 1));
+    assert_eq!(first.bundle, fixture.service.issuing.authority().bundle());
+    let next = fixture
+        .renew(Some(holder(&node("a"))), sound_csr("a"), 300)
+        .await
+        .unwrap();
+    assert_ne!(next.chain[0], first.chain[0]);
+
+    let mut records = fixture.records().await;
+    records.sort_by_key(|record| record.origin.attestation);
+    let [joined, renewed] = records.as_slice() else {
+        panic!("{records:?}")
+    };
+    assert_eq!(joined.workload, Some(node("a")));
+    assert_eq!(
+        joined.origin,
+        Origin {
+            attestation: Attestation::Join,
+            predecessor: None
+        }
+    );
+    assert_eq!(
+        joined.validity.length(),
+        fixtures::terms().default_lifetime + crate::BACKDATE
+    );
+    assert_eq!(
+        renewed.origin,
+        Origin {
+            attestation: Attestation::Renew,
+            predecessor: Some(serial(77))
+        }
+    );
+    assert_eq!(
+        renewed.validity.length(),
+        Duration::from_secs(300) + crate::BACKDATE
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_who_join_with_one_token_exactly_one_gets_a_certificate() {
+    let fixture = Arc::new(Fixture::new());
+    let token = fixture.token(&node("a")).await;
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let (fixture, token) = (fixture.clone(), token.clone());
+        racers.spawn(async move {
+            fixture
+                .join(&token, sound_csr("a"))
+                .await
+                .map_err(|status| status.code())
+        });
+    }
+    let results = racers.join_all().await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(
+        results
+            .iter()
+            .flat_map(|result| result.as_ref().err())
+            .all(|code| *code == Code::Unauthenticated)
+    );
+    assert_eq!(fixture.records().await.len(), 1);
+}

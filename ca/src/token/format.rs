@@ -31,7 +31,11 @@ struct V1 {
 
 impl Stored {
     pub(super) fn write(&self) -> Result<Vec<u8>, TokenError> {
-        let Self { workload, expires_at, used_at } = self;
+        let Self {
+            workload,
+            expires_at,
+            used_at,
+        } = self;
         let stored = Format::V1(V1 {
             workload: workload.to_string(),
             expires_at: expires_at.unix(),
@@ -44,7 +48,10 @@ impl Stored {
         let damaged = |reason: String| TokenError::Unavailable(format!("a record cannot be read: {reason}"));
         let Format::V1(stored) = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         Ok(Self {
-            workload: stored.workload.parse().map_err(|_| damaged("it names no workload".to_owned()))?,
+            workload: stored
+                .workload
+                .parse()
+                .map_err(|_| damaged("it names no workload".to_owned()))?,
             expires_at: Timestamp::from_unix(stored.expires_at),
             used_at: stored.used_at.map(Timestamp::from_unix),
         })
@@ -57,7 +64,8 @@ mod tests {
 
     #[test]
     fn every_token_that_was_ever_written_is_read_as_what_it_was() {
-        let unused = r#"{"version":"1","workload":"mesh/m/virtualNode/a","expiresAt":1795392600,"usedAt":null}"#;
+        let unused =
+            r#"{"version":"1","workload":"mesh/m/virtualNode/a","expiresAt":1795392600,"usedAt":null}"#;
         let used = r#"{"version":"1","workload":"mesh/m/virtualGateway/g","expiresAt":1,"usedAt":2}"#;
         let cases = [
             (unused, "mesh/m/virtualNode/a", 1_795_392_600, None),

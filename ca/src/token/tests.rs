@@ -1,0 +1,166 @@
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::fixtures::{NOW, node};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Tokens {
+    tokens: JoinTokens,
+    random: Random,
+    _folder: tempfile::TempDir,
+}
+
+impl Tokens {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = JoinTokens::new(Database::open(folder.path()).unwrap()).unwrap();
+        Self {
+            tokens,
+            random: Random::dangerously_from_seed(1),
+            _folder: folder,
+        }
+    }
+
+    async fn create(&self, life: Duration) -> Result<Token, TokenError> {
+        self.tokens.create(&node("a"), life, NOW, &self.random).await
+    }
+}
+
+#[tokio::test]
+async fn a_token_lets_its_workload_in_once() {
+    let made = Tokens::new();
+    let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
+    assert_eq!(made.tokens.redeem(token.reveal(), NOW).await, Ok(node("a")));
+    assert_eq!(
+        made.tokens.redeem(token.reveal(), NOW).await,
+        Err(TokenError::Used)
+    );
+    assert_eq!(made.tokens.peek(token.reveal(), NOW), Err(TokenError::Used));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_who_redeem_a_token_at_once_exactly_one_wins() {
+    let made = Tokens::new();
+    let token = std::sync::Arc::new(made.create(DEFAULT_TOKEN_LIFE).await.unwrap());
+    let mut racers = JoinSet::new();
+    for _ in 0..64 {
+        let (tokens, token) = (made.tokens.clone(), token.clone());
+        racers.spawn(async move { tokens.redeem(token.reveal(), NOW).await });
+    }
+    let results = racers.join_all().await;
+    assert_eq!(
+        results.iter().filter(|result| **result == Ok(node("a"))).count(),
+        1
+    );
+    assert_eq!(
+        results
+            .iter()
+            .filter(|result| **result == Err(TokenError::Used))
+            .count(),
+        63
+    );
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_life() {
+    let made = Tokens::new();
+    let token = made.create(MIN_TOKEN_LIFE).await.unwrap();
+    let end = NOW + MIN_TOKEN_LIFE;
+    assert_eq!(
+        made.tokens.redeem(token.reveal(), end).await,
+        Err(TokenError::Expired)
+    );
+    assert_eq!(
+        made.tokens.redeem(token.reveal(), end - SECOND).await,
+        Ok(node("a"))
+    );
+}
+
+#[tokio::test]
+async fn looking_at_a_token_does_not_use_it_up() {
+    let made = Tokens::new();
+    let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
+    assert_eq!(made.tokens.peek(token.reveal(), NOW), Ok(node("a")));
+    assert_eq!(
+        made.tokens.peek(token.reveal(), NOW + DEFAULT_TOKEN_LIFE),
+        Err(TokenError::Expired)
+    );
+    assert_eq!(made.tokens.redeem(token.reveal(), NOW).await, Ok(node("a")));
+}
+
+#[tokio::test]
+async fn texts_that_are_no_token_of_ours_are_unknown() {
+    let made = Tokens::new();
+    let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
+    let text = token.reveal();
+    for stranger in [
+        "",
+        "sgt_",
+        &text[4..],
+        &text.to_uppercase(),
+        &format!("{text} "),
+        &text[..67],
+    ] {
+        assert_eq!(
+            made.tokens.redeem(stranger, NOW).await,
+            Err(TokenError::Unknown),
+            "{stranger:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn lives_outside_the_bounds_are_refused() {
+    let made = Tokens::new();
+    for life in [MIN_TOKEN_LIFE, MAX_TOKEN_LIFE] {
+        assert!(made.create(life).await.is_ok());
+    }
+    for life in [Duration::ZERO, MIN_TOKEN_LIFE - SECOND, MAX_TOKEN_LIFE + SECOND] {
+        assert_eq!(made.create(life).await.unwrap_err(), TokenError::Lifetime(life));
+    }
+    assert_eq!(made.tokens.tokens.len(), 2);
+}
+
+#[tokio::test]
+async fn the_database_and_debug_do_not_tell_the_secret() {
+    let made = Tokens::new();
+    let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
+    let secret = token.reveal().strip_prefix(PREFIX).unwrap();
+    assert_eq!((token.reveal().len(), secret.len()), (68, 64));
+    assert_eq!(format!("{token:?}"), "Token(elided)");
+    let raw = hex::decode(secret).unwrap();
+    for entry in &made.tokens.tokens {
+        let (key, value) = entry.unwrap();
+        for stored in [key.to_vec(), value.to_vec()] {
+            assert!(
+                !stored
+                    .windows(8)
+                    .any(|window| secret.as_bytes().windows(8).any(|part| part == window))
+            );
+            assert!(
+                !stored
+                    .windows(8)
+                    .any(|window| raw.windows(8).any(|part| part == window))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_ended_long_ago_are_forgotten_and_no_others() {
+    let made = Tokens::new();
+    let [short, used, long] = [MIN_TOKEN_LIFE, MIN_TOKEN_LIFE, MAX_TOKEN_LIFE].map(|life| made.create(life));
+    let (short, used, long) = (short.await.unwrap(), used.await.unwrap(), long.await.unwrap());
+    made.tokens.redeem(used.reveal(), NOW).await.unwrap();
+    let day_after = NOW + MIN_TOKEN_LIFE + REMEMBERED;
+    assert_eq!(made.tokens.prune(day_after).await, Ok(0));
+    assert_eq!(
+        made.tokens.peek(short.reveal(), day_after),
+        Err(TokenError::Expired)
+    );
+    assert_eq!(made.tokens.prune(day_after + SECOND).await, Ok(2));
+    assert_eq!(made.tokens.peek(short.reveal(), NOW), Err(TokenError::Unknown));
+    assert_eq!(made.tokens.peek(used.reveal(), NOW), Err(TokenError::Unknown));
+    assert_eq!(made.tokens.peek(long.reveal(), NOW), Ok(node("a")));
+}

@@ -1,29 +1,24 @@
 //! Puts the server's parts together. This is the one place that knows all of them.
 
 use std::{
-    fs::DirBuilder,
-    net::SocketAddr,
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-    sync::Arc,
-    time::Duration,
+    fs::DirBuilder, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration,
 };
 
 use anyhow::{Context, Result};
 use axum::Router;
 use signet_ca::{Authority, Issuing, JoinTokens, NodeService, Random, SledLedger};
 use signet_controlplane::{
-    api::{self, ApiSettings, sigv4::{KeyPairs, Secret}},
+    api::{
+        self, ApiSettings,
+        sigv4::{KeyPairs, Secret},
+    },
     proxies::Proxies,
     reconcile::{Pace, Reconcile},
     server::Ads,
     store::{SledStore, Store},
 };
 use signet_durable::Database;
-use signet_policies::{
-    issuance::Terms,
-    time::Clock,
-};
+use signet_policies::{issuance::Terms, time::Clock};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -74,9 +69,17 @@ impl Running {
         let keys = credentials::open(&args.data_dir.join("credentials"), &mut rand::rng())?;
         let identity = ServerIdentity::new(parts.issuing.clone(), parts.terms.clone(), clock.clone()).await?;
         let [api, grpc, ops] = [args.api_addr, args.grpc_addr, args.ops_addr];
-        let (api, grpc, ops) = (bind(api, "--api-addr").await?, bind(grpc, "--grpc-addr").await?, bind(ops, "--ops-addr").await?);
-        let mut running =
-            Self { api: api.local_addr()?, grpc: grpc.local_addr()?, ops: ops.local_addr()?, tasks: JoinSet::new() };
+        let (api, grpc, ops) = (
+            bind(api, "--api-addr").await?,
+            bind(grpc, "--grpc-addr").await?,
+            bind(ops, "--ops-addr").await?,
+        );
+        let mut running = Self {
+            api: api.local_addr()?,
+            grpc: grpc.local_addr()?,
+            ops: ops.local_addr()?,
+            tasks: JoinSet::new(),
+        };
 
         let (progress, ports) = watch::channel(Arc::default());
         let reconcile = Reconcile {
@@ -88,9 +91,14 @@ impl Running {
             progress,
         };
         let stop = drain.clone();
-        running.tasks.spawn(async move { reconcile.run(stop).await.context("reconcile") });
+        running
+            .tasks
+            .spawn(async move { reconcile.run(stop).await.context("reconcile") });
 
-        let settings = ApiSettings { account_id: args.account_id.clone(), region: args.region.clone() };
+        let settings = ApiSettings {
+            account_id: args.account_id.clone(),
+            region: args.region.clone(),
+        };
         let secret = Secret::new(keys.secret_access_key);
         let pairs: KeyPairs = [(keys.access_key_id, secret)].into_iter().collect();
         let model = parts.store.subscribe();
@@ -114,7 +122,10 @@ impl Running {
                 Ok(())
             }
         });
-        let pages = ops::router(Ops { proxies: parts.proxies, draining: drain.clone() });
+        let pages = ops::router(Ops {
+            proxies: parts.proxies,
+            draining: drain.clone(),
+        });
         running.tasks.spawn(serve_http(ops, pages, drain));
         Ok(running)
     }
@@ -141,7 +152,11 @@ impl Running {
             terms: parts.terms.clone(),
             clock,
         };
-        let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), parts.terms.trust_domain.clone());
+        let ads = Ads::new(
+            parts.proxies.clone(),
+            parts.store.subscribe(),
+            parts.terms.trust_domain.clone(),
+        );
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .layer(InterceptorLayer::new(tls::identify))
@@ -150,7 +165,10 @@ impl Running {
         let stop = drain.clone();
         let incoming = ReceiverStream::new(incoming);
         self.tasks.spawn(async move {
-            server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await.context("the gRPC port")
+            server
+                .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+                .await
+                .context("the gRPC port")
         });
         Ok(())
     }
@@ -171,11 +189,19 @@ impl Parts {
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone())?),
-            issuing: Issuing::new(Arc::new(authority), Arc::new(ledger), random.clone(), clock.clone()),
+            issuing: Issuing::new(
+                Arc::new(authority),
+                Arc::new(ledger),
+                random.clone(),
+                clock.clone(),
+            ),
             tokens,
             random,
             proxies: Proxies::new(clock.clone()),
-            terms: Terms { trust_domain: args.trust_domain.clone(), default_lifetime },
+            terms: Terms {
+                trust_domain: args.trust_domain.clone(),
+                default_lifetime,
+            },
             database,
         })
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use rand::Rng as _;
-use signet_ca::{Attestation, Issuing, Origin, PrivateKey, Issued};
+use signet_ca::{Attestation, Issued, Issuing, Origin, PrivateKey};
 use signet_policies::{
     issuance::{Grant, Terms},
     time::{Clock, Timestamp},
@@ -18,7 +18,7 @@ use super::tls::ServerCertificate;
 const RETRY: Duration = Duration::from_secs(30);
 
 /// The certificate and when it is renewed.
-pub struct ServerIdentity {
+pub(super) struct ServerIdentity {
     issuing: Issuing,
     terms: Terms,
     clock: Clock,
@@ -32,16 +32,22 @@ impl ServerIdentity {
     ///
     /// # Errors
     /// The CA does not issue, or the ledger does not record.
-    pub async fn new(issuing: Issuing, terms: Terms, clock: Clock) -> Result<Self> {
+    pub(super) async fn new(issuing: Issuing, terms: Terms, clock: Clock) -> Result<Self> {
         let (key, issued) = issue(&issuing, &terms).await?;
         let certificate = issued.certificate();
         let renewal_at = certificate.validity().renewal_at(rand::rng().random());
         let presented = ServerCertificate::new(&certificate.chain_der(), key.pkcs8_der())?;
-        Ok(Self { issuing, terms, clock, certificate: Arc::new(presented), renewal_at })
+        Ok(Self {
+            issuing,
+            terms,
+            clock,
+            certificate: Arc::new(presented),
+            renewal_at,
+        })
     }
 
     /// Renews until `stop`; a failure keeps the last certificate and tries again.
-    pub async fn keep(mut self, stop: CancellationToken) {
+    pub(super) async fn keep(mut self, stop: CancellationToken) {
         loop {
             let now: Timestamp = (self.clock)().into();
             let wait = self.renewal_at.since(now);
@@ -49,7 +55,10 @@ impl ServerIdentity {
                 return;
             }
             if let Err(error) = self.renew().await {
-                warn!(reason = format!("{error:#}"), "cannot renew the server's certificate; the last one stays");
+                warn!(
+                    reason = format!("{error:#}"),
+                    "cannot renew the server's certificate; the last one stays"
+                );
                 self.renewal_at = Timestamp::from((self.clock)()) + RETRY;
             }
         }
@@ -58,7 +67,8 @@ impl ServerIdentity {
     async fn renew(&mut self) -> Result<()> {
         let (key, issued) = issue(&self.issuing, &self.terms).await?;
         let certificate = issued.certificate();
-        self.certificate.replace(&certificate.chain_der(), key.pkcs8_der())?;
+        self.certificate
+            .replace(&certificate.chain_der(), key.pkcs8_der())?;
         self.renewal_at = certificate.validity().renewal_at(rand::rng().random());
         info!(serial = %certificate.serial(), "renewed the server's certificate");
         Ok(())
@@ -68,6 +78,9 @@ impl ServerIdentity {
 async fn issue(issuing: &Issuing, terms: &Terms) -> Result<(PrivateKey, Issued)> {
     // Clients know the server by its SPIFFE ID, wherever it listens, so it needs no DNS name.
     let grant = Grant::for_server(terms, Vec::new());
-    let origin = Origin { attestation: Attestation::Server, predecessor: None };
+    let origin = Origin {
+        attestation: Attestation::Server,
+        predecessor: None,
+    };
     Ok(issuing.issue_with_new_key(&grant, origin).await?)
 }

@@ -18,7 +18,7 @@ const OPEN_METRICS: HeaderValue =
 
 /// What the pages are about.
 #[derive(Clone)]
-pub struct Ops {
+pub(super) struct Ops {
     /// The connected proxies.
     pub proxies: Arc<Proxies>,
     /// Cancelled when the server starts to drain.
@@ -26,7 +26,7 @@ pub struct Ops {
 }
 
 /// The pages. The listener is bound once everything is ready, so an answer means that the server serves.
-pub fn router(ops: Ops) -> Router {
+pub(super) fn router(ops: Ops) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -51,8 +51,11 @@ fn exposition(proxies: &Proxies) -> String {
     let mut text = String::from(
         "# TYPE signet_proxies gauge\n# HELP signet_proxies Connected Envoys by state of their configuration.\n",
     );
-    let states =
-        [(ProxyState::Synced, "synced"), (ProxyState::Pending, "pending"), (ProxyState::Rejected, "rejected")];
+    let states = [
+        (ProxyState::Synced, "synced"),
+        (ProxyState::Pending, "pending"),
+        (ProxyState::Rejected, "rejected"),
+    ];
     for (state, name) in states {
         let count = views.iter().filter(|view| view.status == state).count();
         // Writing to a string cannot fail.

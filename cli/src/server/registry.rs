@@ -8,7 +8,7 @@ use signet_policies::{identity::Workload, issuance::Registration};
 use tokio::sync::watch;
 
 /// A node's own spec is its registration.
-pub struct MeshRegistry(pub watch::Receiver<Arc<Model>>);
+pub(super) struct MeshRegistry(pub watch::Receiver<Arc<Model>>);
 
 impl Registry for MeshRegistry {
     fn registration(&self, workload: &Workload) -> Option<Registration> {

@@ -44,14 +44,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The server's own certificate; it is replaced while connections are open.
 #[derive(Debug)]
-pub struct ServerCertificate(RwLock<Arc<CertifiedKey>>);
+pub(super) struct ServerCertificate(RwLock<Arc<CertifiedKey>>);
 
 impl ServerCertificate {
     /// A certificate chain, leaf first, and its PKCS #8 key.
     ///
     /// # Errors
     /// The key is none, or is not the leaf's.
-    pub fn new(chain: &[Vec<u8>], key: &[u8]) -> Result<Self> {
+    pub(super) fn new(chain: &[Vec<u8>], key: &[u8]) -> Result<Self> {
         Ok(Self(RwLock::new(Arc::new(certified_key(chain, key)?))))
     }
 
@@ -59,7 +59,7 @@ impl ServerCertificate {
     ///
     /// # Errors
     /// As [`ServerCertificate::new`]; the old one stays.
-    pub fn replace(&self, chain: &[Vec<u8>], key: &[u8]) -> Result<()> {
+    pub(super) fn replace(&self, chain: &[Vec<u8>], key: &[u8]) -> Result<()> {
         let next = Arc::new(certified_key(chain, key)?);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
@@ -73,7 +73,10 @@ impl ResolvesServerCert for ServerCertificate {
 }
 
 fn certified_key(chain: &[Vec<u8>], key: &[u8]) -> Result<CertifiedKey> {
-    let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let chain = chain
+        .iter()
+        .map(|der| CertificateDer::from(der.clone()))
+        .collect();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
     CertifiedKey::from_der(chain, key.clone_key(), &ring::default_provider())
         .context("the server's certificate and its key")
@@ -83,11 +86,13 @@ fn certified_key(chain: &[Vec<u8>], key: &[u8]) -> Result<CertifiedKey> {
 ///
 /// # Errors
 /// A root is malformed.
-pub fn config(roots: &[Vec<u8>], certificate: Arc<ServerCertificate>) -> Result<Arc<ServerConfig>> {
+pub(super) fn config(roots: &[Vec<u8>], certificate: Arc<ServerCertificate>) -> Result<Arc<ServerConfig>> {
     let provider = Arc::new(ring::default_provider());
     let mut store = RootCertStore::empty();
     for root in roots {
-        store.add(CertificateDer::from(root.clone())).context("a root of the trust bundle")?;
+        store
+            .add(CertificateDer::from(root.clone()))
+            .context("a root of the trust bundle")?;
     }
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider.clone())
         .allow_unauthenticated()
@@ -102,14 +107,14 @@ pub fn config(roots: &[Vec<u8>], certificate: Arc<ServerCertificate>) -> Result<
 
 /// A connection whose peer is known.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
 }
 
 /// Who is at the other end: the holder of a certificate of ours, or nobody known.
 #[derive(Clone, Debug)]
-pub struct Peer(Option<(SpiffeId, Serial)>);
+pub(super) struct Peer(Option<(SpiffeId, Serial)>);
 
 impl Connected for Connection {
     type ConnectInfo = Peer;
@@ -130,11 +135,7 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -148,7 +149,7 @@ impl AsyncWrite for Connection {
 }
 
 /// Accepts connections until `stop`, each handshake in a task of its own, and hands on the good ones.
-pub async fn accept(
+pub(super) async fn accept(
     listener: TcpListener,
     config: Arc<ServerConfig>,
     connections: mpsc::Sender<io::Result<Connection>>,
@@ -160,7 +161,9 @@ pub async fn accept(
     loop {
         let place = places.clone().acquire_owned();
         let accepted = async { (place.await, listener.accept().await) };
-        let Some((place, accepted)) = stop.run_until_cancelled(accepted).await else { return };
+        let Some((place, accepted)) = stop.run_until_cancelled(accepted).await else {
+            return;
+        };
         while handshakes.try_join_next().is_some() {}
         match accepted {
             Ok((tcp, peer)) => {
@@ -179,7 +182,11 @@ pub async fn accept(
     }
 }
 
-async fn hand_on(peer: SocketAddr, shaken: Result<Connection>, connections: &mpsc::Sender<io::Result<Connection>>) {
+async fn hand_on(
+    peer: SocketAddr,
+    shaken: Result<Connection>,
+    connections: &mpsc::Sender<io::Result<Connection>>,
+) {
     match shaken {
         // A closed channel means that the server is going down.
         Ok(connection) => drop(connections.send(Ok(connection)).await),
@@ -199,7 +206,7 @@ async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> Result<Connection>
 ///
 /// # Errors
 /// The request came over no connection of this port, which cannot be.
-pub fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
+pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
     let peer = request.extensions().get::<Peer>().cloned();
     let Peer(holder) = peer.ok_or_else(|| Status::unauthenticated("the connection is not known"))?;
     let extensions = request.extensions_mut();
@@ -218,7 +225,9 @@ pub fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
 /// The one SPIFFE ID of a verified leaf, and its serial.
 fn identity_of(leaf: &CertificateDer<'_>) -> Result<(SpiffeId, Serial)> {
     let (_, certificate) = x509_parser::parse_x509_certificate(leaf)?;
-    let names = certificate.subject_alternative_name()?.context("the certificate has no SAN")?;
+    let names = certificate
+        .subject_alternative_name()?
+        .context("the certificate has no SAN")?;
     let mut uris = names.value.general_names.iter().filter_map(|name| match name {
         GeneralName::URI(uri) => Some(*uri),
         _ => None,
@@ -228,6 +237,7 @@ fn identity_of(leaf: &CertificateDer<'_>) -> Result<(SpiffeId, Serial)> {
     if certificate.is_ca() {
         bail!("the certificate is a CA's");
     }
-    let serial = Serial::from_be_bytes(certificate.raw_serial()).context("the serial number is none of ours")?;
+    let serial =
+        Serial::from_be_bytes(certificate.raw_serial()).context("the serial number is none of ours")?;
     Ok((uri.parse()?, serial))
 }

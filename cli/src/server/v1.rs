@@ -26,7 +26,7 @@ use tracing::info;
 
 /// What the routes work with.
 #[derive(Clone)]
-pub struct V1 {
+pub(super) struct V1 {
     /// Where tokens are kept.
     pub tokens: JoinTokens,
     /// What tokens are made of.
@@ -42,7 +42,7 @@ pub struct V1 {
 }
 
 /// The routes, unsigned: the caller puts the signature check before them.
-pub fn router(v1: V1) -> Router {
+pub(super) fn router(v1: V1) -> Router {
     Router::new()
         .route("/v1/tokens", post(create_token))
         .route("/v1/proxies", get(proxies))
@@ -71,12 +71,21 @@ impl TokenRequest {
         let (kind, name) = match (&self.virtual_node, &self.virtual_gateway) {
             (Some(node), None) => (WorkloadKind::VirtualNode, node),
             (None, Some(gateway)) => (WorkloadKind::VirtualGateway, gateway),
-            _ => return Err(ApiError::bad_request("exactly one of virtualNode and virtualGateway must be set")),
+            _ => {
+                return Err(ApiError::bad_request(
+                    "exactly one of virtualNode and virtualGateway must be set",
+                ));
+            }
         };
         let parse = |member: &str, text: &str| {
-            text.parse().map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
+            text.parse()
+                .map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
         };
-        Ok(Workload { mesh: parse("mesh", &self.mesh)?, kind, name: parse("name", name)? })
+        Ok(Workload {
+            mesh: parse("mesh", &self.mesh)?,
+            kind,
+            name: parse("name", name)?,
+        })
     }
 }
 
@@ -87,16 +96,26 @@ async fn create_token(
     let Json(request) = request.map_err(|refused| ApiError::bad_request(refused.body_text()))?;
     let workload = request.workload()?;
     if v1.model.borrow().registration(&workload).is_none() {
-        return Err(ApiError::not_found(format!("{workload} does not exist; create it first")));
+        return Err(ApiError::not_found(format!(
+            "{workload} does not exist; create it first"
+        )));
     }
-    let ttl = request.ttl_seconds.map_or(DEFAULT_TOKEN_LIFE, Duration::from_secs);
+    let ttl = request
+        .ttl_seconds
+        .map_or(DEFAULT_TOKEN_LIFE, Duration::from_secs);
     let now = (v1.clock)();
-    let token = v1.tokens.create(&workload, ttl, now.into(), &v1.random).await.map_err(token_error)?;
+    let token = v1
+        .tokens
+        .create(&workload, ttl, now.into(), &v1.random)
+        .await
+        .map_err(token_error)?;
     info!(%workload, ttl_secs = ttl.as_secs(), "made a join token");
     let answer = TokenAnswer {
         token: token.reveal().to_owned(),
         resource: workload.to_string(),
-        expires_at: OffsetDateTime::from(now + ttl).format(&Rfc3339).unwrap_or_default(),
+        expires_at: OffsetDateTime::from(now + ttl)
+            .format(&Rfc3339)
+            .unwrap_or_default(),
     };
     Ok((StatusCode::OK, Json(answer)))
 }
@@ -115,5 +134,8 @@ struct ProxiesAnswer {
 }
 
 async fn proxies(State(v1): State<V1>) -> Json<ProxiesAnswer> {
-    Json(ProxiesAnswer { proxies: v1.proxies.list(), ports: v1.ports.borrow().to_vec() })
+    Json(ProxiesAnswer {
+        proxies: v1.proxies.list(),
+        ports: v1.ports.borrow().to_vec(),
+    })
 }

@@ -12,7 +12,11 @@ use super::{ApiError, MAX_BODY, uri::Names};
 use crate::model::shape::{Field, Invalid, Object};
 
 /// The media types of the JSON protocols that SDKs speak.
-const JSON_TYPES: [&str; 3] = ["application/json", "application/x-amz-json-1.1", "application/x-amz-json-1.0"];
+const JSON_TYPES: [&str; 3] = [
+    "application/json",
+    "application/x-amz-json-1.1",
+    "application/x-amz-json-1.0",
+];
 /// Longest `clientToken`, as documented.
 const MAX_TOKEN: usize = 36;
 
@@ -50,18 +54,29 @@ impl<S: Send + Sync> FromRequest<S> for Input {
         let names = Names::new(&params);
         let request = Request::from_parts(parts, body);
         check_content_type(request.headers())?;
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(MAX_BODY),
-            _ => ApiError::bad_request(format!("the body cannot be read: {rejection}")),
-        })?;
+        let body =
+            Bytes::from_request(request, state)
+                .await
+                .map_err(|rejection| match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(MAX_BODY),
+                    _ => ApiError::bad_request(format!("the body cannot be read: {rejection}")),
+                })?;
         Ok(Self { names, query, body })
     }
 }
 
 /// Calls without a body may lack the type, and some clients leave it out altogether.
 fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     match JSON_TYPES.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
         true => Ok(()),
         false => Err(ApiError::new(
@@ -97,7 +112,9 @@ impl Body {
     /// The `clientToken`: letters, digits, hyphens and underscores.
     pub(super) fn token(&self) -> Result<Option<String>, ApiError> {
         let token = || {
-            let Some(field) = self.object()?.optional("clientToken") else { return Ok(None) };
+            let Some(field) = self.object()?.optional("clientToken") else {
+                return Ok(None);
+            };
             let token = field.text(1..=MAX_TOKEN)?;
             let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
             match token.chars().all(is_allowed) {

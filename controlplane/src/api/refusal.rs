@@ -17,7 +17,9 @@ pub(super) fn from_store(store_error: StoreError, account: &str) -> ApiError {
         StoreError::Refused(refusal) => from_refusal(&refusal, account),
         StoreError::Unavailable(cause) => {
             error!(%cause, "the store refused a request");
-            ApiError::unavailable("the store cannot be written now; the request may or may not have been carried out")
+            ApiError::unavailable(
+                "the store cannot be written now; the request may or may not have been carried out",
+            )
         }
     }
 }
@@ -31,9 +33,10 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
             "clientToken: it was used already, for {} with a different specification",
             placed(key, account)
         )),
-        Refusal::Version { key, expected, found } => {
-            ApiError::conflict(format!("{} is at version {found}, not {expected}", placed(key, account)))
-        }
+        Refusal::Version { key, expected, found } => ApiError::conflict(format!(
+            "{} is at version {found}, not {expected}",
+            placed(key, account)
+        )),
         Refusal::HasChildren { key, children } => {
             let (kind, name) = (key.kind(), key.name());
             ApiError::in_use(format!(
@@ -92,7 +95,9 @@ fn referenced(key: &Key, by: &[Key]) -> String {
     let (why, kind) = match by.first().map(Key::kind) {
         Some(Kind::Route) => ("it is the target of one or more routes.", "route"),
         Some(Kind::VirtualService) => ("it is a VirtualService provider.", "virtual service"),
-        Some(Kind::Mesh | Kind::VirtualNode | Kind::VirtualRouter) | None => ("it is referred to.", "resource"),
+        Some(Kind::Mesh | Kind::VirtualNode | Kind::VirtualRouter) | None => {
+            ("it is referred to.", "resource")
+        }
     };
     let (named, names) = (named(key), names(by));
     format!("{named} cannot be deleted because {why} Listing up to {MAX_NAMES} {kind} names: {names}")

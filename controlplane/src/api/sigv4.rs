@@ -29,11 +29,11 @@ use sha2::{Digest, Sha256};
 use signet_policies::time::{Clock, Timestamp};
 use zeroize::Zeroizing;
 
+use self::{canonical::CanonicalRequest, claim::Claim};
 pub use self::{
     credentials::{Credentials, KeyPairs, Secret},
     refused::Refused,
 };
-use self::{canonical::CanonicalRequest, claim::Claim};
 use super::{ApiError, MAX_BODY};
 
 /// The service that clients of App Mesh sign for.
@@ -64,7 +64,11 @@ struct Admitted {
 
 impl Verifier {
     pub(super) fn new(credentials: Arc<dyn Credentials>, region: String, clock: Clock) -> Self {
-        Self { credentials, region, clock }
+        Self {
+            credentials,
+            region,
+            clock,
+        }
     }
 
     /// Everything that can be checked before the body is read.
@@ -95,8 +99,11 @@ impl Admitted {
         let mut mac = keyed(&signing_key(&secret, &claim));
         mac.update(signed.as_bytes());
         // In constant time.
-        mac.verify_slice(&claim.signature).map_err(|_| Refused::Mismatch)?;
-        Ok(Principal { access_key_id: claim.access_key_id })
+        mac.verify_slice(&claim.signature)
+            .map_err(|_| Refused::Mismatch)?;
+        Ok(Principal {
+            access_key_id: claim.access_key_id,
+        })
     }
 }
 
@@ -112,7 +119,10 @@ fn signing_key(secret: &Secret, claim: &Claim) -> Zeroizing<Vec<u8>> {
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104, section 2)")]
+    #[expect(
+        clippy::expect_used,
+        reason = "HMAC takes keys of every length (RFC 2104, section 2)"
+    )]
     Hmac::new_from_slice(key).expect("HMAC takes keys of every length")
 }
 
@@ -136,6 +146,3 @@ async fn authenticate(verifier: &Verifier, request: Request) -> Result<Request, 
     parts.extensions.insert(principal);
     Ok(Request::from_parts(parts, Body::from(body)))
 }
-
-#[cfg(test)]
-mod tests;

@@ -49,7 +49,12 @@ pub(super) struct Names(Vec<(String, String)>);
 
 impl Names {
     pub(super) fn new(params: &RawPathParams) -> Self {
-        Self(params.iter().map(|(member, name)| (member.to_owned(), name.to_owned())).collect())
+        Self(
+            params
+                .iter()
+                .map(|(member, name)| (member.to_owned(), name.to_owned()))
+                .collect(),
+        )
     }
 
     /// The collection that the path names, or is in.
@@ -68,10 +73,15 @@ impl Names {
 
     /// The text of one name; empty where the path has none.
     pub(super) fn text(&self, member: &str) -> &str {
-        self.0.iter().find(|(name, _)| name == member).map_or("", |(_, text)| text)
+        self.0
+            .iter()
+            .find(|(name, _)| name == member)
+            .map_or("", |(_, text)| text)
     }
 
     fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&self, member: &str) -> Result<T, ApiError> {
-        self.text(member).parse().map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
+        self.text(member)
+            .parse()
+            .map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
     }
 }

@@ -102,8 +102,13 @@ pub enum InvalidKey {
 
 impl Kind {
     /// Every kind, parents before children.
-    pub const ALL: [Self; 5] =
-        [Self::Mesh, Self::VirtualNode, Self::VirtualService, Self::VirtualRouter, Self::Route];
+    pub const ALL: [Self; 5] = [
+        Self::Mesh,
+        Self::VirtualNode,
+        Self::VirtualService,
+        Self::VirtualRouter,
+        Self::Route,
+    ];
 
     /// As App Mesh's messages spell it.
     #[must_use]
@@ -150,7 +155,10 @@ impl FromStr for ServiceName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         // A name of dots alone would be a path segment that clients and proxies rewrite.
-        match (1..=255).contains(&text.len()) && text.chars().all(is_allowed) && text.chars().any(|c| c != '.') {
+        match (1..=255).contains(&text.len())
+            && text.chars().all(is_allowed)
+            && text.chars().any(|c| c != '.')
+        {
             true => Ok(Self(text.into())),
             false => Err(InvalidKey::ServiceName),
         }
@@ -214,9 +222,10 @@ impl Key {
             Self::VirtualNode { mesh, .. } => Collection::VirtualNodes(mesh.clone()),
             Self::VirtualService { mesh, .. } => Collection::VirtualServices(mesh.clone()),
             Self::VirtualRouter { mesh, .. } => Collection::VirtualRouters(mesh.clone()),
-            Self::Route { mesh, router, .. } => {
-                Collection::Routes { mesh: mesh.clone(), router: router.clone() }
-            }
+            Self::Route { mesh, router, .. } => Collection::Routes {
+                mesh: mesh.clone(),
+                router: router.clone(),
+            },
         }
     }
 
@@ -230,7 +239,10 @@ impl Key {
                 Collection::VirtualRouters(mesh.clone()),
             ],
             Self::VirtualRouter { mesh, name } => {
-                vec![Collection::Routes { mesh: mesh.clone(), router: name.clone() }]
+                vec![Collection::Routes {
+                    mesh: mesh.clone(),
+                    router: name.clone(),
+                }]
             }
             Self::VirtualNode { .. } | Self::VirtualService { .. } | Self::Route { .. } => Vec::new(),
         }
@@ -260,9 +272,11 @@ impl FromStr for Key {
             ["mesh", mesh, "virtualNode", name] => Collection::VirtualNodes(mesh.parse()?).key(name),
             ["mesh", mesh, "virtualService", name] => Collection::VirtualServices(mesh.parse()?).key(name),
             ["mesh", mesh, "virtualRouter", name] => Collection::VirtualRouters(mesh.parse()?).key(name),
-            ["mesh", mesh, "virtualRouter", router, "route", name] => {
-                Collection::Routes { mesh: mesh.parse()?, router: router.parse()? }.key(name)
+            ["mesh", mesh, "virtualRouter", router, "route", name] => Collection::Routes {
+                mesh: mesh.parse()?,
+                router: router.parse()?,
             }
+            .key(name),
             _ => Err(InvalidKey::Form(text.chars().take(300).collect())),
         }
     }
@@ -289,9 +303,10 @@ impl Collection {
             Self::VirtualNodes(mesh) | Self::VirtualServices(mesh) | Self::VirtualRouters(mesh) => {
                 Some(Key::Mesh(mesh.clone()))
             }
-            Self::Routes { mesh, router } => {
-                Some(Key::VirtualRouter { mesh: mesh.clone(), name: router.clone() })
-            }
+            Self::Routes { mesh, router } => Some(Key::VirtualRouter {
+                mesh: mesh.clone(),
+                name: router.clone(),
+            }),
         }
     }
 
@@ -302,12 +317,23 @@ impl Collection {
     pub fn key(&self, name: &str) -> Result<Key, InvalidKey> {
         Ok(match self {
             Self::Meshes => Key::Mesh(name.parse()?),
-            Self::VirtualNodes(mesh) => Key::VirtualNode { mesh: mesh.clone(), name: name.parse()? },
-            Self::VirtualServices(mesh) => Key::VirtualService { mesh: mesh.clone(), name: name.parse()? },
-            Self::VirtualRouters(mesh) => Key::VirtualRouter { mesh: mesh.clone(), name: name.parse()? },
-            Self::Routes { mesh, router } => {
-                Key::Route { mesh: mesh.clone(), router: router.clone(), name: name.parse()? }
-            }
+            Self::VirtualNodes(mesh) => Key::VirtualNode {
+                mesh: mesh.clone(),
+                name: name.parse()?,
+            },
+            Self::VirtualServices(mesh) => Key::VirtualService {
+                mesh: mesh.clone(),
+                name: name.parse()?,
+            },
+            Self::VirtualRouters(mesh) => Key::VirtualRouter {
+                mesh: mesh.clone(),
+                name: name.parse()?,
+            },
+            Self::Routes { mesh, router } => Key::Route {
+                mesh: mesh.clone(),
+                router: router.clone(),
+                name: name.parse()?,
+            },
         })
     }
 }

@@ -1,1 +1,153 @@
+use std::{collections::HashMap, time::SystemTime};
 
+use signet_policies::identity::SpiffeId;
+use signet_xds::pb::{
+    envoy::{
+        config::core::v3::{BuildVersion, node::UserAgentVersionType},
+        r#type::v3::SemanticVersion,
+    },
+    google::protobuf::{Struct, Value, value::Kind},
+};
+use tonic::Code;
+
+use super::*;
+use crate::model::{Mesh, VirtualNode};
+
+fn text(value: &str) -> Value {
+    Value { kind: Some(Kind::StringValue(value.into())) }
+}
+
+fn members<const N: usize>(members: [(&str, Value); N]) -> Struct {
+    Struct { fields: HashMap::from(members.map(|(name, value)| (name.to_owned(), value))) }
+}
+
+/// A node as the agent describes it.
+fn node(id: &str) -> Node {
+    let signet = members([
+        ("interception", text("none")),
+        ("ingressAddress", text("127.0.0.11")),
+        ("egressPort", text("15001")),
+    ]);
+    let version = SemanticVersion { major_number: 1, minor_number: 40, patch: 0 };
+    let build = BuildVersion { version: Some(version), metadata: None };
+    Node {
+        id: id.into(),
+        metadata: Some(members([("signet", Value { kind: Some(Kind::StructValue(signet)) })])),
+        user_agent_version_type: Some(UserAgentVersionType::UserAgentBuildVersion(build)),
+        ..Node::default()
+    }
+}
+
+/// A node whose description differs in one member; `None` leaves it out.
+fn node_with(member: &str, value: Option<Value>) -> Node {
+    let mut node = node("mesh/m/virtualNode/a");
+    let Some(Value { kind: Some(Kind::StructValue(signet)) }) =
+        node.metadata.as_mut().and_then(|metadata| metadata.fields.get_mut("signet"))
+    else {
+        unreachable!("a node as the agent describes it");
+    };
+    match value {
+        Some(value) => drop(signet.fields.insert(member.into(), value)),
+        None => drop(signet.fields.remove(member)),
+    }
+    node
+}
+
+fn holder(id: &str) -> Option<Caller> {
+    Some(Caller::Holder(id.parse::<SpiffeId>().unwrap()))
+}
+
+fn ads() -> Ads {
+    let mut mesh = Mesh::default();
+    for name in ["a", "b"] {
+        mesh.virtual_nodes.insert(name.parse().unwrap(), VirtualNode::default().into());
+    }
+    let model = Model { meshes: [("m".parse().unwrap(), mesh.into())].into(), ..Model::default() };
+    let (_, model) = watch::channel(Arc::new(model));
+    Ads::new(Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH)), model, "td".parse().unwrap())
+}
+
+/// The code and the words of the answer; `None` where the stream is admitted.
+fn opens(ads: &Ads, caller: Option<Caller>, node: Option<&Node>) -> Option<(Code, String)> {
+    let mut extensions = Extensions::new();
+    if let Some(caller) = caller {
+        extensions.insert(caller);
+    }
+    let refused = ads.open(&extensions, node).err()?;
+    Some((refused.code(), refused.message().to_owned()))
+}
+
+#[test]
+fn a_node_is_admitted_under_both_spellings_of_its_id_and_listed_while_its_stream_lives() {
+    let ads = ads();
+    for id in ["mesh/m/virtualNode/a", "arn:aws:appmesh:us-east-1:000000000000:mesh/m/virtualNode/a"] {
+        let mut extensions = Extensions::new();
+        extensions.insert(holder("spiffe://td/mesh/m/virtual-node/a").unwrap());
+        let feed = ads.open(&extensions, Some(&node(id))).unwrap_or_else(|refused| panic!("{id}: {refused}"));
+        let listed = ads.proxies.list();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].workload, "mesh/m/virtualNode/a");
+        assert_eq!(listed[0].envoy.as_deref(), Some("1.40.0"));
+        assert_eq!(listed[0].connected_since, "1970-01-01T00:00:00Z");
+        drop(feed);
+        assert!(ads.proxies.list().is_empty());
+    }
+}
+
+#[test]
+fn only_the_node_itself_gets_its_configuration() {
+    let own = "spiffe://td/mesh/m/virtual-node/a";
+    let joining = Caller::Joining(Workload::virtual_node("m", "a").unwrap());
+    let cases = [
+        (None, Code::Unauthenticated),
+        (Some(Caller::Anonymous), Code::Unauthenticated),
+        (Some(joining), Code::Unauthenticated),
+        (holder("spiffe://other/mesh/m/virtual-node/a"), Code::PermissionDenied),
+        (holder("spiffe://td/signet/server"), Code::PermissionDenied),
+        (holder("spiffe://td/team/a"), Code::PermissionDenied),
+        (holder("spiffe://td/mesh/m/virtual-node/b"), Code::PermissionDenied),
+        (holder("spiffe://td/mesh/n/virtual-node/a"), Code::PermissionDenied),
+        (holder("spiffe://td/mesh/m/virtual-gateway/a"), Code::PermissionDenied),
+        (holder(own), Code::Ok),
+    ];
+    let ads = ads();
+    for (caller, expected) in cases {
+        let answer = opens(&ads, caller.clone(), Some(&node("mesh/m/virtualNode/a")));
+        assert_eq!(answer.map_or(Code::Ok, |(code, _)| code), expected, "{caller:?}");
+    }
+    assert!(ads.proxies.list().is_empty(), "a refused stream leaves no trace");
+}
+
+#[test]
+fn a_node_that_is_not_there_is_refused_with_the_code_that_app_mesh_had_for_it() {
+    for (id, node_id) in [
+        ("spiffe://td/mesh/m/virtual-node/c", "mesh/m/virtualNode/c"),
+        ("spiffe://td/mesh/n/virtual-node/a", "mesh/n/virtualNode/a"),
+        ("spiffe://td/mesh/m/virtual-gateway/a", "mesh/m/virtualGateway/a"),
+    ] {
+        let (code, words) = opens(&ads(), holder(id), Some(&node(node_id))).unwrap();
+        assert_eq!(code, Code::InvalidArgument);
+        assert!(words.starts_with(&format!("{node_id} does not exist")), "{words}");
+    }
+}
+
+#[test]
+fn a_description_that_is_not_understood_is_refused_with_what_to_do() {
+    let plain = Node { id: "mesh/m/virtualNode/a".into(), ..Node::default() };
+    let cases = [
+        (None, "the first request has no node"),
+        (Some(node("service-a")), "the node id names no workload"),
+        (Some(plain), "run the agent with --interception none"),
+        (Some(node_with("interception", Some(text("iptables")))), "run the agent with --interception none"),
+        (Some(node_with("ingressAddress", None)), "node.metadata.signet.ingressAddress must be an IP address"),
+        (Some(node_with("ingressAddress", Some(text("localhost")))), "must be an IP address, not \"localhost\""),
+        (Some(node_with("egressPort", Some(text("0")))), "node.metadata.signet.egressPort must be a port"),
+        (Some(node_with("egressPort", Some(Value { kind: Some(Kind::NumberValue(1.0)) }))), "must be a port, as text"),
+    ];
+    for (node, expected) in cases {
+        let caller = holder("spiffe://td/mesh/m/virtual-node/a");
+        let (code, words) = opens(&ads(), caller, node.as_ref()).unwrap();
+        assert_eq!(code, Code::InvalidArgument, "{words}");
+        assert!(words.contains(expected), "{words:?} does not say {expected:?}");
+    }
+}

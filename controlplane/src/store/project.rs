@@ -30,7 +30,9 @@ fn put(model: &mut Model, key: &Key, spec: &Spec) {
             edit_router(mesh, name).listeners.clone_from(&router.listeners);
         }
         (Key::Route { router, name, .. }, Spec::Route(route)) => {
-            edit_router(mesh, router).routes.insert(name.clone(), route.clone());
+            edit_router(mesh, router)
+                .routes
+                .insert(name.clone(), route.clone());
         }
         // A document is parsed by its key's kind, so the two never differ.
         _ => {}
@@ -42,7 +44,9 @@ fn remove(model: &mut Model, key: &Key) {
         model.meshes.remove(name);
         return;
     }
-    let Some(mesh) = model.meshes.get_mut(key.mesh()) else { return };
+    let Some(mesh) = model.meshes.get_mut(key.mesh()) else {
+        return;
+    };
     let mesh = Arc::make_mut(mesh);
     match key {
         Key::Mesh(_) => {}
@@ -53,6 +57,9 @@ fn remove(model: &mut Model, key: &Key) {
     }
 }
 
-fn edit_router<'a>(mesh: &'a mut Mesh, name: &signet_policies::identity::ResourceName) -> &'a mut VirtualRouter {
+fn edit_router<'a>(
+    mesh: &'a mut Mesh,
+    name: &signet_policies::identity::ResourceName,
+) -> &'a mut VirtualRouter {
     Arc::make_mut(mesh.virtual_routers.entry(name.clone()).or_default())
 }

@@ -54,7 +54,9 @@ impl Records {
 
     /// Refuses a collection whose parent, or the parent's parent, is not there.
     pub(super) fn require_parent(&self, collection: &Collection) -> Result<(), Refusal> {
-        collection.parent().map_or(Ok(()), |parent| self.get(&parent).map(drop))
+        collection
+            .parent()
+            .map_or(Ok(()), |parent| self.get(&parent).map(drop))
     }
 
     pub(super) fn list(
@@ -64,14 +66,23 @@ impl Records {
         limit: usize,
     ) -> Result<Vec<Arc<Resource>>, Refusal> {
         self.require_parent(collection)?;
-        let Some(resources) = self.collections.get(collection) else { return Ok(Vec::new()) };
+        let Some(resources) = self.collections.get(collection) else {
+            return Ok(Vec::new());
+        };
         let start = after.map_or(Unbounded, Excluded);
-        Ok(resources.range::<str, _>((start, Unbounded)).take(limit).map(|(_, found)| found.clone()).collect())
+        Ok(resources
+            .range::<str, _>((start, Unbounded))
+            .take(limit)
+            .map(|(_, found)| found.clone())
+            .collect())
     }
 
     /// All of a collection.
     pub(super) fn all(&self, collection: &Collection) -> impl Iterator<Item = &Arc<Resource>> + use<'_> {
-        self.collections.get(collection).into_iter().flat_map(BTreeMap::values)
+        self.collections
+            .get(collection)
+            .into_iter()
+            .flat_map(BTreeMap::values)
     }
 
     pub(super) fn is_empty(&self, collection: &Collection) -> bool {

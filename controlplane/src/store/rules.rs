@@ -36,40 +36,93 @@ impl State {
     /// Decides on a write. Nothing is changed.
     pub(super) fn decide(&self, write: Write) -> Result<Decision, Refusal> {
         match write {
-            Write::Create { document, uid, token, at } => {
-                self.records.require_parent(&document.key().collection())?;
-                if let Some(found) = self.records.find(document.key()) {
-                    let repeated = found.metadata.version == 1 && token.is_some() && found.metadata.token == token;
-                    return match repeated {
-                        true => repetition(found, &document),
-                        false => Err(Refusal::Exists(document.key().clone())),
-                    };
-                }
+            Write::Create {
+                document,
+                uid,
+                token,
+                at,
+            } => self.create(
+                document,
+                Metadata {
+                    uid,
+                    version: 1,
+                    created_at: at,
+                    updated_at: at,
+                    token,
+                },
+            ),
+            Write::Update {
+                document,
+                token,
+                expected,
+                at,
+            } => self.update(document, token, expected, at),
+            Write::Delete { key, expected, at } => self.delete(&key, expected, at),
+        }
+    }
+
+    fn create(&self, document: Document, metadata: Metadata) -> Result<Decision, Refusal> {
+        self.records.require_parent(&document.key().collection())?;
+        match self.records.find(document.key()) {
+            // The creation itself, sent again because its answer was lost.
+            Some(found)
+                if found.metadata.version == 1 && is_same_token(&found.metadata, metadata.token.as_ref()) =>
+            {
+                self.repetition(&document)
+            }
+            Some(_) => Err(Refusal::Exists(document.key().clone())),
+            None => {
                 self.check_references(&document)?;
-                Ok(self.put(document, Metadata { uid, version: 1, created_at: at, updated_at: at, token }))
+                Ok(self.change(Effect::Put, document, metadata))
             }
-            Write::Update { document, token, expected, at } => {
-                let found = self.records.get(document.key())?;
-                if token.is_some() && found.metadata.token == token {
-                    return repetition(found, &document);
-                }
-                check_version(found, expected)?;
-                self.check_references(&document)?;
-                Ok(self.put(document, Metadata { token, ..next(&found.metadata, at) }))
-            }
-            Write::Delete { key, expected, at } => {
-                let found = self.records.get(&key)?;
-                check_version(found, expected)?;
-                self.check_unused(&key)?;
-                let metadata = match key.kind() {
-                    // As AWS's own examples have it.
-                    Kind::Mesh => Metadata { version: found.metadata.version, ..next(&found.metadata, at) },
-                    Kind::VirtualNode | Kind::VirtualService | Kind::VirtualRouter | Kind::Route => {
-                        next(&found.metadata, at)
-                    }
-                };
-                Ok(self.change(Effect::Remove, found.document.clone(), metadata))
-            }
+        }
+    }
+
+    fn update(
+        &self,
+        document: Document,
+        token: Option<String>,
+        expected: Option<u64>,
+        at: u64,
+    ) -> Result<Decision, Refusal> {
+        let found = self.records.get(document.key())?;
+        if is_same_token(&found.metadata, token.as_ref()) {
+            return self.repetition(&document);
+        }
+        check_version(found, expected)?;
+        self.check_references(&document)?;
+        Ok(self.change(
+            Effect::Put,
+            document,
+            Metadata {
+                token,
+                ..next(&found.metadata, at)
+            },
+        ))
+    }
+
+    fn delete(&self, key: &Key, expected: Option<u64>, at: u64) -> Result<Decision, Refusal> {
+        let found = self.records.get(key)?;
+        check_version(found, expected)?;
+        self.check_unused(key)?;
+        let last = next(&found.metadata, at);
+        let metadata = match key.kind() {
+            // As AWS's own examples have it.
+            Kind::Mesh => Metadata {
+                version: found.metadata.version,
+                ..last
+            },
+            Kind::VirtualNode | Kind::VirtualService | Kind::VirtualRouter | Kind::Route => last,
+        };
+        Ok(self.change(Effect::Remove, found.document.clone(), metadata))
+    }
+
+    /// The answer to a write that was made already, or the refusal of another one under its token.
+    fn repetition(&self, document: &Document) -> Result<Decision, Refusal> {
+        let found = self.records.get(document.key())?;
+        match found.document.text().get() == document.text().get() {
+            true => Ok(Decision::Repeated(found.clone())),
+            false => Err(Refusal::TokenReused(document.key().clone())),
         }
     }
 
@@ -94,24 +147,30 @@ impl State {
         self.records.apply(change);
     }
 
-    fn put(&self, document: Document, metadata: Metadata) -> Decision {
-        self.change(Effect::Put, document, metadata)
-    }
-
     fn change(&self, effect: Effect, document: Document, metadata: Metadata) -> Decision {
         let resource = Arc::new(Resource { document, metadata });
-        Decision::Change(Change { revision: self.records.revision + 1, effect, resource })
+        Decision::Change(Change {
+            revision: self.records.revision + 1,
+            effect,
+            resource,
+        })
     }
 
     /// Everything that a spec must find, and what it must agree with.
     pub(super) fn check_references(&self, document: &Document) -> Result<(), Refusal> {
         let targets = references(document);
-        if let Some(missing) = targets.into_iter().find(|target| self.records.find(target).is_none()) {
+        if let Some(missing) = targets
+            .into_iter()
+            .find(|target| self.records.find(target).is_none())
+        {
             return Err(Refusal::MissingTarget(missing));
         }
         match (document.key(), document.spec()) {
             (Key::Route { mesh, router, .. }, Spec::Route(route)) => {
-                let router = Key::VirtualRouter { mesh: mesh.clone(), name: router.clone() };
+                let router = Key::VirtualRouter {
+                    mesh: mesh.clone(),
+                    name: router.clone(),
+                };
                 self.check_route(document.key(), route, &router)
             }
             (_, Spec::VirtualRouter(router)) => self.check_router(document.key(), router),
@@ -125,16 +184,25 @@ impl State {
             match route.port {
                 None if router.listeners.len() > 1 => return Err(Refusal::RouteNeedsPort(key.clone())),
                 Some(port) if !listens(router, port) => {
-                    return Err(Refusal::NoSuchListener { route: key.clone(), port: port.get() });
+                    return Err(Refusal::NoSuchListener {
+                        route: key.clone(),
+                        port: port.get(),
+                    });
                 }
                 None | Some(_) => {}
             }
         }
         for target in route.targets.iter().filter(|target| target.port.is_none()) {
-            let node = Key::VirtualNode { mesh: key.mesh().clone(), name: target.virtual_node.clone() };
+            let node = Key::VirtualNode {
+                mesh: key.mesh().clone(),
+                name: target.virtual_node.clone(),
+            };
             match self.spec(&node) {
                 Some(Spec::VirtualNode(found)) if found.listeners.len() > 1 => {
-                    return Err(Refusal::TargetNeedsPort { route: key.clone(), node });
+                    return Err(Refusal::TargetNeedsPort {
+                        route: key.clone(),
+                        node,
+                    });
                 }
                 Some(_) | None => {}
             }
@@ -145,19 +213,35 @@ impl State {
     /// A router's listeners may not change under its routes.
     fn check_router(&self, key: &Key, router: &VirtualRouter) -> Result<(), Refusal> {
         let routes = || {
-            let resources = key.children().into_iter().flat_map(|children| self.records.all(&children));
+            let resources = key
+                .children()
+                .into_iter()
+                .flat_map(|children| self.records.all(&children));
             resources.filter_map(|found| match found.document.spec() {
                 Spec::Route(route) => Some((found.document.key(), route)),
-                Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualService(_) | Spec::VirtualRouter(_) => None,
+                Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualService(_) | Spec::VirtualRouter(_) => {
+                    None
+                }
             })
         };
-        let without_port = || routes().filter(|(_, route)| route.port.is_none()).map(|(key, _)| key.clone());
+        let without_port = || {
+            routes()
+                .filter(|(_, route)| route.port.is_none())
+                .map(|(key, _)| key.clone())
+        };
         if router.listeners.len() > 1 && without_port().next().is_some() {
-            return Err(Refusal::RoutesNeedPort { router: key.clone(), routes: without_port().collect() });
+            return Err(Refusal::RoutesNeedPort {
+                router: key.clone(),
+                routes: without_port().collect(),
+            });
         }
-        let orphan = routes().find_map(|(key, route)| Some((key, route.port.filter(|port| !listens(router, *port))?)));
+        let orphan =
+            routes().find_map(|(key, route)| Some((key, route.port.filter(|port| !listens(router, *port))?)));
         match orphan {
-            Some((route, port)) => Err(Refusal::NoSuchListener { route: route.clone(), port: port.get() }),
+            Some((route, port)) => Err(Refusal::NoSuchListener {
+                route: route.clone(),
+                port: port.get(),
+            }),
             None => Ok(()),
         }
     }
@@ -175,18 +259,34 @@ impl State {
             Some(_) | None => false,
         };
         match self.referrers.get(key).into_iter().flatten().find(leaves_open) {
-            Some(route) => Err(Refusal::TargetNeedsPort { route: route.clone(), node: key.clone() }),
+            Some(route) => Err(Refusal::TargetNeedsPort {
+                route: route.clone(),
+                node: key.clone(),
+            }),
             None => Ok(()),
         }
     }
 
     fn check_unused(&self, key: &Key) -> Result<(), Refusal> {
-        if let Some(children) = key.children().iter().find(|children| !self.records.is_empty(children)) {
-            return Err(Refusal::HasChildren { key: key.clone(), children: children.kind() });
+        if let Some(children) = key
+            .children()
+            .iter()
+            .find(|children| !self.records.is_empty(children))
+        {
+            return Err(Refusal::HasChildren {
+                key: key.clone(),
+                children: children.kind(),
+            });
         }
-        let Some(referrers) = self.referrers.get(key) else { return Ok(()) };
+        let Some(referrers) = self.referrers.get(key) else {
+            return Ok(());
+        };
         let first = referrers.first().map(Key::kind);
-        let by = referrers.iter().filter(|referrer| Some(referrer.kind()) == first).cloned().collect();
+        let by = referrers
+            .iter()
+            .filter(|referrer| Some(referrer.kind()) == first)
+            .cloned()
+            .collect();
         Err(Refusal::Referenced { key: key.clone(), by })
     }
 
@@ -199,18 +299,19 @@ fn listens(router: &VirtualRouter, port: NonZeroU16) -> bool {
     router.listeners.iter().any(|listener| listener.port == port)
 }
 
-/// The answer to a write that was made already, or the refusal of another one under its token.
-fn repetition(found: &Arc<Resource>, document: &Document) -> Result<Decision, Refusal> {
-    match found.document.text().get() == document.text().get() {
-        true => Ok(Decision::Repeated(found.clone())),
-        false => Err(Refusal::TokenReused(document.key().clone())),
-    }
+/// No token is the same as no other.
+fn is_same_token(found: &Metadata, token: Option<&String>) -> bool {
+    token.is_some() && found.token.as_ref() == token
 }
 
 fn check_version(found: &Resource, expected: Option<u64>) -> Result<(), Refusal> {
     let version = found.metadata.version;
     match expected.filter(|expected| *expected != version) {
-        Some(expected) => Err(Refusal::Version { key: found.document.key().clone(), expected, found: version }),
+        Some(expected) => Err(Refusal::Version {
+            key: found.document.key().clone(),
+            expected,
+            found: version,
+        }),
         None => Ok(()),
     }
 }
@@ -230,11 +331,22 @@ fn references(document: &Document) -> Vec<Key> {
     match document.spec() {
         Spec::Route(route) => {
             let targets = route.targets.iter();
-            targets.map(|target| Key::VirtualNode { mesh: mesh(), name: target.virtual_node.clone() }).collect()
+            targets
+                .map(|target| Key::VirtualNode {
+                    mesh: mesh(),
+                    name: target.virtual_node.clone(),
+                })
+                .collect()
         }
         Spec::VirtualService(service) => match &service.provider {
-            Some(Provider::VirtualNode(name)) => vec![Key::VirtualNode { mesh: mesh(), name: name.clone() }],
-            Some(Provider::VirtualRouter(name)) => vec![Key::VirtualRouter { mesh: mesh(), name: name.clone() }],
+            Some(Provider::VirtualNode(name)) => vec![Key::VirtualNode {
+                mesh: mesh(),
+                name: name.clone(),
+            }],
+            Some(Provider::VirtualRouter(name)) => vec![Key::VirtualRouter {
+                mesh: mesh(),
+                name: name.clone(),
+            }],
             None => Vec::new(),
         },
         Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualRouter(_) => Vec::new(),

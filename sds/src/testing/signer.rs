@@ -78,6 +78,12 @@ impl FakeSigner {
         }
     }
 
+    /// The authority that good answers come from.
+    #[must_use]
+    pub fn authority(&self) -> &MiniCa {
+        &self.ca
+    }
+
     /// Adds what the next calls shall come to.
     pub fn script(&self, answers: &[Answer]) {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);

@@ -29,7 +29,15 @@ fn aws(server: &Server, args: &[&str]) -> Result<Output> {
     Ok(Command::new(python_tool("aws")?)
         .env("AWS_SHARED_CREDENTIALS_FILE", server.credentials())
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        .args(["--region", REGION, "--endpoint-url", &server.ready.api, "--output", "json", "appmesh"])
+        .args([
+            "--region",
+            REGION,
+            "--endpoint-url",
+            &server.ready.api,
+            "--output",
+            "json",
+            "appmesh",
+        ])
         .args(args)
         .output()?)
 }
@@ -50,16 +58,47 @@ async fn the_aws_cli_creates_describes_updates_lists_and_deletes_every_kind() ->
     let in_mesh = |args: &[&'static str]| [&args[..1], &mesh, &args[1..]].concat();
     answered(&server, &["create-mesh", "--mesh-name", "my-mesh"])?;
     for node in ["service-a-v1-node", "service-a-v2-node"] {
-        let args = ["create-virtual-node", "--mesh-name", "my-mesh", "--virtual-node-name", node, "--spec", NODE];
+        let args = [
+            "create-virtual-node",
+            "--mesh-name",
+            "my-mesh",
+            "--virtual-node-name",
+            node,
+            "--spec",
+            NODE,
+        ];
         let created = answered(&server, &args)?;
-        assert_eq!(created["virtualNode"]["spec"]["listeners"][0]["portMapping"]["port"], 8080);
+        assert_eq!(
+            created["virtualNode"]["spec"]["listeners"][0]["portMapping"]["port"],
+            8080
+        );
     }
     let router = r#"{"listeners":[{"portMapping":{"port":8080,"protocol":"http"}}]}"#;
-    answered(&server, &in_mesh(&["create-virtual-router", "--virtual-router-name", "service-a-router", "--spec", router]))?;
-    let route = ["--virtual-router-name", "service-a-router", "--route-name", "canary-route"];
-    let created = answered(&server, &[&["create-route"], &mesh[..], &route, &["--spec", CANARY]].concat())?;
+    answered(
+        &server,
+        &in_mesh(&[
+            "create-virtual-router",
+            "--virtual-router-name",
+            "service-a-router",
+            "--spec",
+            router,
+        ]),
+    )?;
+    let route = [
+        "--virtual-router-name",
+        "service-a-router",
+        "--route-name",
+        "canary-route",
+    ];
+    let created = answered(
+        &server,
+        &[&["create-route"], &mesh[..], &route, &["--spec", CANARY]].concat(),
+    )?;
     let sent: Value = serde_json::from_str(CANARY)?;
-    assert_eq!(created["route"]["spec"], sent, "the spec comes back as it was sent");
+    assert_eq!(
+        created["route"]["spec"], sent,
+        "the spec comes back as it was sent"
+    );
     let described = answered(&server, &[&["describe-route"], &mesh[..], &route].concat())?;
     assert_eq!(described["route"]["spec"], sent);
     assert_eq!(described["route"]["metadata"]["version"], 1);
@@ -68,23 +107,65 @@ async fn the_aws_cli_creates_describes_updates_lists_and_deletes_every_kind() ->
         "arn:aws:appmesh:us-east-1:000000000000:mesh/my-mesh/virtualRouter/service-a-router/route/canary-route"
     );
     let provider = r#"{"provider":{"virtualRouter":{"virtualRouterName":"service-a-router"}}}"#;
-    answered(&server, &in_mesh(&["create-virtual-service", "--virtual-service-name", "a.example.internal", "--spec", provider]))?;
-    let updated = answered(&server, &in_mesh(&["update-virtual-node", "--virtual-node-name", "service-a-v1-node", "--spec", NODE]))?;
+    answered(
+        &server,
+        &in_mesh(&[
+            "create-virtual-service",
+            "--virtual-service-name",
+            "a.example.internal",
+            "--spec",
+            provider,
+        ]),
+    )?;
+    let updated = answered(
+        &server,
+        &in_mesh(&[
+            "update-virtual-node",
+            "--virtual-node-name",
+            "service-a-v1-node",
+            "--spec",
+            NODE,
+        ]),
+    )?;
     assert_eq!(updated["virtualNode"]["metadata"]["version"], 2);
     let listed = answered(&server, &in_mesh(&["list-virtual-nodes", "--page-size", "1"]))?;
-    assert_eq!(listed["virtualNodes"].as_array().map(Vec::len), Some(2), "{listed}");
+    assert_eq!(
+        listed["virtualNodes"].as_array().map(Vec::len),
+        Some(2),
+        "{listed}"
+    );
 
     let blocked = aws(&server, &["delete-mesh", "--mesh-name", "my-mesh"])?;
     assert!(String::from_utf8_lossy(&blocked.stderr).contains("ResourceInUseException"));
-    let blocked = aws(&server, &in_mesh(&["delete-virtual-node", "--virtual-node-name", "service-a-v1-node"]))?;
+    let blocked = aws(
+        &server,
+        &in_mesh(&["delete-virtual-node", "--virtual-node-name", "service-a-v1-node"]),
+    )?;
     assert!(String::from_utf8_lossy(&blocked.stderr).contains("ResourceInUseException"));
 
-    answered(&server, &in_mesh(&["delete-virtual-service", "--virtual-service-name", "a.example.internal"]))?;
+    answered(
+        &server,
+        &in_mesh(&[
+            "delete-virtual-service",
+            "--virtual-service-name",
+            "a.example.internal",
+        ]),
+    )?;
     let deleted = answered(&server, &[&["delete-route"], &mesh[..], &route].concat())?;
     assert_eq!(deleted["route"]["status"]["status"], "DELETED");
-    answered(&server, &in_mesh(&["delete-virtual-router", "--virtual-router-name", "service-a-router"]))?;
+    answered(
+        &server,
+        &in_mesh(&[
+            "delete-virtual-router",
+            "--virtual-router-name",
+            "service-a-router",
+        ]),
+    )?;
     for node in ["service-a-v1-node", "service-a-v2-node"] {
-        answered(&server, &in_mesh(&["delete-virtual-node", "--virtual-node-name", node]))?;
+        answered(
+            &server,
+            &in_mesh(&["delete-virtual-node", "--virtual-node-name", node]),
+        )?;
     }
     answered(&server, &["delete-mesh", "--mesh-name", "my-mesh"])?;
     let gone = aws(&server, &["describe-mesh", "--mesh-name", "my-mesh"])?;
@@ -101,11 +182,15 @@ async fn raw(server: &Server, request: &[u8]) -> Result<u16> {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     let text = String::from_utf8_lossy(&answer);
-    text.split(' ').nth(1).and_then(|code| code.parse().ok()).with_context(|| format!("the answer was {text:?}"))
+    text.split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .with_context(|| format!("the answer was {text:?}"))
 }
 
 #[tokio::test]
-async fn unsigned_wrongly_signed_and_malformed_requests_are_refused_logged_and_change_nothing() -> Result<()> {
+async fn unsigned_wrongly_signed_and_malformed_requests_are_refused_logged_and_change_nothing() -> Result<()>
+{
     let (_folder, mut server) = server().await?;
     let client = server.client(clock())?;
     put(&client, "meshes", json!({"meshName": "m"})).await?;
@@ -123,29 +208,58 @@ async fn unsigned_wrongly_signed_and_malformed_requests_are_refused_logged_and_c
     assert_eq!(raw(&server, forged.as_bytes()).await?, 403);
 
     let real = KeyPair::from_file(&server.credentials(), "default")?;
-    let wrong_secret = KeyPair { secret_access_key: "x".repeat(40), ..real.clone() };
-    let wrong_key = KeyPair { access_key_id: "AKIAAAAAAAAAAAAAAAAA".into(), ..real.clone() };
+    let wrong_secret = KeyPair {
+        secret_access_key: "x".repeat(40),
+        ..real.clone()
+    };
+    let wrong_key = KeyPair {
+        access_key_id: "AKIAAAAAAAAAAAAAAAAA".into(),
+        ..real.clone()
+    };
     for keys in [wrong_secret, wrong_key] {
         let stranger = Client::new(&server.ready.api, REGION, keys, clock())?;
         let refused = put(&stranger, "meshes", json!({"meshName": "stranger"})).await;
         let refusal = refused.err().context("a stranger was served")?;
-        assert_eq!(refusal.downcast_ref::<Refusal>().map(|refusal| refusal.status.as_u16()), Some(403), "{refusal}");
+        assert_eq!(
+            refusal
+                .downcast_ref::<Refusal>()
+                .map(|refusal| refusal.status.as_u16()),
+            Some(403),
+            "{refusal}"
+        );
     }
 
     let refused_bodies = [
         ("meshes", json!({"meshName": "a/b"})),
         ("meshes", json!({"meshName": 7})),
         ("meshes", json!([])),
-        ("meshes/m/virtualNodes", json!({"virtualNodeName": "n", "spec": {"listeners": [{"portMapping": {"port": 0, "protocol": "http"}}]}})),
-        ("meshes/m/virtualNodes", json!({"virtualNodeName": "n", "spec": {"listeners": [{"portMapping": {"port": 80, "protocol": "smtp"}}]}})),
+        (
+            "meshes/m/virtualNodes",
+            json!({"virtualNodeName": "n", "spec": {"listeners": [{"portMapping": {"port": 0, "protocol": "http"}}]}}),
+        ),
+        (
+            "meshes/m/virtualNodes",
+            json!({"virtualNodeName": "n", "spec": {"listeners": [{"portMapping": {"port": 80, "protocol": "smtp"}}]}}),
+        ),
         ("meshes/m/virtualNodes", json!({"virtualNodeName": "n"})),
-        ("meshes/m/virtualRouter/absent/routes", json!({"routeName": "r", "spec": serde_json::from_str::<Value>(CANARY)?})),
+        (
+            "meshes/m/virtualRouter/absent/routes",
+            json!({"routeName": "r", "spec": serde_json::from_str::<Value>(CANARY)?}),
+        ),
         ("nonsense", json!({})),
     ];
     for (path, body) in refused_bodies {
-        let refused = put(&client, path, body.clone()).await.err().with_context(|| format!("{path} took {body}"))?;
-        let refusal = refused.downcast_ref::<Refusal>().with_context(|| format!("{path} {body}: {refused:#}"))?;
-        assert!((400..500).contains(&refusal.status.as_u16()), "{path} {body}: {refusal}");
+        let refused = put(&client, path, body.clone())
+            .await
+            .err()
+            .with_context(|| format!("{path} took {body}"))?;
+        let refusal = refused
+            .downcast_ref::<Refusal>()
+            .with_context(|| format!("{path} {body}: {refused:#}"))?;
+        assert!(
+            (400..500).contains(&refusal.status.as_u16()),
+            "{path} {body}: {refusal}"
+        );
     }
     let after = client.call(Method::GET, "/v20190125/meshes", None).await?;
     assert_eq!(before, after);
@@ -168,7 +282,9 @@ async fn writes_that_were_answered_survive_kill_9() -> Result<()> {
         server.restart().await?;
         let client = server.client(clock())?;
         for earlier in 0..=round {
-            client.call(Method::GET, &format!("/v20190125/meshes/mesh-{earlier}"), None).await?;
+            client
+                .call(Method::GET, &format!("/v20190125/meshes/mesh-{earlier}"), None)
+                .await?;
         }
     }
     server.stop().await;

@@ -8,7 +8,10 @@ use signet_tests::{TestMesh, python_tool};
 
 /// Runs a judge and returns what it printed.
 fn judge(program: &Path, args: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(args).output().with_context(|| format!("cannot run {}", program.display()))?;
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     ensure!(output.status.success(), "{} {args:?}: {text}", program.display());
@@ -16,7 +19,8 @@ fn judge(program: &Path, args: &[&str]) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_a_live_envoy_presents() -> Result<()> {
+async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_a_live_envoy_presents()
+-> Result<()> {
     let mesh = TestMesh::start().await?;
     mesh.stage.set_mode(ModeStep::Strict).await?;
     mesh.stage.until_in_force(ModeStep::Strict).await;
@@ -50,9 +54,19 @@ async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_
     }
     let names = judge(
         Path::new("openssl"),
-        &["x509", "-noout", "-ext", "subjectAltName", "-in", &mesh.folder.path().join("presented-0.pem").display().to_string()],
+        &[
+            "x509",
+            "-noout",
+            "-ext",
+            "subjectAltName",
+            "-in",
+            &mesh.folder.path().join("presented-0.pem").display().to_string(),
+        ],
     )?;
-    assert!(names.contains("URI:spiffe://signet.internal/mesh/demo/virtual-node/service-b-v1"), "{names}");
+    assert!(
+        names.contains("URI:spiffe://signet.internal/mesh/demo/virtual-node/service-b-v1"),
+        "{names}"
+    );
     assert_eq!(names.matches("URI:").count(), 1, "exactly one URI: {names}");
     mesh.end().await;
     Ok(())

@@ -18,7 +18,11 @@ async fn proxy(mesh: &TestMesh, node: &str) -> Result<Value> {
     let answer = mesh.stage.client.call(Method::GET, "/v1/proxies", None).await?;
     let proxies = answer["proxies"].as_array().context("no list of proxies")?;
     let id = format!("mesh/{MESH}/virtualNode/{node}");
-    proxies.iter().find(|proxy| proxy["workload"] == id.as_str()).cloned().with_context(|| format!("no {id} in {answer}"))
+    proxies
+        .iter()
+        .find(|proxy| proxy["workload"] == id.as_str())
+        .cloned()
+        .with_context(|| format!("no {id} in {answer}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,8 +41,14 @@ async fn a_listener_that_envoy_cannot_bind_is_reported_once_and_a_fix_goes_out_a
     // A node with two listeners needs a port in every target, so the route names v1's.
     let targets = json!([{"virtualNode": "service-b-v1", "weight": 90, "port": good.address.port()},
                          {"virtualNode": "service-b-v2", "weight": 10}]);
-    let route = json!({"spec": {"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": targets}}}});
-    put(&mesh.stage.client, &format!("meshes/{MESH}/virtualRouter/service-b-router/routes/canary-route"), route).await?;
+    let route =
+        json!({"spec": {"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": targets}}}});
+    put(
+        &mesh.stage.client,
+        &format!("meshes/{MESH}/virtualRouter/service-b-router/routes/canary-route"),
+        route,
+    )
+    .await?;
     put(&mesh.stage.client, &path, json!({"spec": spec})).await?;
 
     let admin = mesh.stage.sidecars[1].admin();
@@ -49,15 +59,28 @@ async fn a_listener_that_envoy_cannot_bind_is_reported_once_and_a_fix_goes_out_a
     })
     .await?;
     let text = rejected.to_string();
-    assert!(text.contains("lds_ingress") && text.contains("Address already in use"), "{text}");
+    assert!(
+        text.contains("lds_ingress") && text.contains("Address already in use"),
+        "{text}"
+    );
     let refusals = admin.counter("listener_manager.lds.update_rejected").await?;
     assert!(refusals >= 1);
 
     // An unrelated change of the caller's backends reaches nobody here, and the refused bytes are not sent again.
-    let outsider = json!({"spec": {"backends": [{"virtualService": {"virtualServiceName": "nowhere.internal"}}]}});
-    put(&mesh.stage.client, &format!("meshes/{MESH}/virtualNodes/outsider"), outsider).await?;
+    let outsider =
+        json!({"spec": {"backends": [{"virtualService": {"virtualServiceName": "nowhere.internal"}}]}});
+    put(
+        &mesh.stage.client,
+        &format!("meshes/{MESH}/virtualNodes/outsider"),
+        outsider,
+    )
+    .await?;
     mesh.stage.probe(ModeStep::Disabled).await;
-    assert_eq!(admin.counter("listener_manager.lds.update_rejected").await?, refusals, "it was sent again");
+    assert_eq!(
+        admin.counter("listener_manager.lds.update_rejected").await?,
+        refusals,
+        "it was sent again"
+    );
 
     let fixed = ModeStep::Disabled.node_spec(&good.address.ip().to_string(), good.address.port());
     put(&mesh.stage.client, &path, json!({"spec": fixed})).await?;

@@ -41,7 +41,7 @@ impl Watch {
             .into_iter()
             .filter(|name| missing(name) && !self.holds(name))
             .collect();
-        if gate.removals || variant == Variant::Sotw {
+        if (gate.removals && !self.removal_refused) || variant == Variant::Sotw {
             removed.extend(
                 self.told
                     .keys()
@@ -62,10 +62,5 @@ impl Watch {
             resources,
             removed: removed.into_iter().collect(),
         })
-    }
-
-    /// Whether the client holds some version of a name, as far as it was told.
-    fn holds(&self, name: &Name) -> bool {
-        self.told.get(name).is_some_and(|told| told.version().is_some())
     }
 }

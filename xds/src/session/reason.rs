@@ -20,9 +20,9 @@ const LONGEST_WORD: usize = 40;
 const REDACTED: &str = "[redacted]";
 
 /// How the resources of a refused response are judged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Blame {
-    /// Named in the text, or alone in the response.
+    /// Named in the text, or the only one that it can be about.
     pub(super) guilty: Vec<Resource>,
     /// Any of these may be to blame.
     pub(super) suspects: Vec<Resource>,
@@ -31,37 +31,24 @@ pub(super) struct Blame {
 }
 
 /// Finds out which resources of a response a NACK is about. `in_force` says which of them the client runs
-/// already at this version: they are suspected only when there is nobody else.
+/// already at this version: they are to blame only when there is nobody else.
 pub(super) fn blame(text: &str, resources: Vec<Resource>, in_force: impl Fn(&Resource) -> bool) -> Blame {
     let text = head(text, MAX_READ);
-    if resources.len() == 1 {
-        return Blame {
-            guilty: resources,
-            ..Blame::default()
-        };
+    let (mut innocent, mut candidates): (Vec<_>, Vec<_>) = resources.into_iter().partition(in_force);
+    if candidates.is_empty() {
+        std::mem::swap(&mut innocent, &mut candidates);
+    }
+    if candidates.len() == 1 {
+        return Blame { guilty: candidates, suspects: Vec::new(), innocent };
     }
     for is_named in [stands_out as fn(&str, &str) -> bool, is_word] {
-        if resources.iter().any(|it| is_named(text, it.name())) {
-            let (guilty, innocent) = resources.into_iter().partition(|it| is_named(text, it.name()));
-            return Blame {
-                guilty,
-                innocent,
-                ..Blame::default()
-            };
+        if candidates.iter().any(|it| is_named(text, it.name())) {
+            let (guilty, others): (_, Vec<_>) = candidates.into_iter().partition(|it| is_named(text, it.name()));
+            innocent.extend(others);
+            return Blame { guilty, suspects: Vec::new(), innocent };
         }
     }
-    let (innocent, suspects): (Vec<_>, Vec<_>) = resources.into_iter().partition(in_force);
-    if suspects.is_empty() {
-        return Blame {
-            suspects: innocent,
-            ..Blame::default()
-        };
-    }
-    Blame {
-        suspects,
-        innocent,
-        ..Blame::default()
-    }
+    Blame { guilty: Vec::new(), suspects: candidates, innocent }
 }
 
 /// `name: why`, `'name'` or `"name"`, which is how Envoy speaks of the resource that is bad; other names may

@@ -75,8 +75,8 @@ pub(super) struct Watch {
     pub(super) asked: BTreeSet<Name>,
     /// The client asked for everything and is owed a response, even an empty one.
     pub(super) owes: bool,
-    /// Unchanged resources to be sent again: a message that the client refused for another one's sake took
-    /// them down with it.
+    /// Unchanged resources to be sent again: endpoints whose cluster changed, and what went down with a message
+    /// that the client refused for another resource's sake.
     pub(super) again: BTreeSet<Name>,
     pub(super) refused: BTreeMap<Name, Refused>,
     pub(super) flights: VecDeque<Flight>,
@@ -88,7 +88,8 @@ pub(super) struct Watch {
     pub(super) posted: Option<BTreeMap<Name, Resource>>,
     /// SotW whole sets: what stands in for a resource that was refused.
     pub(super) accepted: BTreeMap<Name, Resource>,
-    removal_refused: bool,
+    /// The last removal was refused, and nothing accepted since.
+    pub(super) removal_refused: bool,
     groups: u64,
 }
 
@@ -126,6 +127,11 @@ impl Watch {
         !self.removal_refused && wanted.all(|resource| status.runs(resource))
     }
 
+    /// Whether the client has some version of a resource, as far as it was told.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        self.told.get(name).is_some_and(|told| told.version().is_some())
+    }
+
     /// Whether exactly this version was rejected.
     pub(super) fn is_refused(&self, resource: &Resource) -> bool {
         self.refused
@@ -142,8 +148,8 @@ impl Watch {
                 .is_some_and(|it| it.group.is_none())
     }
 
-    /// Forgets rejections that a new snapshot makes void: of resources that are gone, and of a group of suspects
-    /// of which one has changed.
+    /// Forgets rejections that a new snapshot makes void: of resources that changed or are gone, and of a group
+    /// of suspects of which one has.
     pub(super) fn look_at(&mut self, snapshot: &Snapshot, status: &mut Status) {
         let current = |name: &str| snapshot.get(self.kind, name).map(Resource::version);
         let changed: BTreeSet<u64> = self
@@ -152,10 +158,11 @@ impl Watch {
             .filter(|(name, refused)| current(name) != Some(&refused.version))
             .filter_map(|(_, refused)| refused.group)
             .collect();
-        let (again, told) = (&mut self.again, &self.told);
+        let (again, told, posted) = (&mut self.again, &self.told, &self.posted);
         self.refused.retain(|name, refused| {
             let Some(version) = current(name) else {
-                if told.get(name).is_none_or(|told| told.version().is_none()) {
+                let held = told.get(name).is_some_and(|told| told.version().is_some());
+                if !held {
                     status.remove(self.kind, name);
                 }
                 return false;
@@ -164,18 +171,16 @@ impl Watch {
             if released && version == &*refused.version && told.contains_key(name) {
                 again.insert(Arc::clone(name));
             }
-            !released
+            let posted = posted.as_ref().and_then(|posted| posted.get(name)).map(Resource::version);
+            !released && (version == &*refused.version || posted == Some(&refused.version))
         });
     }
 
-    /// Asks on the client's behalf for endpoints whose cluster has just been sent in a new version: Envoy
-    /// keeps that cluster in warming until they come again, and does not ask.
-    pub(super) fn ask_again(&mut self, names: Vec<Name>) {
-        self.asked.extend(
-            names
-                .into_iter()
-                .filter(|name| !self.opened || self.interest.covers(name)),
-        );
+    /// Endpoints whose cluster has just been sent in a new version: Envoy keeps that cluster in warming until
+    /// they come again, and does not ask for them.
+    pub(super) fn send_again(&mut self, names: Vec<Name>) {
+        let wanted = |name: &Name| !self.opened || self.interest.covers(name);
+        self.again.extend(names.into_iter().filter(wanted));
     }
 
     /// Takes an ACK or a NACK of an earlier response; says whether the nonce was that of one.
@@ -201,9 +206,8 @@ impl Watch {
                 continue;
             }
             status.set_accepted(self.kind, name, resource.shared_version());
-            // What stood in for a refused version does not clear that one.
-            let wanted = self.posted.as_ref().and_then(|posted| posted.get(name));
-            if wanted.is_none_or(|wanted| wanted.version() == resource.version()) {
+            // Another version, as the one that stands in for what was refused, does not clear that.
+            if self.refused.get(name).is_none_or(|refused| *refused.version == *resource.version()) {
                 self.refused.remove(name);
                 status.clear_rejection(self.kind, name);
             }
@@ -212,9 +216,14 @@ impl Watch {
             }
         }
         for name in flight.removed {
-            if self.told.get(&name).is_none_or(|told| told.version().is_none()) {
+            if !self.holds(&name) {
                 status.remove(self.kind, &name);
             }
+        }
+        if self.posted.is_some() {
+            // What an accepted whole set lacks is gone, even if its removal was refused once.
+            let (told, refused) = (&self.told, &self.refused);
+            status.retain(self.kind, |name| told.contains_key(name) || refused.contains_key(name));
         }
     }
 
@@ -230,6 +239,13 @@ impl Watch {
             %reason, "rejected by the client"
         );
         self.removal_refused |= !flight.removed.is_empty();
+        for name in flight.removed {
+            // It may be there still; it is taken away again after the next response that is accepted.
+            let known = status.resource(self.kind, &name).and_then(|it| it.accepted.as_ref().or(it.sent.as_ref()));
+            if let Some(version) = known.filter(|_| self.posted.is_none() && !self.holds(&name)) {
+                self.told.insert(name, Told::Held(Arc::clone(version)));
+            }
+        }
         self.groups = self.groups.wrapping_add(1);
         let group = self.groups;
         let guilty = guilty.into_iter().map(|resource| (resource, None));

@@ -18,10 +18,16 @@ fn by_rcgen(leaf: &Leaf<'_>, issuer: &[u8], issuer_key: &SigningKey) -> Vec<u8> 
     params.not_after = calendar(leaf.life.not_after());
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(leaf.spiffe_id.to_string().try_into().unwrap())];
-    let dns = leaf.dns_names.iter().map(|name| SanType::DnsName(name.as_str().try_into().unwrap()));
+    let dns = leaf
+        .dns_names
+        .iter()
+        .map(|name| SanType::DnsName(name.as_str().try_into().unwrap()));
     params.subject_alt_names.extend(dns);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
     params.use_authority_key_identifier_extension = true;
     params.key_identifier_method = KeyIdMethod::Sha256;
     let key_id = [&[4, 20], leaf.key.id().as_slice()].concat();
@@ -50,18 +56,27 @@ proptest! {
     ) {
         let random = Random::dangerously_from_seed(seed);
         let key = SigningKey::new(&PrivateKey::generate().unwrap()).unwrap();
-        let validity = Validity::new(Timestamp::from_unix(start), Timestamp::from_unix(start + life)).unwrap();
+        let validity = [start, start + life].map(Timestamp::from_unix);
+        let validity = Validity::new(validity[0], validity[1]).unwrap();
         let domain = "signet.internal".parse().unwrap();
         let root = profile::root(&domain, &key, Serial::draw(&random), validity).unwrap();
         let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(&root).unwrap();
         let issuer_key = PublicKey::from_spki(&key.subject_public_key_info()).unwrap();
-        let template = Template { issuer: parsed.subject().as_raw().to_vec(), issuer_key_id: issuer_key.id() };
+        let template = Template {
+            issuer: parsed.subject().as_raw().to_vec(),
+            issuer_key_id: issuer_key.id(),
+        };
 
         let leaf_key = PrivateKey::generate().unwrap().public();
         let spiffe_id = Workload::virtual_node(&mesh, &name).unwrap().spiffe_id(&domain);
         let dns_names: Vec<DnsName> = dns_names.iter().filter_map(|name| name.parse().ok()).collect();
-        let leaf =
-            Leaf { serial: Serial::draw(&random), life: validity, key: &leaf_key, spiffe_id: &spiffe_id, dns_names: &dns_names };
+        let leaf = Leaf {
+            serial: Serial::draw(&random),
+            life: validity,
+            key: &leaf_key,
+            spiffe_id: &spiffe_id,
+            dns_names: &dns_names,
+        };
         let ours = template.sign(&leaf, &key).unwrap().unwrap();
         prop_assert_eq!(to_be_signed(&ours), to_be_signed(&by_rcgen(&leaf, &root, &key)));
         let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(&ours).unwrap();
@@ -78,7 +93,16 @@ fn a_life_beyond_the_year_9999_makes_no_leaf() {
     let leaf_key = PrivateKey::generate().unwrap().public();
     let spiffe_id = "spiffe://td/a".parse().unwrap();
     let serial = Serial::draw(&Random::dangerously_from_seed(1));
-    let leaf = Leaf { serial, life, key: &leaf_key, spiffe_id: &spiffe_id, dns_names: &[] };
-    let template = Template { issuer: vec![0x30, 0], issuer_key_id: [0; 20] };
+    let leaf = Leaf {
+        serial,
+        life,
+        key: &leaf_key,
+        spiffe_id: &spiffe_id,
+        dns_names: &[],
+    };
+    let template = Template {
+        issuer: vec![0x30, 0],
+        issuer_key_id: [0; 20],
+    };
     assert_eq!(template.sign(&leaf, &key), Ok(None));
 }

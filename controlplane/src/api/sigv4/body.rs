@@ -17,7 +17,8 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError
     let mut kept = BytesMut::new();
     let mut total = 0_usize;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ApiError::bad_request(format!("the body cannot be read: {error}")))?;
+        let frame =
+            frame.map_err(|error| ApiError::bad_request(format!("the body cannot be read: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         total = total.saturating_add(data.len());
         match total {

@@ -62,9 +62,11 @@ impl From<Refused> for ApiError {
             Refused::Missing => (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException"),
             Refused::Incomplete(_) => (StatusCode::BAD_REQUEST, "IncompleteSignatureException"),
             Refused::UnknownKey(_) => (StatusCode::FORBIDDEN, "UnrecognizedClientException"),
-            Refused::Scope { .. } | Refused::Time { .. } | Refused::Body | Refused::Path | Refused::Mismatch => {
-                (StatusCode::FORBIDDEN, "InvalidSignatureException")
-            }
+            Refused::Scope { .. }
+            | Refused::Time { .. }
+            | Refused::Body
+            | Refused::Path
+            | Refused::Mismatch => (StatusCode::FORBIDDEN, "InvalidSignatureException"),
         };
         Self::new(status, code, refused.to_string())
     }

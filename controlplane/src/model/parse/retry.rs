@@ -36,14 +36,24 @@ pub(super) fn parse(field: &Field<'_>) -> Result<RetryPolicy, Invalid> {
 }
 
 fn http_events(policy: &Object<'_>) -> Result<Vec<HttpRetryEvent>, Invalid> {
-    let Some(events) = policy.optional("httpRetryEvents") else { return Ok(Vec::new()) };
-    events.items(1..=25)?.iter().map(|event| event.one_of(&HTTP_EVENTS)).collect()
+    let Some(events) = policy.optional("httpRetryEvents") else {
+        return Ok(Vec::new());
+    };
+    events
+        .items(1..=25)?
+        .iter()
+        .map(|event| event.one_of(&HTTP_EVENTS))
+        .collect()
 }
 
 fn on_connection_error(policy: &Object<'_>) -> Result<bool, Invalid> {
-    let Some(events) = policy.optional("tcpRetryEvents") else { return Ok(false) };
+    let Some(events) = policy.optional("tcpRetryEvents") else {
+        return Ok(false);
+    };
     let events = events.items(1..=1)?;
-    events.iter().try_for_each(|event| event.one_of(&[("connection-error", ())]))?;
+    events
+        .iter()
+        .try_for_each(|event| event.one_of(&[("connection-error", ())]))?;
     Ok(true)
 }
 

@@ -18,7 +18,10 @@ pub(super) fn parse(field: &Field<'_>) -> Result<ListenerTls, Invalid> {
     Ok(ListenerTls {
         mode: tls.required("mode")?.one_of(&modes)?,
         certificate: certificate(&tls.required("certificate")?.object()?)?,
-        validation: tls.optional("validation").map(|field| validation(&field.object()?)).transpose()?,
+        validation: tls
+            .optional("validation")
+            .map(|field| validation(&field.object()?))
+            .transpose()?,
     })
 }
 
@@ -28,12 +31,18 @@ fn certificate(certificate: &Object<'_>) -> Result<Certificate, Invalid> {
             let arn = acm.object()?.required("certificateArn")?.text(1..=MAX_ARN)?;
             Ok(Certificate::Acm { arn: arn.to_owned() })
         }
-        (_, sds) => Ok(Certificate::Sds { secret_name: secret_name(&sds)? }),
+        (_, sds) => Ok(Certificate::Sds {
+            secret_name: secret_name(&sds)?,
+        }),
     }
 }
 
 fn secret_name(sds: &Field<'_>) -> Result<String, Invalid> {
-    Ok(sds.object()?.required("secretName")?.text(1..=MAX_SECRET_NAME)?.to_owned())
+    Ok(sds
+        .object()?
+        .required("secretName")?
+        .text(1..=MAX_SECRET_NAME)?
+        .to_owned())
 }
 
 fn validation(validation: &Object<'_>) -> Result<Validation, Invalid> {
@@ -47,7 +56,10 @@ fn validation(validation: &Object<'_>) -> Result<Validation, Invalid> {
 fn trust(field: &Field<'_>) -> Result<String, Invalid> {
     let trust = field.object()?;
     // The sentence that App Mesh had for it, and that scripts look for.
-    if ["sds", "file", "acm"].iter().all(|name| trust.optional(name).is_none()) {
+    if ["sds", "file", "acm"]
+        .iter()
+        .all(|name| trust.optional(name).is_none())
+    {
         let rule = "One type of TLS Validation Context Trust must be set.";
         return Err(field.invalid(Rule::Other(rule.into())));
     }
@@ -58,7 +70,11 @@ fn trust(field: &Field<'_>) -> Result<String, Invalid> {
 fn exact_names(field: &Field<'_>) -> Result<Vec<String>, Invalid> {
     let exact = field.object()?.required("match")?.object()?.required("exact")?;
     // An empty list would read as "nobody", and mean "anybody".
-    exact.items(1..=usize::MAX)?.iter().map(|name| subject_alternative_name(name).map(str::to_owned)).collect()
+    exact
+        .items(1..=usize::MAX)?
+        .iter()
+        .map(|name| subject_alternative_name(name).map(str::to_owned))
+        .collect()
 }
 
 /// A fully qualified domain name or a URI (constraint C17); matched exactly.
@@ -66,7 +82,10 @@ fn subject_alternative_name<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
     let name = field.text(1..=254)?;
     match name.contains(char::is_whitespace) || name.contains('*') {
         true => {
-            let why = format!("{:?} is matched exactly, so it must be a domain name or a URI without wildcard", shown(name));
+            let why = format!(
+                "{:?} is matched exactly, so it must be a domain name or a URI without wildcard",
+                shown(name)
+            );
             Err(field.invalid(Rule::Other(why)))
         }
         false => Ok(name),

@@ -1,14 +1,22 @@
 use serde_json::json;
 
+use std::time::Duration;
+
 use super::{
     super::suite::{creation, database, key, model, node, open},
     *,
 };
 
+/// Far longer than a write takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 async fn raw_insert(folder: &std::path::Path, key: &'static str, value: &'static str) {
     let database = database(folder);
     let tree = database.tree(TREE).unwrap();
-    database.commit(move || tree.insert(key, value).map(drop)).await.unwrap();
+    database
+        .commit(move || tree.insert(key, value).map(drop))
+        .await
+        .unwrap();
 }
 
 fn refused(folder: &std::path::Path) -> OpenError {
@@ -19,9 +27,19 @@ fn refused(folder: &std::path::Path) -> OpenError {
 async fn everything_answered_is_there_after_a_restart_and_revisions_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let created = store.write(creation("mesh/m", json!({"egressFilter": {"type": "ALLOW_ALL"}}))).await.unwrap();
+    let created = store
+        .write(creation("mesh/m", json!({"egressFilter": {"type": "ALLOW_ALL"}})))
+        .await
+        .unwrap();
     store.write(creation("mesh/n", json!({}))).await.unwrap();
-    store.write(Write::Delete { key: key("mesh/n"), expected: None, at: 1 }).await.unwrap();
+    store
+        .write(Write::Delete {
+            key: key("mesh/n"),
+            expected: None,
+            at: 1,
+        })
+        .await
+        .unwrap();
     let before = model(&store);
     drop(store);
     let store = open(folder.path());
@@ -30,7 +48,14 @@ async fn everything_answered_is_there_after_a_restart_and_revisions_go_on() {
     let found = store.get(&key("mesh/m")).await.unwrap();
     assert_eq!(found.metadata, created.metadata);
     assert_eq!(found.document.text().get(), created.document.text().get());
-    store.write(Write::Delete { key: key("mesh/m"), expected: None, at: 1 }).await.unwrap();
+    store
+        .write(Write::Delete {
+            key: key("mesh/m"),
+            expected: None,
+            at: 1,
+        })
+        .await
+        .unwrap();
     drop(store);
     assert_eq!(model(&open(folder.path())).revision, 4);
 }
@@ -45,7 +70,11 @@ async fn a_write_whose_caller_went_away_is_published_all_the_same() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(abandoned.as_mut().poll(&mut context).is_pending());
     drop(abandoned);
-    let published = models.wait_for(|model| model.revision == 1).await.unwrap().clone();
+    let published = models
+        .wait_for(|model| model.revision == 1)
+        .await
+        .unwrap()
+        .clone();
     assert_eq!(published.meshes.len(), 1);
 }
 
@@ -54,8 +83,16 @@ async fn a_record_that_cannot_be_read_is_named_and_nothing_is_served() {
     let cases = [
         ("mesh/m", r#"{"v9":{}}"#, "mesh/m"),
         ("mesh/m", "junk", "mesh/m"),
-        ("mesh/m", r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":1,"createdAtMillis":1,"updatedAtMillis":1,"spec":{"egressFilter":{}}}}"#, "mesh/m"),
-        ("mesh/m/virtualNode/a", r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":1,"createdAtMillis":1,"updatedAtMillis":1,"spec":{}}}"#, "mesh/m/virtualNode/a"),
+        (
+            "mesh/m",
+            r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":1,"createdAtMillis":1,"updatedAtMillis":1,"spec":{"egressFilter":{}}}}"#,
+            "mesh/m",
+        ),
+        (
+            "mesh/m/virtualNode/a",
+            r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":1,"createdAtMillis":1,"updatedAtMillis":1,"spec":{}}}"#,
+            "mesh/m/virtualNode/a",
+        ),
         ("planet/m", "{}", "planet/m"),
     ];
     for (key, value, named) in cases {
@@ -83,7 +120,11 @@ async fn records_of_every_form_ever_written_are_read() {
         let read = format::decode(key.as_bytes(), record.as_bytes());
         let resource = read.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
         assert_eq!(resource.document.key().to_string(), key, "{}", path.display());
-        assert!(resource.metadata.version > 0 && resource.metadata.created_at > 0, "{}", path.display());
+        assert!(
+            resource.metadata.version > 0 && resource.metadata.created_at > 0,
+            "{}",
+            path.display()
+        );
         files += 1;
     }
     assert!(files >= 5, "one record of each kind");
@@ -92,7 +133,9 @@ async fn records_of_every_form_ever_written_are_read() {
 #[test]
 fn a_record_has_the_form_that_is_promised() {
     let write = creation("mesh/m/virtualNode/a", node(&[80]));
-    let Write::Create { document, .. } = write else { panic!() };
+    let Write::Create { document, .. } = write else {
+        panic!()
+    };
     let metadata = super::super::Metadata {
         uid: "2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11".parse().unwrap(),
         version: 3,

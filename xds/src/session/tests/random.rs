@@ -174,8 +174,10 @@ impl Client {
             let culprit = response.resources.first();
             let named = culprit.filter(|_| names || response.resources.len() == 1);
             request.rejection = Some(named.map_or("?".into(), |it| format!("{}: no", it.name())));
-            let snapshot = &self.peer.snapshot;
-            if let Some(it) = named.filter(|it| current && snapshot.get(kind, it.name()) == Some(it)) {
+            let (snapshot, status) = (&self.peer.snapshot, self.peer.session.status());
+            let in_force = |it: &Resource| status.accepted(kind, it.name()) == Some(it.version());
+            let is_new = |it: &&Resource| snapshot.get(kind, it.name()) == Some(it) && !in_force(it);
+            if let Some(it) = named.filter(|it| current && is_new(it)) {
                 self.refused.insert((kind, it.name().into(), it.version().into()));
             }
         }

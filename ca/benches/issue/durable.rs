@@ -1,0 +1,135 @@
+//! Issuing with a record that is durable, beside the same without it.
+
+use std::{
+    fs::File,
+    io::Write,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use criterion::measurement::{Measurement, WallTime};
+use signet_ca::{Attestation, Authority, Issuing, Origin, Random, Serial, SledLedger, VerifiedCsr};
+use signet_durable::Database;
+use signet_policies::issuance::Grant;
+use tokio::{runtime::Runtime, task::JoinSet};
+
+use super::{Fixture, NOW, memory, report, time};
+
+const ROUNDS: usize = 9;
+/// About as long as a record on the disk.
+const RECORD: [u8; 600] = [7; 600];
+const ORIGIN: Origin = Origin {
+    attestation: Attestation::Renew,
+    predecessor: None,
+};
+
+/// What every caller has a share of.
+struct Shared {
+    issuing: Issuing,
+    authority: Arc<Authority>,
+    grant: Grant,
+    csrs: Vec<Vec<u8>>,
+    random: Random,
+}
+
+impl Shared {
+    fn new(fixture: &Fixture) -> Self {
+        let database = Database::open(&fixture.folder.path().join("store")).unwrap();
+        let ledger = Arc::new(SledLedger::new(database).unwrap());
+        let folder = fixture.folder.path().join("ca");
+        let random = Random::system();
+        let domain = fixture.authority.trust_domain();
+        let authority = Arc::new(Authority::open(&folder, domain, random.clone(), NOW).unwrap());
+        let now = UNIX_EPOCH + Duration::from_secs(NOW.unix().try_into().unwrap());
+        let issuing = Issuing::new(authority.clone(), ledger, random.clone(), Arc::new(move || now));
+        Self {
+            issuing,
+            authority,
+            grant: fixture.grant.clone(),
+            csrs: fixture.csrs.clone(),
+            random,
+        }
+    }
+
+    async fn issue(&self, number: usize, is_recorded: bool) {
+        let csr = VerifiedCsr::from_der(&self.csrs[number % self.csrs.len()]).unwrap();
+        if is_recorded {
+            self.issuing.issue(&csr, &self.grant, ORIGIN).await.unwrap();
+        } else {
+            let serial = Serial::draw(&self.random);
+            self.authority.issue(&csr, &self.grant, serial, NOW).unwrap();
+            // As the recorded way does, so that callers take turns.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The time that `callers` at once take for `calls` certificates each.
+    fn time(
+        self: &Arc<Self>,
+        runtime: &Runtime,
+        callers: usize,
+        calls: usize,
+        is_recorded: bool,
+    ) -> Duration {
+        let start = WallTime.start();
+        runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            for caller in 0..callers {
+                let shared = self.clone();
+                tasks.spawn(async move {
+                    for call in 0..calls {
+                        shared.issue(caller + call, is_recorded).await;
+                    }
+                });
+            }
+            tasks.join_all().await;
+        });
+        WallTime.end(start)
+    }
+}
+
+/// 1, 16 and 64 callers, who share a sync.
+pub(super) fn ratios(fixture: &Fixture) {
+    let shared = Arc::new(Shared::new(fixture));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    alone(fixture, &shared, &runtime);
+    for (callers, calls) in [(1, 200), (16, 100), (64, 50)] {
+        let rounds = (0..ROUNDS).map(|_| {
+            let limit = shared.time(&runtime, callers, calls, false);
+            (limit, shared.time(&runtime, callers, calls, true))
+        });
+        let what = format!("recorded durably, {callers} at once");
+        report(
+            &what,
+            "the same without the record",
+            0.60,
+            callers * calls,
+            rounds.collect(),
+        );
+    }
+}
+
+/// One caller has nobody to share the sync with: its limit is the certificate, and then one write and one
+/// sync of a plain file.
+fn alone(fixture: &Fixture, shared: &Arc<Shared>, runtime: &Runtime) {
+    const CALLS: usize = 200;
+    let mut file = File::create(fixture.folder.path().join("plain")).unwrap();
+    let rounds = (0..ROUNDS).map(|_| {
+        let limit = time(CALLS, |number| {
+            memory::issue_from_csr(fixture, number);
+            file.write_all(&RECORD).unwrap();
+            file.sync_data().unwrap();
+        });
+        (limit, shared.time(runtime, 1, CALLS, true))
+    });
+    report(
+        "recorded durably, 1 alone",
+        "issue + write + fdatasync",
+        0.60,
+        CALLS,
+        rounds.collect(),
+    );
+}

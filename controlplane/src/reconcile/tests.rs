@@ -1,0 +1,400 @@
+mod envoy;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use signet_policies::{identity::Workload, mtls::Mode};
+use signet_xds::ResourceType;
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::advance,
+};
+
+use super::*;
+use crate::{
+    model::{
+        Certificate, Discovery, DnsResponseType, Listener, ListenerTls, Mesh, PortMapping, Protocol, Provider,
+        VirtualNode, VirtualService,
+    },
+    proxies::ProxyState,
+    translate::Proxy,
+};
+use envoy::{Envoy, Habit};
+
+const PORT: u16 = 8080;
+const CLUSTER: &str = "cds_egress_m_server_http_8080";
+
+/// A memory that outlives the task.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<BTreeMap<String, String>>>);
+
+#[async_trait]
+impl Memory for Notes {
+    async fn load(&self) -> Result<BTreeMap<String, String>, MemoryError> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn save(&self, records: Vec<(String, Option<String>)>) -> Result<(), MemoryError> {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (port, record) in records {
+            match record {
+                Some(record) => drop(notes.insert(port, record)),
+                None => drop(notes.remove(&port)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A mesh in which `client` calls `server`, and its control plane.
+struct World {
+    model: watch::Sender<Arc<Model>>,
+    proxies: Arc<Proxies>,
+    progress: watch::Receiver<Arc<Vec<PortView>>>,
+    memory: Notes,
+    envoys: BTreeMap<&'static str, Envoy>,
+    task: JoinSet<Result<(), MemoryError>>,
+}
+
+fn mesh(mode: Mode) -> Mesh {
+    let certificate = Certificate::Acm { arn: "arn".into() };
+    let port_mapping = PortMapping { port: PORT.try_into().unwrap(), protocol: Protocol::Http };
+    let hostname = "server.local".to_owned();
+    let server = VirtualNode {
+        listeners: vec![Listener { port_mapping, tls: Some(ListenerTls { mode, certificate, validation: None }) }],
+        discovery: Some(Discovery::Dns { hostname, response_type: DnsResponseType::LoadBalancer }),
+        ..VirtualNode::default()
+    };
+    let client = VirtualNode { backends: vec!["server.svc".into()], ..VirtualNode::default() };
+    let mut mesh = Mesh::default();
+    mesh.virtual_nodes.insert("server".parse().unwrap(), server.into());
+    mesh.virtual_nodes.insert("client".parse().unwrap(), client.into());
+    let provider = Some(Provider::VirtualNode("server".parse().unwrap()));
+    mesh.virtual_services.insert("server.svc".into(), VirtualService { provider }.into());
+    mesh
+}
+
+fn model(mesh: Mesh) -> Arc<Model> {
+    Arc::new(Model { revision: 1, meshes: [("m".parse().unwrap(), Arc::new(mesh))].into() })
+}
+
+fn proxy(node: &str, address: u8) -> Proxy {
+    Proxy {
+        workload: Workload::virtual_node("m", node).unwrap(),
+        ingress_address: [127, 0, 0, address].into(),
+        egress_port: 15001.try_into().unwrap(),
+    }
+}
+
+impl World {
+    fn new(mode: Mode) -> Self {
+        Self::with_memory(mode, Notes::default())
+    }
+
+    fn with_memory(mode: Mode, memory: Notes) -> Self {
+        let (model, seen) = watch::channel(model(mesh(mode)));
+        let (progress, shown) = watch::channel(Arc::default());
+        let proxies = Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH));
+        let context = Reconcile {
+            model: seen,
+            proxies: Arc::clone(&proxies),
+            memory: memory.clone(),
+            trust_domain: "td".parse().unwrap(),
+            pace: Pace::default(),
+            progress,
+        };
+        let mut task = JoinSet::new();
+        task.spawn(context.run(CancellationToken::new()));
+        Self { model, proxies, progress: shown, memory, envoys: BTreeMap::new(), task }
+    }
+
+    /// Connects `server` and `client`, and lets everything settle.
+    async fn peopled(mode: Mode) -> Self {
+        let mut world = Self::new(mode);
+        world.join("server", proxy("server", 1)).await;
+        world.join("client", proxy("client", 2)).await;
+        world
+    }
+
+    async fn join(&mut self, name: &'static str, proxy: Proxy) {
+        self.envoys.insert(name, Envoy::connect(&self.proxies, proxy));
+        self.idle().await;
+    }
+
+    fn set(&self, mode: Mode) {
+        self.model.send_replace(model(mesh(mode)));
+    }
+
+    fn envoy(&mut self, name: &str) -> &mut Envoy {
+        self.envoys.get_mut(name).unwrap()
+    }
+
+    /// Lets everybody act until nobody has anything to do, and sees in between that nobody calls in vain.
+    async fn idle(&mut self) {
+        let mut quiet = 0;
+        while quiet < 20 {
+            yield_now().await;
+            let mut busy = false;
+            for name in self.envoys.keys().copied().collect::<Vec<_>>() {
+                busy |= self.envoy(name).turn();
+                self.nobody_calls_in_vain();
+            }
+            quiet = if busy { 0 } else { quiet + 1 };
+        }
+    }
+
+    fn nobody_calls_in_vain(&self) {
+        for (server, accepting) in &self.envoys {
+            let accepts = accepting.accepts(PORT);
+            for (client, dialing) in &self.envoys {
+                let dials = dialing.dials(CLUSTER);
+                let is_served = accepts.is_empty() || accepts.contains(dials);
+                assert!(is_served, "{client} dials {dials} and {server} accepts {accepts}");
+            }
+        }
+    }
+
+    /// Lets time pass in small steps, with everybody acting in each.
+    async fn pass(&mut self, time: Duration) {
+        let step = Duration::from_millis(100);
+        let mut left = time;
+        while !left.is_zero() {
+            advance(step.min(left)).await;
+            left = left.saturating_sub(step);
+            self.idle().await;
+        }
+    }
+
+    /// What everybody runs: `server accepts …` and `client dials …`.
+    fn in_force(&self, server: &str, client: &str) -> (String, &'static str) {
+        (self.envoys[server].accepts(PORT), self.envoys[client].dials(CLUSTER))
+    }
+
+    fn view(&self) -> PortView {
+        self.progress.borrow().first().unwrap().clone()
+    }
+
+    /// The control plane dies; what it kept stays.
+    async fn killed(mut self) -> (Notes, BTreeMap<&'static str, Envoy>) {
+        self.task.shutdown().await;
+        for envoy in self.envoys.values_mut() {
+            envoy.vanish();
+        }
+        (self.memory, self.envoys)
+    }
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_proxy_is_fed_at_once() {
+    let world = World::peopled(Mode::Permissive).await;
+    assert_eq!(world.in_force("server", "client"), ("tls+plaintext".into(), "tls"));
+    let listed = world.proxies.list();
+    let shown: Vec<_> = listed.iter().map(|view| (view.workload.as_str(), view.status)).collect();
+    let expected = [("mesh/m/virtualNode/client", ProxyState::Synced), ("mesh/m/virtualNode/server", ProxyState::Synced)];
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_of_mode_arrives_and_nobody_calls_in_vain() {
+    use Mode::{Disabled, Permissive, Strict};
+    let mut world = World::peopled(Disabled).await;
+    for mode in [Strict, Disabled, Permissive, Strict, Permissive, Disabled] {
+        world.set(mode);
+        world.pass(seconds(3)).await;
+        let expected = match mode {
+            Disabled => ("plaintext".into(), "plaintext"),
+            Permissive => ("tls+plaintext".into(), "tls"),
+            Strict => ("tls".into(), "tls"),
+        };
+        assert_eq!(world.in_force("server", "client"), expected, "{mode}");
+        assert!(world.view().settled, "{:?}", world.view());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_mind_on_the_way_is_safe() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    for (mode, after) in [(Mode::Strict, 0), (Mode::Disabled, 200), (Mode::Strict, 700), (Mode::Disabled, 1100)] {
+        world.set(mode);
+        world.pass(Duration::from_millis(after)).await;
+    }
+    world.pass(seconds(5)).await;
+    assert_eq!(world.in_force("server", "client"), ("plaintext".into(), "plaintext"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_do_not_speak_tls_while_one_server_is_silent() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    world.join("second", proxy("server", 3)).await;
+    world.envoy("second").habit = Habit::KeepsSilent;
+    world.set(Mode::Strict);
+    world.pass(seconds(60)).await;
+    assert_eq!(world.in_force("server", "client"), ("tls+plaintext".into(), "plaintext"));
+    assert_eq!(world.view().waiting_for, ["mesh/m/virtualNode/server on 127.0.0.3"]);
+    world.envoy("second").habit = Habit::Accepts;
+    world.pass(seconds(3)).await;
+    assert_eq!(world.in_force("second", "client"), ("tls".into(), "tls"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_do_not_speak_tls_to_a_server_that_refuses_its_listener() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    world.envoy("server").habit = Habit::Refuses(ResourceType::Listener);
+    world.set(Mode::Strict);
+    world.pass(seconds(60)).await;
+    assert_eq!(world.in_force("server", "client"), ("plaintext".into(), "plaintext"));
+    let refusing: Vec<_> =
+        world.proxies.list().into_iter().filter(|view| view.status == ProxyState::Rejected).collect();
+    assert_eq!(refusing.len(), 1);
+    assert_eq!(refusing[0].rejections[0].name, "lds_ingress_127.0.0.1_8080");
+    // Taking the wish back needs nobody's consent.
+    world.set(Mode::Disabled);
+    world.pass(seconds(3)).await;
+    assert!(world.view().settled, "{:?}", world.view());
+}
+
+#[tokio::test(start_paused = true)]
+async fn plaintext_stays_while_one_client_is_silent_or_refuses() {
+    for habit in [Habit::KeepsSilent, Habit::Refuses(ResourceType::Cluster)] {
+        let mut world = World::peopled(Mode::Disabled).await;
+        world.join("second", proxy("client", 3)).await;
+        world.envoy("second").habit = habit;
+        world.set(Mode::Strict);
+        world.pass(seconds(60)).await;
+        assert_eq!(world.in_force("server", "client"), ("tls+plaintext".into(), "tls"));
+        assert_eq!(world.envoys["second"].dials(CLUSTER), "plaintext");
+        assert_eq!(world.view().waiting_for, ["mesh/m/virtualNode/client on 127.0.0.3"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vanished_client_is_waited_for_until_its_time_to_come_back_is_over() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    world.envoy("client").vanish();
+    world.set(Mode::Strict);
+    world.pass(seconds(9)).await;
+    assert_eq!(world.envoys["server"].accepts(PORT), "tls+plaintext");
+    // From now on it counts as dead, so what it would dial is no matter any more.
+    world.envoys.remove("client");
+    world.pass(seconds(3)).await;
+    assert_eq!(world.envoys["server"].accepts(PORT), "tls");
+    assert!(world.view().settled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_in_time_loses_no_call() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    world.envoy("client").vanish();
+    world.set(Mode::Strict);
+    world.pass(seconds(8)).await;
+    let proxies = Arc::clone(&world.proxies);
+    world.envoy("client").reconnect(&proxies);
+    world.pass(seconds(5)).await;
+    assert_eq!(world.in_force("server", "client"), ("tls".into(), "tls"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_joins_on_the_way_does_as_the_others_do() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    world.envoy("server").habit = Habit::KeepsSilent;
+    world.set(Mode::Strict);
+    world.pass(seconds(1)).await;
+    world.join("late", proxy("client", 4)).await;
+    assert_eq!(world.envoys["late"].dials(CLUSTER), "plaintext");
+    world.envoy("server").habit = Habit::Accepts;
+    world.pass(seconds(3)).await;
+    assert_eq!(world.in_force("server", "late"), ("tls".into(), "tls"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_on_the_way_goes_on_where_it_was() {
+    for killed_after in [0, 100, 600, 1200] {
+        let mut world = World::peopled(Mode::Disabled).await;
+        world.set(Mode::Strict);
+        world.pass(Duration::from_millis(killed_after)).await;
+        let (memory, envoys) = world.killed().await;
+        let mut world = World::with_memory(Mode::Strict, memory);
+        world.envoys = envoys;
+        // They come back one after the other, the client first.
+        for name in ["client", "server"] {
+            world.pass(seconds(2)).await;
+            let proxies = Arc::clone(&world.proxies);
+            world.envoy(name).reconnect(&proxies);
+        }
+        world.pass(seconds(12)).await;
+        assert_eq!(world.in_force("server", "client"), ("tls".into(), "tls"), "killed after {killed_after} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_a_settled_mesh_wakes_nobody_and_opens_nothing() {
+    let world = World::peopled(Mode::Strict).await;
+    let (memory, envoys) = world.killed().await;
+    for memory in [memory, Notes::default()] {
+        let mut world = World::with_memory(Mode::Strict, memory);
+        for (name, envoy) in &envoys {
+            world.join(name, envoy.proxy.clone()).await;
+        }
+        world.pass(seconds(20)).await;
+        assert_eq!(world.in_force("server", "client"), ("tls".into(), "tls"));
+        assert!(world.view().settled);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mode_that_changed_while_nobody_watched_is_still_reached_in_steps() {
+    let world = World::peopled(Mode::Disabled).await;
+    let (memory, envoys) = world.killed().await;
+    let mut world = World::with_memory(Mode::Strict, memory);
+    world.envoys = envoys;
+    for name in ["server", "client"] {
+        let proxies = Arc::clone(&world.proxies);
+        world.envoy(name).reconnect(&proxies);
+    }
+    world.pass(seconds(15)).await;
+    assert_eq!(world.in_force("server", "client"), ("tls".into(), "tls"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_node_is_cut_off_and_its_port_forgotten() {
+    let mut world = World::peopled(Mode::Strict).await;
+    let mut without = mesh(Mode::Strict);
+    without.virtual_nodes.remove(&"server".parse().unwrap());
+    world.model.send_replace(model(without));
+    world.idle().await;
+    assert!(world.envoys["server"].is_cut_off());
+    assert!(!world.envoys["client"].is_cut_off());
+    assert!(world.progress.borrow().is_empty());
+    assert!(world.memory.load().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_does_not_concern_a_proxy_does_not_wake_it() {
+    let mut world = World::peopled(Mode::Strict).await;
+    let mut more = mesh(Mode::Strict);
+    more.virtual_nodes.insert("other".parse().unwrap(), VirtualNode::default().into());
+    world.model.send_replace(model(more));
+    yield_now().await;
+    yield_now().await;
+    assert!(!world.envoys.values_mut().any(|envoy| envoy.turn()));
+}
+
+#[tokio::test]
+async fn the_database_remembers_and_forgets() {
+    let folder = tempfile::tempdir().unwrap();
+    let note = |port: &str, record: Option<&str>| (port.to_owned(), record.map(str::to_owned));
+    let database = signet_durable::Database::open(folder.path()).unwrap();
+    database.save(vec![note("a", Some("1")), note("b", Some("2"))]).await.unwrap();
+    database.save(vec![note("a", None), note("b", Some("3"))]).await.unwrap();
+    drop(database);
+    let database = signet_durable::Database::open(folder.path()).unwrap();
+    assert_eq!(database.load().await.unwrap(), BTreeMap::from([("b".to_owned(), "3".to_owned())]));
+}

@@ -1,0 +1,18 @@
+//! The App Mesh API from outside: whole requests, signed as AWS's own signer signs them.
+
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod malformed;
+#[cfg(test)]
+mod references;
+#[cfg(test)]
+mod served;
+#[cfg(test)]
+mod signatures;

@@ -1,0 +1,133 @@
+use serde_json::json;
+
+use crate::client::{Api, node, route};
+
+/// Mesh `m` with nodes `a`, `b`, router `r`, its route `x` to `a`, and service `s` by `r`.
+async fn furnished() -> Api {
+    let api = Api::new();
+    api.furnish().await;
+    api.must(
+        "PUT",
+        "/meshes/m/virtualRouter/r/routes",
+        Some(&json!({"routeName": "x", "spec": route("a")})),
+    )
+    .await;
+    let provider = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
+    api.must(
+        "PUT",
+        "/meshes/m/virtualServices",
+        Some(&json!({"virtualServiceName": "s", "spec": provider})),
+    )
+    .await;
+    api
+}
+
+#[tokio::test]
+async fn what_a_spec_refers_to_must_be_there_in_the_words_that_scripts_know() {
+    let api = furnished().await;
+    let account = "for account 000000000000";
+    let cases = [
+        (
+            "PUT",
+            "/meshes/m/virtualRouter/r/routes/x",
+            json!({"spec": route("n")}),
+            "VirtualNode with name n is missing".to_owned(),
+        ),
+        (
+            "PUT",
+            "/meshes/m/virtualServices",
+            json!({"virtualServiceName": "t", "spec": {"provider": {"virtualNode": {"virtualNodeName": "n"}}}}),
+            "VirtualNode with name n is missing".to_owned(),
+        ),
+        (
+            "GET",
+            "/meshes/m/virtualNodes/n",
+            json!({}),
+            format!("VirtualNode with name n is not present under mesh m {account}"),
+        ),
+        (
+            "PUT",
+            "/meshes/n/virtualNodes",
+            json!({"virtualNodeName": "a", "spec": node(80)}),
+            format!("Mesh with name n is not present {account}"),
+        ),
+        (
+            "DELETE",
+            "/meshes/m/virtualRouter/r/routes/y",
+            json!({}),
+            format!("Route with name y is not present under VirtualRouter r in mesh m {account}"),
+        ),
+    ];
+    for (method, path, body, message) in cases {
+        let answer = api.call(method, path, Some(&body)).await;
+        assert_eq!(
+            answer.error(),
+            (404, "NotFoundException", &*message),
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_referred_to_cannot_be_deleted_in_the_words_that_scripts_know() {
+    let api = furnished().await;
+    let cases = [
+        (
+            "/meshes/m",
+            "Mesh m for account 000000000000 has active VirtualNodes, please delete VirtualNodes before deleting the Mesh",
+        ),
+        (
+            "/meshes/m/virtualRouters/r",
+            "VirtualRouter r for account 000000000000 has active Routes, please delete Routes before deleting the \
+             VirtualRouter",
+        ),
+        (
+            "/meshes/m/virtualNodes/a",
+            "VirtualNode with name a cannot be deleted because it is the target of one or more routes. Listing up to \
+             5 route names: [x]",
+        ),
+    ];
+    for (path, message) in cases {
+        assert_eq!(
+            api.call("DELETE", path, None).await.error(),
+            (409, "ResourceInUseException", message)
+        );
+    }
+    api.must("DELETE", "/meshes/m/virtualRouter/r/routes/x", None)
+        .await;
+    let answer = api.call("DELETE", "/meshes/m/virtualRouters/r", None).await;
+    let message = "VirtualRouter with name r cannot be deleted because it is a VirtualService provider. Listing up to \
+                   5 virtual service names: [s]";
+    assert_eq!(answer.error(), (409, "ResourceInUseException", message));
+    for path in [
+        "virtualServices/s",
+        "virtualRouters/r",
+        "virtualNodes/a",
+        "virtualNodes/b",
+    ] {
+        api.must("DELETE", &format!("/meshes/m/{path}"), None).await;
+    }
+    api.must("DELETE", "/meshes/m", None).await;
+}
+
+#[tokio::test]
+async fn several_listeners_make_ports_required_in_the_words_that_scripts_know() {
+    let api = furnished().await;
+    let listener = |port: u16| json!({"portMapping": {"port": port, "protocol": "http"}});
+    let two = json!({"spec": {"listeners": [listener(80), listener(81)]}});
+    let answer = api.call("PUT", "/meshes/m/virtualRouters/r", Some(&two)).await;
+    let message = "All Routes for this Virtual Router must define a port match before adding multiple listeners to this \
+                   Virtual Router. 1 Route(s) are missing port. Listing up to 5 route names: [x]";
+    assert_eq!(answer.error(), (400, "BadRequestException", message));
+    api.must("DELETE", "/meshes/m/virtualRouter/r/routes/x", None)
+        .await;
+    api.must("PUT", "/meshes/m/virtualRouters/r", Some(&two)).await;
+    let body = json!({"routeName": "x", "spec": route("a")});
+    let answer = api
+        .call("PUT", "/meshes/m/virtualRouter/r/routes", Some(&body))
+        .await;
+    let (status, code, message) = answer.error();
+    assert_eq!((status, code), (400, "BadRequestException"));
+    let known = "Route must define a port match criteria if the Virtual Router has multiple listeners";
+    assert!(message.starts_with(known), "{message}");
+}
