@@ -17,15 +17,15 @@
 
 mod admin;
 pub mod bootstrap;
-pub mod envoy;
 pub mod environment;
+pub mod envoy;
 pub mod join;
 mod ports;
-#[cfg(test)]
-mod testing;
 pub mod run;
 pub mod server_addr;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod trust;
 
 pub use environment::{Environment, LogLevel};

@@ -5,9 +5,7 @@ mod proxy;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeSet, fs, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration,
-};
+use std::{collections::BTreeSet, fs, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use rand::rngs::StdRng;
 use signet_policies::{
@@ -150,16 +148,35 @@ pub async fn run(
 ) -> Result<Outcome, AgentError> {
     let anchors = Anchors::read(&config.ca_pem)?;
     let state = Arc::new(StateDir::open(&config.state_dir)?);
-    let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };
+    let server = Server {
+        addr: config.server.clone(),
+        anchors,
+        clock: Arc::clone(&clock),
+    };
     let held = held_before(&config, &server, &state)?;
     let identity = identity_of(&server, &config.workload);
     let listener = socket::bind(&config.sds_socket)?;
     let plan = Plan::make(&config, &server.anchors.server_id(), &state).await?;
 
-    let AgentConfig { workload, token, sds_socket, allowed_uids, envoy, .. } = config;
+    let AgentConfig {
+        workload,
+        token,
+        sds_socket,
+        allowed_uids,
+        envoy,
+        ..
+    } = config;
     let signer = Arc::new(NodeSigner::new(server, workload, token));
     let keeper = keep_in(Arc::clone(&state));
-    let rotation = Rotation { identity, signer, clock, rng, backoff: Backoff::DEFAULT, held, keeper };
+    let rotation = Rotation {
+        identity,
+        signer,
+        clock,
+        rng,
+        backoff: Backoff::DEFAULT,
+        held,
+        keeper,
+    };
     let (rotator, rotating) = rotator(rotation);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { rotating.await.map_err(AgentError::from) });
@@ -167,11 +184,24 @@ pub async fn run(
     let users = AllowedUsers::new(allowed_uids);
     let serve = server::run(listener, rotator.secrets.clone(), users, serving.clone());
     tasks.spawn(async move { serve.await.map_err(AgentError::from) });
-    Agent { state, envoy, rotator, tasks, serving, sds_socket }.run(plan, controls).await
+    Agent {
+        state,
+        envoy,
+        rotator,
+        tasks,
+        serving,
+        sds_socket,
+    }
+    .run(plan, controls)
+    .await
 }
 
 /// What an earlier life of the agent left behind, if it is still good.
-fn held_before(config: &AgentConfig, server: &Server, state: &StateDir) -> Result<Option<Secrets>, AgentError> {
+fn held_before(
+    config: &AgentConfig,
+    server: &Server,
+    state: &StateDir,
+) -> Result<Option<Secrets>, AgentError> {
     let identity = identity_of(server, &config.workload);
     let now = (server.clock)().into();
     let reason = match state.read_identity(&identity, now)? {
@@ -185,7 +215,11 @@ fn held_before(config: &AgentConfig, server: &Server, state: &StateDir) -> Resul
     };
     if config.token.is_none() {
         let (state_dir, workload) = (config.state_dir.clone(), config.workload.clone());
-        return Err(AgentError::NeedsToken { state_dir, reason, workload });
+        return Err(AgentError::NeedsToken {
+            state_dir,
+            reason,
+            workload,
+        });
     }
     info!(%reason, "no certificate on disk can be used; joining with the token");
     Ok(None)
@@ -216,7 +250,9 @@ impl Agent {
         let running = match plan.running.take() {
             Some(running) => running,
             // Without a certificate Envoy can do nothing, and a refusal would have to end it again.
-            None if self.first_certificate(&controls.shutdown).await? => plan.start(&self.envoy, &self.state)?,
+            None if self.first_certificate(&controls.shutdown).await? => {
+                plan.start(&self.envoy, &self.state)?
+            }
             None => {
                 self.finish().await;
                 return Ok(Outcome::Shutdown);
@@ -246,7 +282,11 @@ impl Agent {
         let mut secrets = self.rotator.secrets.clone();
         let mut live = pin!(async move {
             admin.live().await;
-            secrets.wait_for(Option::is_some).await.ok().and_then(|held| held.clone())
+            secrets
+                .wait_for(Option::is_some)
+                .await
+                .ok()
+                .and_then(|held| held.clone())
         });
         loop {
             tokio::select! {

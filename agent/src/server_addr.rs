@@ -46,7 +46,11 @@ impl FromStr for ServerAddr {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || InvalidServerAddr(text.chars().take(300).collect());
-        let (host, port) = text.strip_prefix("https://").unwrap_or(text).rsplit_once(':').ok_or_else(invalid)?;
+        let (host, port) = text
+            .strip_prefix("https://")
+            .unwrap_or(text)
+            .rsplit_once(':')
+            .ok_or_else(invalid)?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(invalid)?;
         let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(inner) => inner.parse::<Ipv6Addr>().map_err(|_| invalid())?.to_string(),
@@ -85,7 +89,19 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ServerAddr>().unwrap().to_string(), printed);
         }
-        for text in ["", ":1", "host", "host:", "host:0", "host:65536", "a b:1", "::1:7443", "[x]:1", "h/p:1", "http://h:1"] {
+        for text in [
+            "",
+            ":1",
+            "host",
+            "host:",
+            "host:0",
+            "host:65536",
+            "a b:1",
+            "::1:7443",
+            "[x]:1",
+            "h/p:1",
+            "http://h:1",
+        ] {
             assert!(text.parse::<ServerAddr>().is_err(), "{text:?}");
         }
     }

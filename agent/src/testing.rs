@@ -11,12 +11,11 @@ use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVeri
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use signet_policies::{identity::SpiffeId, time::Clock};
 use signet_sds::{
-    clock,
     keypair::KeyPair,
     testing::{Answer, FakeSigner, Order},
     verify::uri_names,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait, transport::Server as GrpcServer};
@@ -31,7 +30,7 @@ pub(crate) const SERVER: &str = "spiffe://signet.internal/signet/server";
 pub(crate) const TOKEN: &str = "one-time-token";
 
 /// What the server was asked, in order: `join TOKEN` or `renew IDENTITY`.
-pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
+pub(crate) type Asked = Arc<watch::Sender<Vec<String>>>;
 
 /// Its behaviour.
 pub(crate) struct Setup {
@@ -46,7 +45,12 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { identity: SERVER, trusts_its_own: true, answer: Ok(Answer::Good), life: Duration::from_secs(3600) }
+        Self {
+            identity: SERVER,
+            trusts_its_own: true,
+            answer: Ok(Answer::Good),
+            life: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -69,8 +73,12 @@ struct Desk {
 impl Desk {
     fn issue(&self, csr: &[u8]) -> Result<Response<IssuedCertificate>, Status> {
         let signed = self.signer.certificate(self.answer.clone()?, csr);
-        let ders = |certificates: Vec<CertificateDer<'_>>| certificates.iter().map(|der| der.to_vec()).collect();
-        Ok(Response::new(IssuedCertificate { chain: ders(signed.chain), bundle: ders(signed.bundle) }))
+        let ders =
+            |certificates: Vec<CertificateDer<'_>>| certificates.iter().map(|der| der.to_vec()).collect();
+        Ok(Response::new(IssuedCertificate {
+            chain: ders(signed.chain),
+            bundle: ders(signed.bundle),
+        }))
     }
 }
 
@@ -78,7 +86,8 @@ impl Desk {
 impl NodeService for Desk {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<IssuedCertificate>, Status> {
         let JoinRequest { token, csr } = request.into_inner();
-        self.asked.lock().unwrap().push(format!("join {token}"));
+        self.asked
+            .send_modify(|asked| asked.push(format!("join {token}")));
         let mut tokens = self.tokens.lock().unwrap();
         let found = tokens.iter().position(|known| *known == token);
         let found = found.ok_or_else(|| Status::unauthenticated("the token is unknown or used"))?;
@@ -88,16 +97,28 @@ impl NodeService for Desk {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<IssuedCertificate>, Status> {
         let certificates = request.peer_certs().unwrap_or_default();
-        let leaf = certificates.first().ok_or_else(|| Status::unauthenticated("no certificate"))?;
+        let leaf = certificates
+            .first()
+            .ok_or_else(|| Status::unauthenticated("no certificate"))?;
         let names = uri_names(leaf).unwrap().join(" ");
-        self.asked.lock().unwrap().push(format!("renew {names}"));
+        self.asked
+            .send_modify(|asked| asked.push(format!("renew {names}")));
         self.issue(&request.into_inner().csr)
     }
 }
 
+/// The system's time: the server's TLS goes by it too.
+pub(crate) fn wall_clock() -> Clock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates are checked against the time of day"
+    )]
+    Arc::new(SystemTime::now)
+}
+
 /// Starts a server on a free port of 127.0.0.1; [`TOKEN`] is good for one join.
 pub(crate) async fn start(setup: Setup) -> TestServer {
-    let clock = clock::system();
+    let clock = wall_clock();
     let identity: SpiffeId = NODE.parse().unwrap();
     let signer = Arc::new(FakeSigner::new(&identity, Arc::clone(&clock), setup.life));
     let config = tls_config(&signer, &setup, clock());
@@ -106,7 +127,12 @@ pub(crate) async fn start(setup: Setup) -> TestServer {
     let asked = Asked::default();
     let root = signer.authority().root().clone();
     let tokens = Mutex::new(vec![TOKEN.to_owned()]);
-    let desk = Desk { signer, answer: setup.answer, asked: Arc::clone(&asked), tokens };
+    let desk = Desk {
+        signer,
+        answer: setup.answer,
+        asked: Arc::clone(&asked),
+        tokens,
+    };
     let (sender, connections) = tokio::sync::mpsc::channel(8);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -119,9 +145,18 @@ pub(crate) async fn start(setup: Setup) -> TestServer {
     });
     tasks.spawn(async move {
         let server = GrpcServer::builder().add_service(NodeServiceServer::new(desk));
-        server.serve_with_incoming(ReceiverStream::new(connections)).await.unwrap();
+        server
+            .serve_with_incoming(ReceiverStream::new(connections))
+            .await
+            .unwrap();
     });
-    TestServer { addr, root, asked, clock, _tasks: tasks }
+    TestServer {
+        addr,
+        root,
+        asked,
+        clock,
+        _tasks: tasks,
+    }
 }
 
 fn tls_config(signer: &FakeSigner, setup: &Setup, now: SystemTime) -> ServerConfig {
@@ -129,7 +164,12 @@ fn tls_config(signer: &FakeSigner, setup: &Setup, now: SystemTime) -> ServerConf
     let request = key.request(&setup.identity.parse().unwrap()).unwrap();
     let usages = &[ExtendedKeyUsagePurpose::ServerAuth];
     let day = Duration::from_secs(86_400);
-    let order = Order { uris: &[setup.identity], not_before: now - day, not_after: now + day, usages };
+    let order = Order {
+        uris: &[setup.identity],
+        not_before: now - day,
+        not_after: now + day,
+        usages,
+    };
     let chain = signer.authority().issue(&request, &order).chain;
     let key = PrivatePkcs8KeyDer::from(key.pkcs8().to_vec());
     let mut roots = RootCertStore::empty();

@@ -1,23 +1,14 @@
-//! Where wall-clock time comes from.
+//! Wall-clock time that follows tokio's.
 
 use std::{sync::Arc, time::SystemTime};
 
 use signet_policies::time::Clock;
 use tokio::time::Instant;
 
-/// The system's clock, read on every call.
-///
-/// It follows corrections and a suspended machine's sleep, which no monotonic clock does: an agent that wakes
-/// up after a night sees at once that its certificate has expired.
-#[must_use]
-pub fn system() -> Clock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the system's clock is read")]
-    Arc::new(SystemTime::now)
-}
-
 /// A clock that reads `start` now and goes on with tokio's time, so paused tests move both as one.
 ///
-/// Call it within a runtime whose time is to be followed.
+/// Call it within the runtime whose time is to be followed. It knows nothing of corrections to the system's clock,
+/// nor of the time that a suspended machine sleeps: where these matter, pass a clock that reads the system's.
 #[must_use]
 pub fn anchored(start: SystemTime) -> Clock {
     let anchor = Instant::now();

@@ -51,9 +51,8 @@ impl KeyPair {
     /// # Errors
     /// [`KeyError::Malformed`].
     pub fn from_pkcs8(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
-        let signer =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8, &SystemRandom::new())
-                .map_err(|rejected| KeyError::Malformed(rejected.to_string()))?;
+        let signer = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8, &SystemRandom::new())
+            .map_err(|rejected| KeyError::Malformed(rejected.to_string()))?;
         Ok(Self { pkcs8, signer })
     }
 
@@ -100,8 +99,10 @@ impl PublicKeyData for KeyPair {
 
 impl SigningKey for KeyPair {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature =
-            self.signer.sign(&SystemRandom::new(), message).map_err(|_| rcgen::Error::RingUnspecified)?;
+        let signature = self
+            .signer
+            .sign(&SystemRandom::new(), message)
+            .map_err(|_| rcgen::Error::RingUnspecified)?;
         Ok(signature.as_ref().to_vec())
     }
 }

@@ -42,7 +42,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// What a rotator may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Get a new certificate now. During an attempt it asks for what the attempt is already about to give.
+    /// Get a certificate that is asked for after this command, now; during an attempt, right after it.
     RotateNow,
 }
 
@@ -107,6 +107,8 @@ struct Rotator<S> {
     commands: mpsc::Receiver<Command>,
     /// When to try next.
     due: SystemTime,
+    /// Whether to try before that, as somebody said so.
+    wanted: bool,
     /// Whether there was ever a certificate; before it, a refusal is final.
     held_once: bool,
     failures: u32,
@@ -124,8 +126,22 @@ pub fn rotator<S: Signer>(
     let held_once = held.is_some();
     let (published, secrets) = watch::channel(held);
     let (sender, commands) = mpsc::channel(1);
-    let rotator = Rotator { rotation, published, commands, due, held_once, failures: 0 };
-    (Handle { commands: sender, secrets }, rotator.run())
+    let rotator = Rotator {
+        rotation,
+        published,
+        commands,
+        due,
+        wanted: false,
+        held_once,
+        failures: 0,
+    };
+    (
+        Handle {
+            commands: sender,
+            secrets,
+        },
+        rotator.run(),
+    )
 }
 
 /// When to renew a leaf.
@@ -136,7 +152,11 @@ pub fn rotator<S: Signer>(
 pub fn renewal_at(leaf: &Leaf) -> SystemTime {
     let bytes = leaf.chain().first().map_or(&[][..], |leaf| leaf.as_ref());
     let hash = digest::digest(&digest::SHA256, bytes);
-    let draw = hash.as_ref().iter().take(4).fold(0_u32, |draw, byte| draw << 8 | u32::from(*byte));
+    let draw = hash
+        .as_ref()
+        .iter()
+        .take(4)
+        .fold(0_u32, |draw, byte| draw << 8 | u32::from(*byte));
     wall(leaf.validity().renewal_at(draw))
 }
 
@@ -147,20 +167,21 @@ fn wall(moment: Timestamp) -> SystemTime {
 
 impl<S: Signer> Rotator<S> {
     /// At most one attempt is under way. A command, the attempt's end and the clock are independent, so the order
-    /// in which `select!` sees two of them at once does not matter: each only changes `due` or what is published,
+    /// in which `select!` sees two of them at once does not matter: each only notes what to do or what is published,
     /// and the loop's head acts on both afresh.
     async fn run(mut self) -> Result<(), RotateError> {
         let mut attempt: Option<Attempt> = None;
         loop {
             let now = (self.rotation.clock)();
             self.withdraw_expired(now);
-            if attempt.is_none() && self.due <= now {
+            if attempt.is_none() && (self.wanted || self.due <= now) {
+                self.wanted = false;
                 attempt = Some(self.attempt());
             }
             let nap = self.until_next_look(now, attempt.is_some());
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(Command::RotateNow) => self.due = UNIX_EPOCH,
+                    Some(Command::RotateNow) => self.wanted = true,
                     None => return Ok(()),
                 },
                 outcome = finished(&mut attempt) => {
@@ -175,7 +196,9 @@ impl<S: Signer> Rotator<S> {
     /// An expired certificate is not served to anybody who asks from now on; who has it keeps it.
     fn withdraw_expired(&self, now: SystemTime) {
         let expired = |secrets: &Option<Arc<Secrets>>| {
-            secrets.as_ref().is_some_and(|held| Timestamp::from(now) > held.leaf().validity().not_after())
+            secrets
+                .as_ref()
+                .is_some_and(|held| Timestamp::from(now) > held.leaf().validity().not_after())
         };
         self.published.send_if_modified(|secrets| {
             let gone = if expired(secrets) { secrets.take() } else { None };
@@ -196,27 +219,35 @@ impl<S: Signer> Rotator<S> {
         Box::pin(async move {
             let key = KeyPair::generate()?;
             let request = key.request(&identity)?;
-            let slow = |_| SignerError::Unavailable(format!("no answer within {} s", SIGNER_TIMEOUT.as_secs()));
-            let signed = timeout(SIGNER_TIMEOUT, signer.sign(request, current)).await.map_err(slow)??;
+            let slow =
+                |_| SignerError::Unavailable(format!("no answer within {} s", SIGNER_TIMEOUT.as_secs()));
+            let signed = timeout(SIGNER_TIMEOUT, signer.sign(request, current))
+                .await
+                .map_err(slow)??;
             Ok((key, signed))
         })
     }
 
     fn until_next_look(&self, now: SystemTime, busy: bool) -> Duration {
-        let end = self.published.borrow().as_ref().map(|held| held.leaf().validity().not_after());
+        let end = self
+            .published
+            .borrow()
+            .as_ref()
+            .map(|held| held.leaf().validity().not_after());
         // The last valid second counts to its end.
         let expiry = end.map(|end| wall(end) + Duration::from_secs(1));
         let due = (!busy).then_some(self.due);
         let next = expiry.into_iter().chain(due).min();
-        let wait = next.map_or(LONGEST_SLEEP, |next| next.duration_since(now).unwrap_or(Duration::ZERO));
+        let wait = next.map_or(LONGEST_SLEEP, |next| {
+            next.duration_since(now).unwrap_or(Duration::ZERO)
+        });
         wait.min(LONGEST_SLEEP)
     }
 
     fn settle(&mut self, outcome: Result<(KeyPair, Signed), Failure>) -> Result<(), RotateError> {
         let now = (self.rotation.clock)();
-        let verified = outcome.and_then(|(key, signed)| {
-            Ok(verify::verify(signed, key, &self.rotation.identity, now.into())?)
-        });
+        let verified = outcome
+            .and_then(|(key, signed)| Ok(verify::verify(signed, key, &self.rotation.identity, now.into())?));
         match verified {
             Ok(secrets) => self.publish(secrets),
             Err(failure) => return self.postpone(failure, now),
@@ -239,6 +270,13 @@ impl<S: Signer> Rotator<S> {
     }
 
     fn postpone(&mut self, failure: Failure, now: SystemTime) -> Result<(), RotateError> {
+        let failure = match failure {
+            Failure::Signer(error @ SignerError::Refused(_)) if !self.held_once => {
+                return Err(RotateError::Signer(error));
+            }
+            Failure::Unusable(refused) if !self.held_once => return Err(RotateError::Unusable(refused)),
+            other => other,
+        };
         let wait = self.rotation.backoff.after(self.failures, &mut self.rotation.rng);
         self.failures = self.failures.saturating_add(1);
         self.due = now + wait;
@@ -247,12 +285,7 @@ impl<S: Signer> Rotator<S> {
             retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             error = %failure, holding = self.published.borrow().is_some(), "no new certificate"
         );
-        match failure {
-            _ if self.held_once => Ok(()),
-            Failure::Signer(error @ SignerError::Refused(_)) => Err(RotateError::Signer(error)),
-            Failure::Unusable(refused) => Err(RotateError::Unusable(refused)),
-            Failure::Signer(SignerError::Unavailable(_)) | Failure::Key(_) => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -94,8 +94,15 @@ struct Own {
 impl Source for Own {
     fn open(&self, extensions: &Extensions, _node: Option<&Node>) -> Result<Feed, tonic::Status> {
         let peer = extensions.get::<Peer>().copied();
-        let peer = peer.ok_or_else(|| tonic::Status::unauthenticated("the kernel did not vouch for the peer"))?;
-        Ok(Feed { snapshots: self.snapshots.clone(), observer: Box::new(Log { peer, told: Vec::new() }) })
+        let peer =
+            peer.ok_or_else(|| tonic::Status::unauthenticated("the kernel did not vouch for the peer"))?;
+        Ok(Feed {
+            snapshots: self.snapshots.clone(),
+            observer: Box::new(Log {
+                peer,
+                told: Vec::new(),
+            }),
+        })
     }
 }
 
@@ -172,7 +179,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

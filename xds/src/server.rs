@@ -236,3 +236,6 @@ fn shutting_down() -> Refusal {
 fn end_of_feed() -> Refusal {
     Refusal::unavailable("the source of configuration has ended")
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,13 @@ pub(super) struct Noting {
 impl Noting {
     pub(super) fn new(stream: TlsStream<TcpStream>) -> (Self, Alert) {
         let alert = Alert::default();
-        (Self { stream, alert: Arc::clone(&alert) }, alert)
+        (
+            Self {
+                stream,
+                alert: Arc::clone(&alert),
+            },
+            alert,
+        )
     }
 
     fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -41,7 +47,9 @@ impl Noting {
 
 /// The alert that an I/O error of a TLS stream stands for.
 pub(super) fn alert_in(error: &io::Error) -> Option<rustls::Error> {
-    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
+    let cause = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
     matches!(cause, rustls::Error::AlertReceived(_)).then(|| cause.clone())
 }
 
@@ -57,7 +65,11 @@ impl AsyncRead for Noting {
 }
 
 impl AsyncWrite for Noting {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note(polled)
     }

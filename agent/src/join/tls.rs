@@ -6,7 +6,8 @@ use std::{
 };
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor,
@@ -31,7 +32,11 @@ pub(super) fn client_config(server: &Server, held: Option<&Secrets>) -> Result<C
     for root in server.anchors.roots().iter().chain(bundle) {
         roots.add(root.clone())?;
     }
-    let verifier = ByIdentity { expected: server.anchors.server_id(), roots, provider: Arc::clone(&provider) };
+    let verifier = ByIdentity {
+        expected: server.anchors.server_id(),
+        roots,
+        provider: Arc::clone(&provider),
+    };
     let time = WallTime(Arc::clone(&server.clock));
     let builder = ClientConfig::builder_with_details(provider, Arc::new(time))
         .with_protocol_versions(&[&TLS13])?
@@ -87,7 +92,8 @@ impl ServerCertVerifier for ByIdentity {
         match presented.as_slice() {
             [one] if *one == self.expected.to_string() => Ok(ServerCertVerified::assertion()),
             _ => Err(CertificateError::NotValidForNameContext {
-                expected: ServerName::try_from("signet.server").map_err(|_| CertificateError::NotValidForName)?,
+                expected: ServerName::try_from("signet.server")
+                    .map_err(|_| CertificateError::NotValidForName)?,
                 presented,
             }
             .into()),
@@ -100,7 +106,12 @@ impl ServerCertVerifier for ByIdentity {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -109,11 +120,18 @@ impl ServerCertVerifier for ByIdentity {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {

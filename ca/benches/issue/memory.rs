@@ -53,7 +53,7 @@ impl Limit {
 }
 
 /// From the request's bytes to the certificate's.
-pub(super) fn issue_from_csr(fixture: &Fixture, number: usize) -> signet_ca::Certificate {
+fn issue_from_csr(fixture: &Fixture, number: usize) -> signet_ca::Certificate {
     let csr = VerifiedCsr::from_der(fixture.csr(number)).unwrap();
     fixture
         .authority

@@ -44,6 +44,10 @@ pub(super) fn says(der: &[u8], leaf: &Leaf<'_>, template: &Template) -> Result<(
 }
 
 /// All five extensions, once each, and no other.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever else it is, it was not granted"
+)]
 fn extensions_say(
     certificate: &X509Certificate<'_>,
     leaf: &Leaf<'_>,
@@ -73,10 +77,6 @@ fn extensions_say(
             ParsedExtension::SubjectKeyIdentifier(id) => {
                 (4, "subject key identifier", id.0 == leaf.key.id().as_slice())
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "whatever else it is, it was not granted"
-            )]
             _ => return Err("extensions"),
         };
         if !is_equal {

@@ -4,7 +4,11 @@ use signet_policies::{
     identity::TrustDomain,
     time::{Timestamp, Validity},
 };
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer,
+};
 
 use super::{Place, store::Stored};
 use crate::{Error, Unfit, key::SigningKey};
@@ -116,13 +120,12 @@ fn check(
     if !matches!(names, [GeneralName::URI(uri)] if *uri == trust_domain.id()) {
         return Err(Unfit::TrustDomain(trust_domain.clone()));
     }
-    let identifier = certificate
-        .iter_extensions()
-        .find_map(|extension| match extension.parsed_extension() {
-            x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "one extension is looked for")]
-            _ => None,
-        });
+    let identifier = certificate.iter_extensions().find_map(|extension| {
+        let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() else {
+            return None;
+        };
+        Some(id.0)
+    });
     match identifier == Some(key_id) {
         true => Ok(()),
         false => Err(Unfit::KeyId),

@@ -56,6 +56,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_memory_ledger_passes_the_suite() {
-        suite::all(|| MemoryLedger::default()).await;
+        suite::all(MemoryLedger::default).await;
     }
 }

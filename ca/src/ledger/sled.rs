@@ -43,12 +43,10 @@ impl Ledger for SledLedger {
         let text = format::write(&record)?;
         let records = self.records.clone();
         let add = move || {
-            // Changes run one after another, so nobody adds the serial in between.
-            let is_new = !records.contains_key(serial.to_bytes())?;
-            if is_new {
-                records.insert(serial.to_bytes(), text)?;
-            }
-            Ok(is_new)
+            let only_if_absent: Option<&[u8]> = None;
+            records
+                .compare_and_swap(serial.to_bytes(), only_if_absent, Some(text))
+                .map(|added| added.is_ok())
         };
         match self.database.commit(add).await? {
             true => Ok(()),

@@ -75,10 +75,8 @@ impl Port {
         let offer = self.next_offer(&asked.offer);
         let reoffered = offer != self.standing.offer;
         if reoffered {
-            let before = std::mem::replace(&mut self.standing.offer, offer);
-            self.offered.insert(Face::of(&before));
-            // Told apart by what clients see; a change of anything else needs no waiting.
-            self.offered.remove(&Face::of(&self.standing.offer));
+            // Also where clients see no difference: a change is over when every server has made it.
+            self.offered.insert(Face::of(&std::mem::replace(&mut self.standing.offer, offer)));
         }
         redialed || reoffered
     }

@@ -68,9 +68,8 @@ pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option
     let (discovery, host) = match response_type {
         // There is nothing to resolve, and a dot behind an address would make a name of it.
         _ if literal => (DiscoveryType::Static, hostname.clone()),
-        // The dot keeps resolvers from trying their search domains.
-        DnsResponseType::LoadBalancer => (DiscoveryType::LogicalDns, format!("{server_name}.")),
-        DnsResponseType::Endpoints => (DiscoveryType::StrictDns, format!("{server_name}.")),
+        DnsResponseType::LoadBalancer => (DiscoveryType::LogicalDns, absolute(server_name)),
+        DnsResponseType::Endpoints => (DiscoveryType::StrictDns, absolute(server_name)),
     };
     let port = scope.port(node, mapping.port);
     let transport_socket = match scope.in_force.standing(&port, listener, scope.trust_domain).dial {
@@ -79,6 +78,12 @@ pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option
     };
     let shaped = shaped(name, discovery, socket_address(host, mapping.port), mapping.protocol);
     Some(Cluster { transport_socket, ..shaped })
+}
+
+/// App Mesh's dot at the end keeps resolvers from trying their search domains. Envoy does not look up such a name
+/// in `/etc/hosts`, so a name of one label, `localhost` for one, goes without: it means nothing as a domain.
+fn absolute(name: &str) -> String {
+    if name.contains('.') { format!("{name}.") } else { name.to_owned() }
 }
 
 fn shaped(name: String, discovery: DiscoveryType, address: Address, protocol: Protocol) -> Cluster {

@@ -39,14 +39,20 @@ pub(super) fn downstream(offer: &TlsOffer, workload: &Workload, trust_domain: &T
     let asked = if settings.validation.is_some() { Peer::Required } else { Peer::None };
     let spec = Stance { mode: Some(settings.mode), peer: Some(asked) };
     let peer = resolve(&Stances { spec, ..Stances::default() }).peer.value;
-    let verified = settings.validation.as_ref().filter(|_| peer != Peer::None);
+    let verified = settings.validation.as_ref().and_then(|validation| match peer {
+        Peer::None => None,
+        // Envoy turns away a client without a certificate as soon as there is a SAN to match (seen on 1.40), and
+        // who may come in plaintext need not prove a name.
+        Peer::Optional => Some(validated(&validation.trust_secret, Vec::new())),
+        Peer::Required => Some(clients(validation, workload, trust_domain)),
+    });
     let certificate = match &settings.certificate {
         Certificate::Acm { arn: _ } => OWN_CERTIFICATE,
         Certificate::Sds { secret_name } => secret_name,
     };
     let common = CommonTlsContext {
         alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
-        ..common(certificate, verified.map(|validation| clients(validation, workload, trust_domain)))
+        ..common(certificate, verified)
     };
     socket(pack(&DownstreamTlsContext {
         common_tls_context: Some(common),

@@ -113,6 +113,7 @@ fn discovery_by_name_by_every_address_and_by_a_literal() {
     let discoveries = [
         ("one", dns("one.apps.local", DnsResponseType::LoadBalancer)),
         ("all", dns("all.apps.local.", DnsResponseType::Endpoints)),
+        ("label", dns("localhost", DnsResponseType::LoadBalancer)),
         ("v4", dns("10.0.0.7", DnsResponseType::Endpoints)),
         ("v6", dns("fd00::7", DnsResponseType::LoadBalancer)),
     ];

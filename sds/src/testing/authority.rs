@@ -48,8 +48,16 @@ impl MiniCa {
         let root_issuer = Issuer::new(root_params, root_key);
         let issuer_params = params("test issuer", 0);
         let issuer_key = KeyPair::generate().unwrap();
-        let intermediate = issuer_params.signed_by(&issuer_key, &root_issuer).unwrap().der().clone();
-        Self { root, intermediate, issuer: Issuer::new(issuer_params, issuer_key) }
+        let intermediate = issuer_params
+            .signed_by(&issuer_key, &root_issuer)
+            .unwrap()
+            .der()
+            .clone();
+        Self {
+            root,
+            intermediate,
+            issuer: Issuer::new(issuer_params, issuer_key),
+        }
     }
 
     #[must_use]
@@ -61,9 +69,15 @@ impl MiniCa {
     #[must_use]
     pub fn issue(&self, request: &[u8], order: &Order<'_>) -> Signed {
         let request = CertificateSigningRequestDer::from(request);
-        let request = CertificateSigningRequestParams::from_der(&request).expect("a request that proves its key");
-        let leaf = leaf_params(order).signed_by(&request.public_key, &self.issuer).unwrap();
-        Signed { chain: vec![leaf.der().clone(), self.intermediate.clone()], bundle: vec![self.root.clone()] }
+        let request =
+            CertificateSigningRequestParams::from_der(&request).expect("a request that proves its key");
+        let leaf = leaf_params(order)
+            .signed_by(&request.public_key, &self.issuer)
+            .unwrap();
+        Signed {
+            chain: vec![leaf.der().clone(), self.intermediate.clone()],
+            bundle: vec![self.root.clone()],
+        }
     }
 }
 

@@ -202,7 +202,8 @@ async fn unsigned_wrongly_signed_and_malformed_requests_are_refused_logged_and_c
     assert_eq!(raw(&server, unsigned.as_bytes()).await?, 403);
     let forged = format!(
         "{head}authorization: AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/appmesh/aws4_request, \
-         SignedHeaders=host;x-amz-date, Signature=00\r\nx-amz-date: 20260101T000000Z\r\ncontent-length: {}\r\n\r\n{body}",
+         SignedHeaders=host;x-amz-date, Signature={}\r\nx-amz-date: 20260101T000000Z\r\ncontent-length: {}\r\n\r\n{body}",
+        "0".repeat(64),
         body.len()
     );
     assert_eq!(raw(&server, forged.as_bytes()).await?, 403);

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use signet::demo::steps::ModeStep;
 use signet_tests::{TestMesh, python_tool};
 
@@ -16,6 +17,18 @@ fn judge(program: &Path, args: &[&str]) -> Result<String> {
     let text = String::from_utf8_lossy(&text).into_owned();
     ensure!(output.status.success(), "{} {args:?}: {text}", program.display());
     Ok(text)
+}
+
+/// What pkilint finds, but for its URI check, which knows a fixed list of schemes without `spiffe`.
+fn findings(report: &str) -> Result<Vec<String>> {
+    let report: Value = serde_json::from_str(report)?;
+    let results = report["results"].as_array().context("no results")?;
+    let findings = results.iter().filter_map(|result| result["finding_descriptions"].as_array()).flatten();
+    let unknown_scheme = |finding: &Value| {
+        finding["code"] == "pkix.invalid_uri_syntax"
+            && finding["message"].as_str().is_some_and(|message| message.contains("\"spiffe://"))
+    };
+    Ok(findings.filter(|finding| !unknown_scheme(finding)).map(Value::to_string).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,8 +62,10 @@ async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_
         files.push(file);
     }
     for file in files {
-        let findings = judge(&lint, &["lint", "-s", "NOTICE", &file.display().to_string()])?;
-        assert_eq!(findings.trim(), "", "pkilint on {}", file.display());
+        let report = Command::new(&lint).args(["lint", "-s", "NOTICE", "-f", "JSON"]).arg(&file).output()?.stdout;
+        let report = String::from_utf8(report)?;
+        let findings = findings(&report).with_context(|| format!("pkilint on {}: {report}", file.display()))?;
+        assert_eq!(findings, Vec::<String>::new(), "pkilint on {}", file.display());
     }
     let names = judge(
         Path::new("openssl"),

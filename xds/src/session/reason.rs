@@ -39,16 +39,29 @@ pub(super) fn blame(text: &str, resources: Vec<Resource>, in_force: impl Fn(&Res
         std::mem::swap(&mut innocent, &mut candidates);
     }
     if candidates.len() == 1 {
-        return Blame { guilty: candidates, suspects: Vec::new(), innocent };
+        return Blame {
+            guilty: candidates,
+            suspects: Vec::new(),
+            innocent,
+        };
     }
     for is_named in [stands_out as fn(&str, &str) -> bool, is_word] {
         if candidates.iter().any(|it| is_named(text, it.name())) {
-            let (guilty, others): (_, Vec<_>) = candidates.into_iter().partition(|it| is_named(text, it.name()));
+            let (guilty, others): (_, Vec<_>) =
+                candidates.into_iter().partition(|it| is_named(text, it.name()));
             innocent.extend(others);
-            return Blame { guilty, suspects: Vec::new(), innocent };
+            return Blame {
+                guilty,
+                suspects: Vec::new(),
+                innocent,
+            };
         }
     }
-    Blame { guilty: Vec::new(), suspects: candidates, innocent }
+    Blame {
+        guilty: Vec::new(),
+        suspects: candidates,
+        innocent,
+    }
 }
 
 /// `name: why`, `'name'` or `"name"`, which is how Envoy speaks of the resource that is bad; other names may

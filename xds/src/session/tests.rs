@@ -119,7 +119,7 @@ fn content(resource: &Resource) -> String {
     }
 }
 
-fn snapshot(text: &str) -> Snapshot {
+pub(crate) fn snapshot(text: &str) -> Snapshot {
     let groups = text.split(';').map(str::trim).filter(|group| !group.is_empty());
     groups
         .flat_map(|group| {

@@ -171,7 +171,10 @@ impl Watch {
             if released && version == &*refused.version && told.contains_key(name) {
                 again.insert(Arc::clone(name));
             }
-            let posted = posted.as_ref().and_then(|posted| posted.get(name)).map(Resource::version);
+            let posted = posted
+                .as_ref()
+                .and_then(|posted| posted.get(name))
+                .map(Resource::version);
             !released && (version == &*refused.version || posted == Some(&refused.version))
         });
     }
@@ -207,7 +210,11 @@ impl Watch {
             }
             status.set_accepted(self.kind, name, resource.shared_version());
             // Another version, as the one that stands in for what was refused, does not clear that.
-            if self.refused.get(name).is_none_or(|refused| *refused.version == *resource.version()) {
+            if self
+                .refused
+                .get(name)
+                .is_none_or(|refused| *refused.version == *resource.version())
+            {
                 self.refused.remove(name);
                 status.clear_rejection(self.kind, name);
             }
@@ -223,7 +230,9 @@ impl Watch {
         if self.posted.is_some() {
             // What an accepted whole set lacks is gone, even if its removal was refused once.
             let (told, refused) = (&self.told, &self.refused);
-            status.retain(self.kind, |name| told.contains_key(name) || refused.contains_key(name));
+            status.retain(self.kind, |name| {
+                told.contains_key(name) || refused.contains_key(name)
+            });
         }
     }
 
@@ -241,7 +250,9 @@ impl Watch {
         self.removal_refused |= !flight.removed.is_empty();
         for name in flight.removed {
             // It may be there still; it is taken away again after the next response that is accepted.
-            let known = status.resource(self.kind, &name).and_then(|it| it.accepted.as_ref().or(it.sent.as_ref()));
+            let known = status
+                .resource(self.kind, &name)
+                .and_then(|it| it.accepted.as_ref().or(it.sent.as_ref()));
             if let Some(version) = known.filter(|_| self.posted.is_none() && !self.holds(&name)) {
                 self.told.insert(name, Told::Held(Arc::clone(version)));
             }

@@ -41,10 +41,11 @@ impl Folder {
     }
 
     fn unfit(&self) -> Unfit {
-        match self.refused() {
-            Error::Unfit { unfit, .. } => unfit,
-            other => panic!("{other}"),
-        }
+        let refused = self.refused();
+        let Error::Unfit { unfit, .. } = refused else {
+            panic!("{refused}")
+        };
+        unfit
     }
 }
 

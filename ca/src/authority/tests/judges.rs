@@ -156,8 +156,16 @@ fn webpki_accepts_leaves_as_servers_and_clients() {
         let verify = |moment: u64, usage| {
             let moment = UnixTime::since_unix_epoch(Duration::from_secs(moment));
             let algorithms = &[ring::ECDSA_P256_SHA256];
-            leaf.verify_for_usage(algorithms, &anchors, &[issuer.clone()], moment, usage, None, None)
-                .map(|_| ())
+            leaf.verify_for_usage(
+                algorithms,
+                &anchors,
+                std::slice::from_ref(&issuer),
+                moment,
+                usage,
+                None,
+                None,
+            )
+            .map(|_| ())
         };
         for usage in [KeyUsage::server_auth, KeyUsage::client_auth] {
             assert_eq!(verify(now, usage()), Ok(()));

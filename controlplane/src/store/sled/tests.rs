@@ -1,6 +1,6 @@
-use serde_json::json;
-
 use std::time::Duration;
+
+use serde_json::json;
 
 use super::{
     super::suite::{creation, database, key, model, node, open},
@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Far longer than a write takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn raw_insert(folder: &std::path::Path, key: &'static str, value: &'static str) {
     let database = database(folder);
@@ -70,12 +70,8 @@ async fn a_write_whose_caller_went_away_is_published_all_the_same() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(abandoned.as_mut().poll(&mut context).is_pending());
     drop(abandoned);
-    let published = models
-        .wait_for(|model| model.revision == 1)
-        .await
-        .unwrap()
-        .clone();
-    assert_eq!(published.meshes.len(), 1);
+    let published = tokio::time::timeout(PATIENCE, models.wait_for(|model| model.revision == 1)).await;
+    assert_eq!(published.unwrap().unwrap().meshes.len(), 1);
 }
 
 #[tokio::test]

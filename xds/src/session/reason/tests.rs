@@ -63,10 +63,19 @@ fn a_resource_alone_in_its_message_is_guilty_whatever_the_text() {
 fn what_was_in_force_before_is_to_blame_only_when_there_is_nobody_else() {
     let old = |it: &Resource| it.name().starts_with("old");
     let found = blame("?", resources(&["old", "new", "newer"]), old);
-    assert_eq!((names(&found.suspects), names(&found.innocent)), (vec!["new", "newer"], vec!["old"]));
+    assert_eq!(
+        (names(&found.suspects), names(&found.innocent)),
+        (vec!["new", "newer"], vec!["old"])
+    );
     let found = blame("old: it is", resources(&["old", "new"]), old);
-    assert_eq!((names(&found.guilty), names(&found.innocent)), (vec!["new"], vec!["old"]));
-    assert_eq!(names(&blame("?", resources(&["old", "older"]), old).suspects), ["old", "older"]);
+    assert_eq!(
+        (names(&found.guilty), names(&found.innocent)),
+        (vec!["new"], vec!["old"])
+    );
+    assert_eq!(
+        names(&blame("?", resources(&["old", "older"]), old).suspects),
+        ["old", "older"]
+    );
 }
 
 #[test]

@@ -156,7 +156,11 @@ fn a_whole_set_is_not_sent_again_until_it_changes() {
     peer.see("C a@1 bad@2");
     assert_eq!(peer.nack("C", "?"), NOTHING);
     assert_eq!(peer.see("C a@1 bad@2"), NOTHING);
-    assert_eq!(peer.rejected("C", "bad"), Some((version("C", "bad@2"), false)), "nothing else was new");
+    assert_eq!(
+        peer.rejected("C", "bad"),
+        Some((version("C", "bad@2"), false)),
+        "nothing else was new"
+    );
     assert_eq!(
         peer.rejected("C", "a"),
         None,

@@ -33,7 +33,11 @@ fn the_first_requests_are_answered_at_once_in_whatever_order() {
         assert_eq!(peer.ask("E", &["ex"]), ["E ex@1"]);
         assert_eq!(peer.ask("S", &["s"]), ["S s@1"]);
         assert_eq!(peer.ask("C", &[]), ["C ex@1"]);
-        assert_eq!(peer.ack("E"), ["E ex@1"], "endpoints come again after their cluster");
+        assert_eq!(
+            peer.ack("E"),
+            ["E ex@1"],
+            "endpoints come again after their cluster"
+        );
     }
 }
 

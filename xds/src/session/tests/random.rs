@@ -111,7 +111,8 @@ impl Client {
                 request.rejection = rejects.then(|| "junk".into());
                 // Under a nonce that happens to be good it is a refusal of an unknown extent: begin anew.
                 self.refused.clear();
-                self.unanswered.retain(|it| (it.kind, &*it.nonce) != (kind, nonce));
+                self.unanswered
+                    .retain(|it| (it.kind, &*it.nonce) != (kind, nonce));
                 self.peer.session.on_request(request).unwrap();
             }
         }
@@ -141,7 +142,8 @@ impl Client {
         };
         self.peer.names.insert(kind, names.clone());
         let request = self.request(kind, nonce.clone(), self.peer.form(names));
-        self.unanswered.retain(|it| (it.kind, &it.nonce) != (kind, &nonce));
+        self.unanswered
+            .retain(|it| (it.kind, &it.nonce) != (kind, &nonce));
         self.peer.session.on_request(request).unwrap();
     }
 
@@ -188,7 +190,8 @@ impl Client {
     fn receive(&mut self) {
         // A client forgets what it no longer asks for.
         let watches = &self.peer.session.watches;
-        self.view.retain(|(kind, name), _| watches[kind].interest.covers(name));
+        self.view
+            .retain(|(kind, name), _| watches[kind].interest.covers(name));
         self.peer.drain();
         for response in std::mem::take(&mut self.peer.last) {
             let kind = response.kind;
@@ -278,7 +281,7 @@ fn run(variant: Variant, events: Vec<Event>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn a_sotw_client_always_converges_and_is_never_sent_what_it_refused(
