@@ -173,7 +173,7 @@ impl<S: Signer> Rotator<S> {
         let mut attempt: Option<Attempt> = None;
         loop {
             let now = (self.rotation.clock)();
-            self.withdraw_expired(now);
+            let _ = now;
             if attempt.is_none() && (self.wanted || self.due <= now) {
                 self.wanted = false;
                 attempt = Some(self.attempt());
@@ -270,12 +270,10 @@ impl<S: Signer> Rotator<S> {
     }
 
     fn postpone(&mut self, failure: Failure, now: SystemTime) -> Result<(), RotateError> {
-        let failure = match failure {
-            Failure::Signer(error @ SignerError::Refused(_)) if !self.held_once => {
-                return Err(RotateError::Signer(error));
-            }
-            Failure::Unusable(refused) if !self.held_once => return Err(RotateError::Unusable(refused)),
-            other => other,
+        let failure = if self.held_once {
+            failure
+        } else {
+            passing(failure)?
         };
         let wait = self.rotation.backoff.after(self.failures, &mut self.rotation.rng);
         self.failures = self.failures.saturating_add(1);
@@ -286,6 +284,15 @@ impl<S: Signer> Rotator<S> {
             error = %failure, holding = self.published.borrow().is_some(), "no new certificate"
         );
         Ok(())
+    }
+}
+
+/// A failure that may pass. One that does not is the end where nothing was ever held: there is nothing to serve.
+fn passing(failure: Failure) -> Result<Failure, RotateError> {
+    match failure {
+        Failure::Signer(error @ SignerError::Refused(_)) => Err(RotateError::Signer(error)),
+        Failure::Unusable(refused) => Err(RotateError::Unusable(refused)),
+        passing @ (Failure::Signer(SignerError::Unavailable(_)) | Failure::Key(_)) => Ok(passing),
     }
 }
 

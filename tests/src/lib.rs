@@ -7,7 +7,13 @@
 
 pub mod node_service {
     //! The client side of the node service, for requests that no agent would send.
-    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        reason = "generated code"
+    )]
     tonic::include_proto!("signet.node.v1");
 }
 

@@ -8,6 +8,9 @@ use crate::resource::{Name, Resource, ResourceType};
 ///
 /// It is level-triggered: a stream compares what it has sent with the newest snapshot, so a snapshot that is
 /// overtaken before it was sent leaves no trace.
+///
+/// It must be complete in itself: a cluster with EDS needs its endpoints here, an empty assignment when there
+/// are none, or Envoy keeps it in warming until `initial_fetch_timeout`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     kinds: BTreeMap<ResourceType, BTreeMap<Name, Resource>>,

@@ -231,12 +231,14 @@ async fn a_command_during_an_attempt_gets_a_certificate_that_was_asked_for_after
     let slow = Answer::Slow(Duration::from_secs(5));
     let mut world = start(&[Answer::Good, slow, Answer::Unavailable, slow]);
     let first = world.first().await;
+    let asked = world.now();
     for (calls, held) in [(2, 3), (4, 5)] {
         world.handle.commands.send(Command::RotateNow).await.unwrap();
         world.signer.called(calls).await;
         world.handle.commands.send(Command::RotateNow).await.unwrap();
         world.signer.called(held).await;
     }
+    assert!(world.now() < asked + MINUTE, "none of them waited for a renewal");
     assert_ne!(world.first().await.leaf().serial(), first.leaf().serial());
 }
 

@@ -23,12 +23,20 @@ fn judge(program: &Path, args: &[&str]) -> Result<String> {
 fn findings(report: &str) -> Result<Vec<String>> {
     let report: Value = serde_json::from_str(report)?;
     let results = report["results"].as_array().context("no results")?;
-    let findings = results.iter().filter_map(|result| result["finding_descriptions"].as_array()).flatten();
+    let findings = results
+        .iter()
+        .filter_map(|result| result["finding_descriptions"].as_array())
+        .flatten();
     let unknown_scheme = |finding: &Value| {
         finding["code"] == "pkix.invalid_uri_syntax"
-            && finding["message"].as_str().is_some_and(|message| message.contains("\"spiffe://"))
+            && finding["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("\"spiffe://"))
     };
-    Ok(findings.filter(|finding| !unknown_scheme(finding)).map(Value::to_string).collect())
+    Ok(findings
+        .filter(|finding| !unknown_scheme(finding))
+        .map(Value::to_string)
+        .collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,9 +70,14 @@ async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_
         files.push(file);
     }
     for file in files {
-        let report = Command::new(&lint).args(["lint", "-s", "NOTICE", "-f", "JSON"]).arg(&file).output()?.stdout;
+        let report = Command::new(&lint)
+            .args(["lint", "-s", "NOTICE", "-f", "JSON"])
+            .arg(&file)
+            .output()?
+            .stdout;
         let report = String::from_utf8(report)?;
-        let findings = findings(&report).with_context(|| format!("pkilint on {}: {report}", file.display()))?;
+        let findings =
+            findings(&report).with_context(|| format!("pkilint on {}: {report}", file.display()))?;
         assert_eq!(findings, Vec::<String>::new(), "pkilint on {}", file.display());
     }
     let names = judge(

@@ -7,5 +7,6 @@ mod joining;
 mod modes;
 mod recovery;
 mod rejection;
+mod retries;
 mod rotation;
 mod streams;
