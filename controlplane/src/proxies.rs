@@ -78,9 +78,15 @@ impl Entry {
     ///
     /// An older version that was accepted does not count while a newer one is on its way.
     pub(crate) fn holds(&self, kind: ResourceType, name: &str) -> Holds {
-        let Some(snapshot) = &self.wanted else { return Holds::Other };
-        let Some(wanted) = snapshot.get(kind, name) else { return Holds::Nothing };
-        let Some(status) = self.status.resource(kind, name) else { return Holds::Other };
+        let Some(snapshot) = &self.wanted else {
+            return Holds::Other;
+        };
+        let Some(wanted) = snapshot.get(kind, name) else {
+            return Holds::Nothing;
+        };
+        let Some(status) = self.status.resource(kind, name) else {
+            return Holds::Other;
+        };
         let refused = status.rejected.as_ref().map(|rejection| &*rejection.version);
         let answered = |sent: &str| sent == wanted.version() || Some(sent) == refused;
         let is_held = status.accepted.as_deref() == Some(wanted.version())
@@ -103,7 +109,11 @@ impl Proxies {
     /// An empty registry; `clock` tells since when a proxy is connected.
     #[must_use]
     pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { clock, entries: Mutex::default(), changes: watch::Sender::new(0) })
+        Arc::new(Self {
+            clock,
+            entries: Mutex::default(),
+            changes: watch::Sender::new(0),
+        })
     }
 
     /// Registers a stream of `proxy`. It is fed as soon as reconcile has seen it.
@@ -113,7 +123,10 @@ impl Proxies {
     pub fn connect(self: &Arc<Self>, proxy: Proxy, envoy: Option<String>) -> Feed {
         let (feed, snapshots) = watch::channel(None);
         let mut entries = self.lock();
-        let predecessor = entries.by_key.iter().find(|(_, entry)| entry.gone.is_some() && entry.proxy == proxy);
+        let predecessor = entries
+            .by_key
+            .iter()
+            .find(|(_, entry)| entry.gone.is_some() && entry.proxy == proxy);
         if let Some(key) = predecessor.map(|(key, _)| *key) {
             entries.by_key.remove(&key);
         }
@@ -121,10 +134,27 @@ impl Proxies {
         entries.next += 1;
         let since = (self.clock)();
         let (status, wanted, gone) = (Status::default(), None, None);
-        entries.by_key.insert(key, Entry { proxy, envoy, since, status, wanted, feed: Some(feed), gone });
+        entries.by_key.insert(
+            key,
+            Entry {
+                proxy,
+                envoy,
+                since,
+                status,
+                wanted,
+                feed: Some(feed),
+                gone,
+            },
+        );
         drop(entries);
         self.touch();
-        Feed { snapshots, observer: Box::new(Stream { key, proxies: Arc::clone(self) }) }
+        Feed {
+            snapshots,
+            observer: Box::new(Stream {
+                key,
+                proxies: Arc::clone(self),
+            }),
+        }
     }
 
     /// Every connected proxy, by workload and then by age.
@@ -156,7 +186,9 @@ impl Proxies {
                 entries.by_key.remove(&key);
                 continue;
             };
-            let Some(entry) = entries.by_key.get_mut(&key) else { continue };
+            let Some(entry) = entries.by_key.get_mut(&key) else {
+                continue;
+            };
             if entry.wanted.as_ref() == Some(&snapshot) {
                 continue;
             }
@@ -169,7 +201,9 @@ impl Proxies {
 
     /// Forgets the proxies that have been gone since `moment` or longer.
     pub(crate) fn forget_gone(&self, moment: Instant) {
-        self.lock().by_key.retain(|_, entry| entry.gone.is_none_or(|gone| gone > moment));
+        self.lock()
+            .by_key
+            .retain(|_, entry| entry.gone.is_none_or(|gone| gone > moment));
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {

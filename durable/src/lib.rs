@@ -21,6 +21,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -29,6 +30,9 @@ use committer::Committer;
 
 /// sled's name for the file that holds everything (values here are far below its blob threshold).
 const DATA_FILE: &str = "db";
+/// How long a held lock may take to be let go.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PULSE: Duration = Duration::from_millis(20);
 
 /// A handle on an open database; clones share it. The last one to go waits for the writer.
 #[derive(Clone, Debug)]
@@ -42,9 +46,7 @@ pub struct Database {
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process holds the folder.
-    #[error(
-        "{0} is in use by another signet process; stop it, or choose another folder with --data-dir"
-    )]
+    #[error("{0} is in use by another signet process; stop it, or choose another folder with --data-dir")]
     InUse(PathBuf),
     /// The folder or its file cannot be opened or written.
     #[error("cannot open the store in {path}")]
@@ -83,17 +85,32 @@ impl Database {
     /// # Errors
     /// The folder is held by another process, cannot be written, or holds something else.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io { path: folder.to_owned(), source };
+        let failed = |source| OpenError::Io {
+            path: folder.to_owned(),
+            source,
+        };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let db = sled::Config::new()
-            .path(folder)
-            // Every acknowledged write is flushed by the committer; a timer of sled's own would only add noise.
-            .flush_every_ms(None)
-            .open()
-            .map_err(|error| Self::open_error(folder, error))?;
+        let db = Self::open_sled(folder)?;
         let file = File::open(folder.join(DATA_FILE)).map_err(failed)?;
         let committer = Arc::new(Committer::start(db.clone(), file).map_err(failed)?);
         Ok(Self { db, committer })
+    }
+
+    /// sled's own threads may hold the lock for a moment after the last handle or the process is gone, so a
+    /// held lock is looked at again for [`LOCK_PATIENCE`]. This blocks.
+    fn open_sled(folder: &Path) -> Result<sled::Db, OpenError> {
+        // Every acknowledged write is flushed by the committer; a timer of sled's own would only add noise.
+        let config = sled::Config::new().path(folder).flush_every_ms(None);
+        let mut waited = Duration::ZERO;
+        loop {
+            match config.open().map_err(|error| Self::open_error(folder, error)) {
+                Err(OpenError::InUse(_)) if waited < LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_PULSE);
+                    waited += LOCK_PULSE;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn open_error(folder: &Path, error: sled::Error) -> OpenError {
@@ -104,7 +121,10 @@ impl Database {
             sled::Error::CollectionNotFound(_)
             | sled::Error::Unsupported(_)
             | sled::Error::ReportableBug(_)
-            | sled::Error::Corruption { .. } => OpenError::Damaged { path, reason: error.to_string() },
+            | sled::Error::Corruption { .. } => OpenError::Damaged {
+                path,
+                reason: error.to_string(),
+            },
         }
     }
 
@@ -113,7 +133,9 @@ impl Database {
     /// # Errors
     /// The tree is new and cannot be written.
     pub fn tree(&self, name: &str) -> Result<sled::Tree, CommitError> {
-        self.db.open_tree(name).map_err(|error| CommitError::Write(error.to_string()))
+        self.db
+            .open_tree(name)
+            .map_err(|error| CommitError::Write(error.to_string()))
     }
 
     /// Runs `change` on the writer thread, makes what it wrote durable, and returns its result.

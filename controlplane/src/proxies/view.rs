@@ -54,18 +54,24 @@ pub struct RejectionView {
 
 impl ProxyView {
     pub(super) fn of(entry: &Entry) -> Self {
-        let rejections = entry.status.rejections().map(|(kind, name, rejection)| RejectionView {
-            kind: kind.to_string(),
-            name: name.to_owned(),
-            version: rejection.version.to_string(),
-            reason: rejection.reason.to_string(),
-            suspected: rejection.suspected,
-        });
+        let rejections = entry
+            .status
+            .rejections()
+            .map(|(kind, name, rejection)| RejectionView {
+                kind: kind.to_string(),
+                name: name.to_owned(),
+                version: rejection.version.to_string(),
+                reason: rejection.reason.to_string(),
+                suspected: rejection.suspected,
+            });
         let rejections: Vec<_> = rejections.collect();
         let asks = [ResourceType::Cluster, ResourceType::Listener]
             .into_iter()
             .all(|kind| entry.status.is_subscribed(kind));
-        let synced = entry.wanted.as_ref().is_some_and(|wanted| asks && entry.status.is_synced(wanted));
+        let synced = entry
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| asks && entry.status.is_synced(wanted));
         let status = match (rejections.is_empty(), synced) {
             (false, _) => ProxyState::Rejected,
             (true, true) => ProxyState::Synced,
@@ -77,7 +83,11 @@ impl ProxyView {
             ingress_address: entry.proxy.ingress_address.to_string(),
             envoy: entry.envoy.clone(),
             // Fails only beyond the year 9999.
-            connected_since: since.replace_nanosecond(0).unwrap_or(since).format(&Rfc3339).unwrap_or_default(),
+            connected_since: since
+                .replace_nanosecond(0)
+                .unwrap_or(since)
+                .format(&Rfc3339)
+                .unwrap_or_default(),
             status,
             rejections,
         }

@@ -32,8 +32,17 @@ pub(super) struct Answers {
 }
 
 /// Asks the registry who follows. While `incomplete`, some may not be in it yet.
-pub(super) fn answers(proxies: &Proxies, port: &PortId, mapping: PortMapping, end: End, incomplete: bool) -> Answers {
-    let mut answers = Answers { anybody: incomplete, laggards: BTreeSet::new() };
+pub(super) fn answers(
+    proxies: &Proxies,
+    port: &PortId,
+    mapping: PortMapping,
+    end: End,
+    incomplete: bool,
+) -> Answers {
+    let mut answers = Answers {
+        anybody: incomplete,
+        laggards: BTreeSet::new(),
+    };
     proxies.look(|entries| {
         for (_, entry) in entries {
             match holds(entry, port, mapping, end) {
@@ -41,15 +50,24 @@ pub(super) fn answers(proxies: &Proxies, port: &PortId, mapping: PortMapping, en
                 Holds::Wanted => answers.anybody = true,
                 Holds::Other => {
                     answers.anybody = true;
-                    let away = if entry.gone().is_some() { ", which is away" } else { "" };
-                    let laggard = format!("{} on {}{away}", entry.proxy.workload, entry.proxy.ingress_address);
+                    let away = if entry.gone().is_some() {
+                        ", which is away"
+                    } else {
+                        ""
+                    };
+                    let laggard = format!(
+                        "{} on {}{away}",
+                        entry.proxy.workload, entry.proxy.ingress_address
+                    );
                     answers.laggards.insert(laggard);
                 }
             }
         }
     });
     if incomplete {
-        answers.laggards.insert("whoever was connected before the restart".to_owned());
+        answers
+            .laggards
+            .insert("whoever was connected before the restart".to_owned());
     }
     answers
 }

@@ -24,8 +24,18 @@ const HOST_SELECTIONS: i64 = 5;
 /// A route's policy, which replaces the default one as a whole.
 pub(super) fn policy(asked: Option<&RetryPolicy>) -> envoy::RetryPolicy {
     match asked {
-        None => shaped(DEFAULT_RETRY_ON.to_owned(), DEFAULT_RETRIES, None, DEFAULT_CODES.to_vec()),
-        Some(RetryPolicy { max_retries, per_retry_timeout, http_events, on_connection_error }) => {
+        None => shaped(
+            DEFAULT_RETRY_ON.to_owned(),
+            DEFAULT_RETRIES,
+            None,
+            DEFAULT_CODES.to_vec(),
+        ),
+        Some(RetryPolicy {
+            max_retries,
+            per_retry_timeout,
+            http_events,
+            on_connection_error,
+        }) => {
             let mut words = Words::default();
             for event in http_events {
                 words.add(*event);
@@ -33,7 +43,12 @@ pub(super) fn policy(asked: Option<&RetryPolicy>) -> envoy::RetryPolicy {
             if *on_connection_error {
                 words.conditions.push("connect-failure");
             }
-            shaped(words.retry_on(), *max_retries, Some(*per_retry_timeout), words.codes)
+            shaped(
+                words.retry_on(),
+                *max_retries,
+                Some(*per_retry_timeout),
+                words.codes,
+            )
         }
     }
 }
@@ -48,9 +63,10 @@ struct Words {
 impl Words {
     fn add(&mut self, event: HttpRetryEvent) {
         let (conditions, codes): (&[&'static str], &[u32]) = match event {
-            HttpRetryEvent::ServerError => {
-                (&["reset", "retriable-status-codes"], &[500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511])
-            }
+            HttpRetryEvent::ServerError => (
+                &["reset", "retriable-status-codes"],
+                &[500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511],
+            ),
             HttpRetryEvent::GatewayError => (&["reset", "retriable-status-codes"], &[502, 503, 504]),
             HttpRetryEvent::ClientError => (&["retriable-status-codes"], &[409]),
             HttpRetryEvent::StreamError => (&["refused-stream"], &[]),
@@ -62,16 +78,25 @@ impl Words {
     }
 
     fn retry_on(&self) -> String {
-        let known = ["connect-failure", "refused-stream", "reset", "retriable-status-codes"];
-        known.into_iter().filter(|word| self.conditions.contains(word)).collect::<Vec<_>>().join(",")
+        let known = [
+            "connect-failure",
+            "refused-stream",
+            "reset",
+            "retriable-status-codes",
+        ];
+        known
+            .into_iter()
+            .filter(|word| self.conditions.contains(word))
+            .collect::<Vec<_>>()
+            .join(",")
     }
 }
 
 fn shaped(retry_on: String, retries: u32, per_try: Option<Duration>, codes: Vec<u32>) -> envoy::RetryPolicy {
     let previous_hosts = retry_policy::RetryHostPredicate {
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
-        config_type: Some(retry_policy::retry_host_predicate::ConfigType::TypedConfig(pack(&
-            PreviousHostsPredicate {},
+        config_type: Some(retry_policy::retry_host_predicate::ConfigType::TypedConfig(pack(
+            &PreviousHostsPredicate {},
         ))),
     };
     envoy::RetryPolicy {

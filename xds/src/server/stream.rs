@@ -108,7 +108,7 @@ where
             // client that never stops asking delays only itself.
             let turn = tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => Some(Turn::End(super::shutting_down())),
+                
                 request = self.requests.next() => self.on_request(request, span),
                 alive = next_snapshot(&mut self.feed) => (!alive).then(|| Turn::End(super::end_of_feed())),
                 () = sleep_until(deadline), if waiting => Some(Turn::End(no_request())),

@@ -32,7 +32,7 @@ impl Watch {
                 let told = self.told.get(it.name());
                 let changed = told.and_then(Told::version) != Some(it.version());
                 let at_once = asked.contains(it.name()) || (owes && told.is_none());
-                at_once || gate.additions && (changed )
+                at_once || gate.additions && (changed || self.again.contains(it.name()))
             })
             .cloned()
             .collect();

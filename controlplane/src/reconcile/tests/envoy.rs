@@ -41,7 +41,12 @@ struct Stream {
 
 impl Envoy {
     pub(super) fn connect(proxies: &Arc<Proxies>, proxy: Proxy) -> Self {
-        let mut envoy = Self { proxy, habit: Habit::Accepts, stream: None, runs: BTreeMap::new() };
+        let mut envoy = Self {
+            proxy,
+            habit: Habit::Accepts,
+            stream: None,
+            runs: BTreeMap::new(),
+        };
         envoy.reconnect(proxies);
         envoy
     }
@@ -50,10 +55,16 @@ impl Envoy {
     pub(super) fn reconnect(&mut self, proxies: &Arc<Proxies>) {
         let feed = proxies.connect(self.proxy.clone(), Some("1.40.0".into()));
         let session = Session::new(Variant::Delta, Service::Aggregated, 0);
-        let mut stream = Stream { feed, session, unanswered: Vec::new() };
+        let mut stream = Stream {
+            feed,
+            session,
+            unanswered: Vec::new(),
+        };
         for kind in [ResourceType::Cluster, ResourceType::Listener] {
             let held = self.runs.iter().filter(|((of, _), _)| *of == kind);
-            let initial = held.map(|((_, name), value)| (name.clone(), version(kind, name, value))).collect();
+            let initial = held
+                .map(|((_, name), value)| (name.clone(), version(kind, name, value)))
+                .collect();
             stream.says(&self.proxy, kind, "", None, initial);
         }
         stream.feed.observer.changed(stream.session.status());
@@ -67,12 +78,16 @@ impl Envoy {
 
     /// Whether the server has ended its stream for good.
     pub(super) fn is_cut_off(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.feed.snapshots.has_changed().is_err())
+        self.stream
+            .as_ref()
+            .is_some_and(|stream| stream.feed.snapshots.has_changed().is_err())
     }
 
     /// Takes what the server has for it, and answers by habit. Says whether anything happened.
     pub(super) fn turn(&mut self) -> bool {
-        let Some(stream) = &mut self.stream else { return false };
+        let Some(stream) = &mut self.stream else {
+            return false;
+        };
         let snapshot = stream.feed.snapshots.borrow_and_update().clone();
         let mut busy = false;
         if let Some(snapshot) = snapshot {
@@ -87,13 +102,25 @@ impl Envoy {
         }
         for response in std::mem::take(&mut stream.unanswered) {
             let held = |name: &str| self.runs.get(&(response.kind, name.to_owned()));
-            let is_new = response.resources.iter().any(|it| held(it.name()).is_none_or(|held| *held != it.value()[..]));
+            let is_new = response
+                .resources
+                .iter()
+                .any(|it| held(it.name()).is_none_or(|held| *held != it.value()[..]));
             if is_new && self.habit == Habit::Refuses(response.kind) {
-                stream.says(&self.proxy, response.kind, &response.nonce, Some("no such thing"), BTreeMap::new());
+                stream.says(
+                    &self.proxy,
+                    response.kind,
+                    &response.nonce,
+                    Some("no such thing"),
+                    BTreeMap::new(),
+                );
                 continue;
             }
             for resource in &response.resources {
-                self.runs.insert((response.kind, resource.name().to_owned()), resource.value().to_vec());
+                self.runs.insert(
+                    (response.kind, resource.name().to_owned()),
+                    resource.value().to_vec(),
+                );
             }
             for name in &response.removed {
                 self.runs.remove(&(response.kind, name.to_string()));
@@ -107,9 +134,14 @@ impl Envoy {
     /// What it accepts on a port: `plaintext`, `tls`, or both with a `+`; empty where it does not listen.
     pub(super) fn accepts(&self, port: u16) -> String {
         let name = naming::ingress_listener(self.proxy.ingress_address, port.try_into().unwrap());
-        let Some(value) = self.runs.get(&(ResourceType::Listener, name)) else { return String::new() };
+        let Some(value) = self.runs.get(&(ResourceType::Listener, name)) else {
+            return String::new();
+        };
         let chains = Listener::decode(&**value).unwrap().filter_chains;
-        let kinds: Vec<&str> = chains.iter().map(|chain| chain.name.rsplit('_').next().unwrap()).collect();
+        let kinds: Vec<&str> = chains
+            .iter()
+            .map(|chain| chain.name.rsplit('_').next().unwrap())
+            .collect();
         kinds.join("+")
     }
 
@@ -128,7 +160,9 @@ fn version(kind: ResourceType, name: &str, value: &[u8]) -> String {
     let resource = match kind {
         ResourceType::Cluster => signet_xds::Resource::new(kind, name, &Cluster::decode(value).unwrap()),
         ResourceType::Listener => signet_xds::Resource::new(kind, name, &Listener::decode(value).unwrap()),
-        ResourceType::Endpoint | ResourceType::Route | ResourceType::Secret => unreachable!("never asked for"),
+        ResourceType::Endpoint | ResourceType::Route | ResourceType::Secret => {
+            unreachable!("never asked for")
+        }
     };
     resource.version().to_owned()
 }
@@ -147,7 +181,11 @@ impl Stream {
             type_url: kind.type_url().into(),
             nonce: nonce.into(),
             rejection: rejection.map(Into::into),
-            ask: Ask::Changes { subscribe: Vec::new(), unsubscribe: Vec::new(), initial },
+            ask: Ask::Changes {
+                subscribe: Vec::new(),
+                unsubscribe: Vec::new(),
+                initial,
+            },
         };
         self.session.on_request(request).unwrap();
     }
