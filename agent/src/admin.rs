@@ -56,26 +56,16 @@ impl Admin {
     }
 
     async fn ask(self, method: Method, path: &str) -> Result<StatusCode, AdminError> {
-        timeout(DEADLINE, self.exchange(method, path))
-            .await
-            .unwrap_or(Err(AdminError::Late))
+        timeout(DEADLINE, self.exchange(method, path)).await.unwrap_or(Err(AdminError::Late))
     }
 
     async fn exchange(self, method: Method, path: &str) -> Result<StatusCode, AdminError> {
         let stream = TcpStream::connect(self.addr).await?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", self.addr.to_string());
+        let request = Request::builder().method(method).uri(path).header("host", self.addr.to_string());
         let request = request.body(Empty::<Bytes>::new())?;
         // The response is dropped for its status, and the sender with it, which ends the connection.
-        let answer = async move {
-            sender
-                .send_request(request)
-                .await
-                .map(|response| response.status())
-        };
+        let answer = async move { sender.send_request(request).await.map(|response| response.status()) };
         let (status, _ended) = tokio::join!(answer, connection);
         Ok(status?)
     }

@@ -128,11 +128,7 @@ impl Bootstrap<'_> {
 
     fn control_plane_cluster(&self) -> Value {
         let address = socket_address(self.server.host(), self.server.port());
-        let discovery = if self.server.ip().is_some() {
-            "STATIC"
-        } else {
-            "STRICT_DNS"
-        };
+        let discovery = if self.server.ip().is_some() { "STATIC" } else { "STRICT_DNS" };
         // A dead server behind a silent network is noticed within 35 s.
         let keepalive = json!({ "connection_keepalive": { "interval": "30s", "timeout": "5s" } });
         json!({

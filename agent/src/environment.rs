@@ -8,11 +8,7 @@ use thiserror::Error;
 use crate::server_addr::ServerAddr;
 
 /// The variables that name the workload, the one that counts first.
-const RESOURCE: [&str; 3] = [
-    "APPMESH_RESOURCE_ARN",
-    "APPMESH_RESOURCE_NAME",
-    "APPMESH_VIRTUAL_NODE_NAME",
-];
+const RESOURCE: [&str; 3] = ["APPMESH_RESOURCE_ARN", "APPMESH_RESOURCE_NAME", "APPMESH_VIRTUAL_NODE_NAME"];
 const CLUSTER: [&str; 2] = ["APPMESH_RESOURCE_CLUSTER", "APPMESH_VIRTUAL_NODE_CLUSTER"];
 
 /// What the variables say. `None` where they say nothing.
@@ -112,29 +108,17 @@ impl Environment {
     /// # Errors
     /// [`InvalidEnvironment`] with every mistake.
     pub fn parse(variables: &BTreeMap<String, String>) -> Result<Self, InvalidEnvironment> {
-        let mut reader = Reader {
-            variables,
-            mistakes: Vec::new(),
-        };
-        let seconds = |text: &str| {
-            text.parse()
-                .map(Duration::from_secs)
-                .map_err(|_| whole_number("seconds"))
-        };
+        let mut reader = Reader { variables, mistakes: Vec::new() };
+        let seconds = |text: &str| text.parse().map(Duration::from_secs).map_err(|_| whole_number("seconds"));
         let environment = Self {
-            workload: reader.first(&RESOURCE, |text| {
-                text.parse::<Workload>().map_err(|e| e.to_string())
-            }),
+            workload: reader.first(&RESOURCE, |text| text.parse::<Workload>().map_err(|e| e.to_string())),
             cluster: reader.first(&CLUSTER, |text| Ok(text.to_owned())),
             server: reader.first(&["APPMESH_XDS_ENDPOINT"], |text| text.parse().map_err(explain)),
             sds_socket: reader.first(&["APPMESH_SDS_SOCKET_PATH"], |text| Ok(text.to_owned())),
             log_level: reader.first(&["ENVOY_LOG_LEVEL"], |text| Ok(LogLevel::lenient(text))),
-            admin_port: reader.first(&["ENVOY_ADMIN_ACCESS_PORT"], |text| {
-                text.parse().map_err(|_| port())
-            }),
-            concurrency: reader.first(&["ENVOY_CONCURRENCY"], |text| {
-                text.parse().map_err(|_| whole_number("threads"))
-            }),
+            admin_port: reader.first(&["ENVOY_ADMIN_ACCESS_PORT"], |text| text.parse().map_err(|_| port())),
+            concurrency: reader
+                .first(&["ENVOY_CONCURRENCY"], |text| text.parse().map_err(|_| whole_number("threads"))),
             initial_fetch_timeout: reader.first(&["ENVOY_INITIAL_FETCH_TIMEOUT"], seconds),
         };
         match reader.mistakes.is_empty() {
@@ -169,17 +153,10 @@ impl Reader<'_> {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let set = |name: &&'static str| {
-            self.variables
-                .get(*name)
-                .filter(|value| !value.is_empty())
-                .map(|value| (*name, value.as_str()))
+            self.variables.get(*name).filter(|value| !value.is_empty()).map(|value| (*name, value.as_str()))
         };
         let (variable, value) = names.iter().find_map(set)?;
-        let note = |reason| Mistake {
-            variable,
-            value: value.chars().take(300).collect(),
-            reason,
-        };
+        let note = |reason| Mistake { variable, value: value.chars().take(300).collect(), reason };
         match parse(value) {
             Ok(parsed) => Some(parsed),
             Err(reason) => {
@@ -195,26 +172,17 @@ mod tests {
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Environment, InvalidEnvironment> {
-        let map = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let map = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Environment::parse(&map)
     }
 
     #[test]
     fn the_newest_name_of_the_workload_counts_in_both_spellings() {
-        let arn = (
-            "APPMESH_RESOURCE_ARN",
-            "arn:aws:appmesh:us-east-1:000000000000:mesh/m/virtualNode/a",
-        );
+        let arn = ("APPMESH_RESOURCE_ARN", "arn:aws:appmesh:us-east-1:000000000000:mesh/m/virtualNode/a");
         let old = ("APPMESH_VIRTUAL_NODE_NAME", "mesh/m/virtualNode/b");
         let workload = |variables: &[_]| parse(variables).unwrap().workload.map(|found| found.to_string());
         assert_eq!(workload(&[arn, old]).as_deref(), Some("mesh/m/virtualNode/a"));
-        assert_eq!(
-            workload(&[("APPMESH_RESOURCE_ARN", ""), old]).as_deref(),
-            Some("mesh/m/virtualNode/b")
-        );
+        assert_eq!(workload(&[("APPMESH_RESOURCE_ARN", ""), old]).as_deref(), Some("mesh/m/virtualNode/b"));
         assert_eq!(workload(&[]), None);
     }
 
@@ -242,10 +210,7 @@ mod tests {
             initial_fetch_timeout: Some(Duration::from_secs(30)),
         };
         assert_eq!(environment, Ok(expected));
-        assert_eq!(
-            parse(&[("ENVOY_LOG_LEVEL", "loud")]).unwrap().log_level,
-            Some(LogLevel::Info)
-        );
+        assert_eq!(parse(&[("ENVOY_LOG_LEVEL", "loud")]).unwrap().log_level, Some(LogLevel::Info));
     }
 
     #[test]
@@ -269,10 +234,6 @@ mod tests {
                 "ENVOY_INITIAL_FETCH_TIMEOUT"
             ]
         );
-        assert!(
-            mistakes
-                .to_string()
-                .contains("ENVOY_ADMIN_ACCESS_PORT=\"99999\": a port is wanted")
-        );
+        assert!(mistakes.to_string().contains("ENVOY_ADMIN_ACCESS_PORT=\"99999\": a port is wanted"));
     }
 }

@@ -94,11 +94,7 @@ impl EnvoyCommand {
             // Without hot restart there is no shared memory to meet another Envoy in, so no base id either.
             .arg("--disable-hot-restart")
             .args(["--log-level", self.log_level.as_str()])
-            .args(
-                self.concurrency
-                    .iter()
-                    .flat_map(|count| ["--concurrency".to_owned(), count.to_string()]),
-            )
+            .args(self.concurrency.iter().flat_map(|count| ["--concurrency".to_owned(), count.to_string()]))
             .args(&self.args)
             .stdin(Stdio::null())
             .stdout(out)
@@ -106,10 +102,7 @@ impl EnvoyCommand {
             .process_group(0)
             .kill_on_drop(false);
         let child = command.spawn();
-        let child = child.map_err(|source| EnvoyError::Start {
-            path: self.path.clone(),
-            source,
-        })?;
+        let child = child.map_err(|source| EnvoyError::Start { path: self.path.clone(), source })?;
         Running::from_child(child)
     }
 
@@ -117,15 +110,8 @@ impl EnvoyCommand {
         let Some(path) = &self.log_file else {
             return Ok((io::stderr().into(), io::stderr().into()));
         };
-        let failed = |source| EnvoyError::Log {
-            path: path.clone(),
-            source,
-        };
-        let file = File::options()
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(failed)?;
+        let failed = |source| EnvoyError::Log { path: path.clone(), source };
+        let file = File::options().append(true).create(true).open(path).map_err(failed)?;
         Ok((file.try_clone().map_err(failed)?.into(), file.into()))
     }
 }

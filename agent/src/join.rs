@@ -37,13 +37,7 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The wire that `ca` defines.
 pub(crate) mod pb {
-    #![allow(
-        missing_docs,
-        unreachable_pub,
-        unused_qualifications,
-        clippy::all,
-        reason = "generated code"
-    )]
+    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
     tonic::include_proto!("signet.node.v1");
 }
 
@@ -77,15 +71,8 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            addr,
-            anchors,
-            clock: _,
-        } = self;
-        f.debug_struct("Server")
-            .field("addr", addr)
-            .field("trust_domain", anchors.trust_domain())
-            .finish()
+        let Self { addr, anchors, clock: _ } = self;
+        f.debug_struct("Server").field("addr", addr).field("trust_domain", anchors.trust_domain()).finish()
     }
 }
 
@@ -148,11 +135,7 @@ impl NodeSigner {
     /// A signer for one workload. Without a token it can only renew.
     #[must_use]
     pub fn new(server: Server, workload: Workload, token: Option<Token>) -> Self {
-        Self {
-            server,
-            workload,
-            token: Mutex::new(token.map(Arc::new)),
-        }
+        Self { server, workload, token: Mutex::new(token.map(Arc::new)) }
     }
 
     fn token(&self) -> Option<Arc<Token>> {
@@ -161,10 +144,7 @@ impl NodeSigner {
 
     async fn join(&self, token: &Token, csr: Vec<u8>) -> Result<Signed, CallError> {
         let channel = Channel::open(&self.server, None).await?;
-        let request = JoinRequest {
-            token: token.0.to_string(),
-            csr,
-        };
+        let request = JoinRequest { token: token.0.to_string(), csr };
         let issued = channel.client().join(Request::new(request)).await;
         // Used up, whatever becomes of the certificate.
         if issued.is_ok() {
@@ -175,10 +155,7 @@ impl NodeSigner {
 
     async fn renew(&self, held: &Secrets, csr: Vec<u8>) -> Result<Signed, CallError> {
         let channel = Channel::open(&self.server, Some(held)).await?;
-        let request = RenewRequest {
-            csr,
-            lifetime_secs: 0,
-        };
+        let request = RenewRequest { csr, lifetime_secs: 0 };
         let issued = channel.client().renew(Request::new(request)).await;
         Ok(signed(channel.settle(issued)?))
     }
@@ -204,10 +181,7 @@ impl NodeSigner {
 fn signed(issued: pb::IssuedCertificate) -> Signed {
     let pb::IssuedCertificate { chain, bundle } = issued;
     let certificates = |ders: Vec<Vec<u8>>| ders.into_iter().map(Into::into).collect();
-    Signed {
-        chain: certificates(chain),
-        bundle: certificates(bundle),
-    }
+    Signed { chain: certificates(chain), bundle: certificates(bundle) }
 }
 
 /// Opens a new connection for each call: they are hours apart, and each shows the certificate of its time.

@@ -106,7 +106,7 @@ pub struct Ready {
     pub egress_port: u16,
     /// The identity that is held.
     pub spiffe_id: SpiffeId,
-    /// The serial number of the certificate held when Envoy was started, as Envoy's `/certs` prints it.
+    /// The serial number of the certificate that is held now, as Envoy's `/certs` prints it.
     pub serial: String,
 }
 
@@ -148,35 +148,16 @@ pub async fn run(
 ) -> Result<Outcome, AgentError> {
     let anchors = Anchors::read(&config.ca_pem)?;
     let state = Arc::new(StateDir::open(&config.state_dir)?);
-    let server = Server {
-        addr: config.server.clone(),
-        anchors,
-        clock: Arc::clone(&clock),
-    };
+    let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };
     let held = held_before(&config, &server, &state)?;
     let identity = identity_of(&server, &config.workload);
     let listener = socket::bind(&config.sds_socket)?;
     let plan = Plan::make(&config, &server.anchors.server_id(), &state).await?;
 
-    let AgentConfig {
-        workload,
-        token,
-        sds_socket,
-        allowed_uids,
-        envoy,
-        ..
-    } = config;
+    let AgentConfig { workload, token, sds_socket, allowed_uids, envoy, .. } = config;
     let signer = Arc::new(NodeSigner::new(server, workload, token));
     let keeper = keep_in(Arc::clone(&state));
-    let rotation = Rotation {
-        identity,
-        signer,
-        clock,
-        rng,
-        backoff: Backoff::DEFAULT,
-        held,
-        keeper,
-    };
+    let rotation = Rotation { identity, signer, clock, rng, backoff: Backoff::DEFAULT, held, keeper };
     let (rotator, rotating) = rotator(rotation);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { rotating.await.map_err(AgentError::from) });
@@ -184,16 +165,7 @@ pub async fn run(
     let users = AllowedUsers::new(allowed_uids);
     let serve = server::run(listener, rotator.secrets.clone(), users, serving.clone());
     tasks.spawn(async move { serve.await.map_err(AgentError::from) });
-    Agent {
-        state,
-        envoy,
-        rotator,
-        tasks,
-        serving,
-        sds_socket,
-    }
-    .run(plan, controls)
-    .await
+    Agent { state, envoy, rotator, tasks, serving, sds_socket }.run(plan, controls).await
 }
 
 /// What an earlier life of the agent left behind, if it is still good.
@@ -215,11 +187,7 @@ fn held_before(
     };
     if config.token.is_none() {
         let (state_dir, workload) = (config.state_dir.clone(), config.workload.clone());
-        return Err(AgentError::NeedsToken {
-            state_dir,
-            reason,
-            workload,
-        });
+        return Err(AgentError::NeedsToken { state_dir, reason, workload });
     }
     info!(%reason, "no certificate on disk can be used; joining with the token");
     Ok(None)
@@ -282,11 +250,7 @@ impl Agent {
         let mut secrets = self.rotator.secrets.clone();
         let mut live = pin!(async move {
             admin.live().await;
-            secrets
-                .wait_for(Option::is_some)
-                .await
-                .ok()
-                .and_then(|held| held.clone())
+            secrets.wait_for(Option::is_some).await.ok().and_then(|held| held.clone())
         });
         loop {
             tokio::select! {

@@ -46,11 +46,8 @@ impl FromStr for ServerAddr {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || InvalidServerAddr(text.chars().take(300).collect());
-        let (host, port) = text
-            .strip_prefix("https://")
-            .unwrap_or(text)
-            .rsplit_once(':')
-            .ok_or_else(invalid)?;
+        let (host, port) =
+            text.strip_prefix("https://").unwrap_or(text).rsplit_once(':').ok_or_else(invalid)?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(invalid)?;
         let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(inner) => inner.parse::<Ipv6Addr>().map_err(|_| invalid())?.to_string(),

@@ -75,13 +75,7 @@ impl StateDir {
     /// # Errors
     /// [`StateError`].
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let failed = |action| {
-            move |source| StateError::Io {
-                action,
-                path: path.to_owned(),
-                source,
-            }
-        };
+        let failed = |action| move |source| StateError::Io { action, path: path.to_owned(), source };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(FOLDER_MODE)
@@ -97,11 +91,7 @@ impl StateDir {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse(path)),
-            Err(error) => Err(StateError::Io {
-                action: "lock",
-                path,
-                source: error.into(),
-            }),
+            Err(error) => Err(StateError::Io { action: "lock", path, source: error.into() }),
         }
     }
 
@@ -129,9 +119,7 @@ impl StateDir {
     pub(crate) fn read_envoy(&self) -> Option<EnvoyRecord> {
         let text = fs::read(self.path.join(ENVOY)).ok()?;
         let parsed = serde_json::from_slice(&text);
-        parsed
-            .inspect_err(|error| warn!(%error, file = ENVOY, "the record of Envoy is not understood"))
-            .ok()
+        parsed.inspect_err(|error| warn!(%error, file = ENVOY, "the record of Envoy is not understood")).ok()
     }
 
     pub(crate) fn write_envoy(&self, record: &EnvoyRecord) -> Result<(), StateError> {
@@ -162,11 +150,7 @@ impl StateDir {
             file.persist(self.path.join(name)).map_err(|error| error.error)?;
             File::open(&self.path)?.sync_all()
         };
-        write().map_err(|source| StateError::Io {
-            action: "write",
-            path: self.path.join(name),
-            source,
-        })
+        write().map_err(|source| StateError::Io { action: "write", path: self.path.join(name), source })
     }
 }
 
@@ -184,10 +168,7 @@ mod tests {
         assert!(matches!(StateDir::open(&path), Err(StateError::InUse(_))));
         drop(first);
         StateDir::open(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            FOLDER_MODE
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, FOLDER_MODE);
     }
 
     #[test]
@@ -195,33 +176,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::open(folder.path()).unwrap();
         assert_eq!(state.read_envoy(), None);
-        let record = EnvoyRecord::V1 {
-            pid: 17,
-            start_time: 12_345,
-            admin_port: 9901,
-            egress_port: 15_001,
-        };
+        let record = EnvoyRecord::V1 { pid: 17, start_time: 12_345, admin_port: 9901, egress_port: 15_001 };
         state.write_envoy(&record).unwrap();
         state.write_bootstrap(b"{}").unwrap();
         assert_eq!(state.read_envoy(), Some(record));
         assert_eq!(state.read_bootstrap().as_deref(), Some(&b"{}"[..]));
-        let mode = fs::metadata(folder.path().join(ENVOY))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = fs::metadata(folder.path().join(ENVOY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         state.forget_envoy();
         state.forget_envoy();
         assert_eq!(state.read_envoy(), None);
-        let left: Vec<_> = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert_eq!(
-            left.len(),
-            2,
-            "the lock and the bootstrap, no temporary files: {left:?}"
-        );
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "the lock and the bootstrap, no temporary files: {left:?}");
     }
 
     #[test]
@@ -230,12 +197,7 @@ mod tests {
         let state = StateDir::open(folder.path()).unwrap();
         let text = r#"{"version":"1","pid":17,"startTime":12345,"adminPort":9901,"egressPort":15001}"#;
         fs::write(folder.path().join(ENVOY), text).unwrap();
-        let record = EnvoyRecord::V1 {
-            pid: 17,
-            start_time: 12_345,
-            admin_port: 9901,
-            egress_port: 15_001,
-        };
+        let record = EnvoyRecord::V1 { pid: 17, start_time: 12_345, admin_port: 9901, egress_port: 15_001 };
         assert_eq!(state.read_envoy(), Some(record));
         for junk in ["", "{}", r#"{"version":"2"}"#, "\0\0"] {
             fs::write(folder.path().join(ENVOY), junk).unwrap();

@@ -75,10 +75,7 @@ impl Desk {
         let signed = self.signer.certificate(self.answer.clone()?, csr);
         let ders =
             |certificates: Vec<CertificateDer<'_>>| certificates.iter().map(|der| der.to_vec()).collect();
-        Ok(Response::new(IssuedCertificate {
-            chain: ders(signed.chain),
-            bundle: ders(signed.bundle),
-        }))
+        Ok(Response::new(IssuedCertificate { chain: ders(signed.chain), bundle: ders(signed.bundle) }))
     }
 }
 
@@ -86,8 +83,7 @@ impl Desk {
 impl NodeService for Desk {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<IssuedCertificate>, Status> {
         let JoinRequest { token, csr } = request.into_inner();
-        self.asked
-            .send_modify(|asked| asked.push(format!("join {token}")));
+        self.asked.send_modify(|asked| asked.push(format!("join {token}")));
         let mut tokens = self.tokens.lock().unwrap();
         let found = tokens.iter().position(|known| *known == token);
         let found = found.ok_or_else(|| Status::unauthenticated("the token is unknown or used"))?;
@@ -97,22 +93,16 @@ impl NodeService for Desk {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<IssuedCertificate>, Status> {
         let certificates = request.peer_certs().unwrap_or_default();
-        let leaf = certificates
-            .first()
-            .ok_or_else(|| Status::unauthenticated("no certificate"))?;
+        let leaf = certificates.first().ok_or_else(|| Status::unauthenticated("no certificate"))?;
         let names = uri_names(leaf).unwrap().join(" ");
-        self.asked
-            .send_modify(|asked| asked.push(format!("renew {names}")));
+        self.asked.send_modify(|asked| asked.push(format!("renew {names}")));
         self.issue(&request.into_inner().csr)
     }
 }
 
 /// The system's time: the server's TLS goes by it too.
 pub(crate) fn wall_clock() -> Clock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "certificates are checked against the time of day"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "certificates are checked against the time of day")]
     Arc::new(SystemTime::now)
 }
 
@@ -127,12 +117,7 @@ pub(crate) async fn start(setup: Setup) -> TestServer {
     let asked = Asked::default();
     let root = signer.authority().root().clone();
     let tokens = Mutex::new(vec![TOKEN.to_owned()]);
-    let desk = Desk {
-        signer,
-        answer: setup.answer,
-        asked: Arc::clone(&asked),
-        tokens,
-    };
+    let desk = Desk { signer, answer: setup.answer, asked: Arc::clone(&asked), tokens };
     let (sender, connections) = tokio::sync::mpsc::channel(8);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -145,18 +130,9 @@ pub(crate) async fn start(setup: Setup) -> TestServer {
     });
     tasks.spawn(async move {
         let server = GrpcServer::builder().add_service(NodeServiceServer::new(desk));
-        server
-            .serve_with_incoming(ReceiverStream::new(connections))
-            .await
-            .unwrap();
+        server.serve_with_incoming(ReceiverStream::new(connections)).await.unwrap();
     });
-    TestServer {
-        addr,
-        root,
-        asked,
-        clock,
-        _tasks: tasks,
-    }
+    TestServer { addr, root, asked, clock, _tasks: tasks }
 }
 
 fn tls_config(signer: &FakeSigner, setup: &Setup, now: SystemTime) -> ServerConfig {
@@ -164,12 +140,7 @@ fn tls_config(signer: &FakeSigner, setup: &Setup, now: SystemTime) -> ServerConf
     let request = key.request(&setup.identity.parse().unwrap()).unwrap();
     let usages = &[ExtendedKeyUsagePurpose::ServerAuth];
     let day = Duration::from_secs(86_400);
-    let order = Order {
-        uris: &[setup.identity],
-        not_before: now - day,
-        not_after: now + day,
-        usages,
-    };
+    let order = Order { uris: &[setup.identity], not_before: now - day, not_after: now + day, usages };
     let chain = signer.authority().issue(&request, &order).chain;
     let key = PrivatePkcs8KeyDer::from(key.pkcs8().to_vec());
     let mut roots = RootCertStore::empty();

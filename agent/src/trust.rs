@@ -54,18 +54,13 @@ impl Anchors {
     /// # Errors
     /// [`InvalidAnchors`].
     pub fn read(path: &Path) -> Result<Self, InvalidAnchors> {
-        let text = fs::read(path).map_err(|source| InvalidAnchors::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            fs::read(path).map_err(|source| InvalidAnchors::Unreadable { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
     fn parse(text: &[u8], path: &Path) -> Result<Self, InvalidAnchors> {
-        let broken = |reason: String| InvalidAnchors::NoCertificates {
-            path: path.to_owned(),
-            reason,
-        };
+        let broken = |reason: String| InvalidAnchors::NoCertificates { path: path.to_owned(), reason };
         let roots = CertificateDer::pem_slice_iter(text)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| broken(error.to_string()))?;
@@ -76,19 +71,14 @@ impl Anchors {
         for root in &roots {
             found.extend(uri_names(root).map_err(|error| broken(error.to_string()))?);
         }
-        let domain = found
-            .first()
-            .and_then(|uri| uri.strip_prefix("spiffe://")?.parse::<TrustDomain>().ok());
+        let domain = found.first().and_then(|uri| uri.strip_prefix("spiffe://")?.parse::<TrustDomain>().ok());
         match domain {
             Some(trust_domain)
                 if found.len() == roots.len() && found.iter().all(|uri| *uri == trust_domain.id()) =>
             {
                 Ok(Self { trust_domain, roots })
             }
-            _ => Err(InvalidAnchors::NoTrustDomain {
-                path: path.to_owned(),
-                found,
-            }),
+            _ => Err(InvalidAnchors::NoTrustDomain { path: path.to_owned(), found }),
         }
     }
 
@@ -120,12 +110,7 @@ mod tests {
     use super::*;
 
     fn root(domain: &str) -> CertificateDer<'static> {
-        MiniCa::new(
-            &domain.parse().unwrap(),
-            UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-        )
-        .root()
-        .clone()
+        MiniCa::new(&domain.parse().unwrap(), UNIX_EPOCH + Duration::from_secs(1_800_000_000)).root().clone()
     }
 
     fn parse(roots: &[CertificateDer<'_>]) -> Result<Anchors, InvalidAnchors> {
@@ -137,28 +122,15 @@ mod tests {
         let anchors = parse(&[root("signet.internal"), root("signet.internal")]).unwrap();
         assert_eq!(anchors.trust_domain().as_str(), "signet.internal");
         assert_eq!(anchors.roots().len(), 2);
-        assert_eq!(
-            anchors.server_id().to_string(),
-            "spiffe://signet.internal/signet/server"
-        );
+        assert_eq!(anchors.server_id().to_string(), "spiffe://signet.internal/signet/server");
     }
 
     #[test]
     fn mixed_nameless_and_absent_roots_are_refused() {
-        assert!(matches!(
-            parse(&[root("a"), root("b")]),
-            Err(InvalidAnchors::NoTrustDomain { .. })
-        ));
+        assert!(matches!(parse(&[root("a"), root("b")]), Err(InvalidAnchors::NoTrustDomain { .. })));
         let key = rcgen::KeyPair::generate().unwrap();
-        let nameless = rcgen::CertificateParams::default()
-            .self_signed(&key)
-            .unwrap()
-            .der()
-            .clone();
-        assert!(matches!(
-            parse(&[nameless]),
-            Err(InvalidAnchors::NoTrustDomain { .. })
-        ));
+        let nameless = rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone();
+        assert!(matches!(parse(&[nameless]), Err(InvalidAnchors::NoTrustDomain { .. })));
         assert!(matches!(parse(&[]), Err(InvalidAnchors::NoCertificates { .. })));
         let missing = Anchors::read(Path::new("/nonexistent/ca.pem"));
         assert!(matches!(missing, Err(InvalidAnchors::Unreadable { .. })));

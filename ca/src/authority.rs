@@ -77,13 +77,8 @@ impl Authority {
                 root
             }
         };
-        let authority = Self {
-            trust_domain: trust_domain.clone(),
-            store,
-            random,
-            root,
-            issuers: Mutex::default(),
-        };
+        let authority =
+            Self { trust_domain: trust_domain.clone(), store, random, root, issuers: Mutex::default() };
         for name in authority.store.issuers()? {
             authority.load(&name)?;
         }
@@ -154,25 +149,11 @@ impl Authority {
         let issuer_name = IssuerName::of(grant);
         let issuer = self.issuer(&issuer_name, now)?;
         let validity = leaf_life(issuer.validity, grant, now)?;
-        let leaf = Leaf {
-            serial,
-            life: validity,
-            key,
-            spiffe_id: grant.spiffe_id(),
-            dns_names: grant.dns_names(),
-        };
-        let der = issuer
-            .template
-            .sign(&leaf, &issuer.key)?
-            .ok_or(Error::Clock(now))?;
+        let leaf =
+            Leaf { serial, life: validity, key, spiffe_id: grant.spiffe_id(), dns_names: grant.dns_names() };
+        let der = issuer.template.sign(&leaf, &issuer.key)?.ok_or(Error::Clock(now))?;
         check::says(&der, &leaf, &issuer.template).map_err(Error::Mismatch)?;
-        Ok(Certificate {
-            leaf: der,
-            issuer: issuer.der.clone(),
-            issuer_name,
-            serial,
-            validity,
-        })
+        Ok(Certificate { leaf: der, issuer: issuer.der.clone(), issuer_name, serial, validity })
     }
 
     /// The issuer of that name, made or replaced if need be.
@@ -209,14 +190,7 @@ impl Authority {
         let key = PrivateKey::generate()?;
         let serial = Serial::draw(&self.random);
         let root = (self.root.der.as_slice(), &self.root.key);
-        let der = profile::issuer(
-            &self.trust_domain,
-            &name.to_string(),
-            &key.public(),
-            serial,
-            life,
-            root,
-        )?;
+        let der = profile::issuer(&self.trust_domain, &name.to_string(), &key.public(), serial, life, root)?;
         self.store.put(&store::Slot::Issuer(name), &key, &der, serial)?;
         self.read_issuer(name)
     }
@@ -224,10 +198,7 @@ impl Authority {
     /// Reads an issuer that is on the disk, and keeps it.
     fn load(&self, name: &IssuerName) -> Result<(), Error> {
         let issuer = Arc::new(self.read_issuer(name)?);
-        self.issuers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.clone(), issuer);
+        self.issuers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), issuer);
         Ok(())
     }
 
@@ -235,20 +206,10 @@ impl Authority {
         let stored = self.store.issuer(name)?;
         let pair = Pair::issuer(stored, &self.trust_domain, &self.root)?;
         let end = pair.validity.not_after().min(self.root.validity.not_after());
-        let validity = Validity::new(pair.validity.not_before(), end).map_err(|empty| Error::ChainEnded {
-            not_after: end,
-            now: empty.not_before,
-        })?;
-        let template = Template {
-            issuer: pair.subject,
-            issuer_key_id: pair.key_id,
-        };
-        Ok(Issuer {
-            key: pair.key,
-            der: pair.der.into(),
-            template,
-            validity,
-        })
+        let validity = Validity::new(pair.validity.not_before(), end)
+            .map_err(|empty| Error::ChainEnded { not_after: end, now: empty.not_before })?;
+        let template = Template { issuer: pair.subject, issuer_key_id: pair.key_id };
+        Ok(Issuer { key: pair.key, der: pair.der.into(), template, validity })
     }
 }
 
@@ -263,9 +224,7 @@ fn make_root(
     let life = Validity::new(now - BACKDATE, now + ROOT_LIFE).map_err(|_| Error::Clock(now))?;
     let der = profile::root(trust_domain, &SigningKey::new(&key)?, serial, life)?;
     store.put(&store::Slot::Root, &key, &der, serial)?;
-    let stored = store.root()?.ok_or(Error::RootMissing {
-        folder: store.folder().to_owned(),
-    })?;
+    let stored = store.root()?.ok_or(Error::RootMissing { folder: store.folder().to_owned() })?;
     Pair::root(stored, trust_domain, now)
 }
 

@@ -24,9 +24,7 @@ impl IssuerName {
     /// The issuer for what was granted.
     #[must_use]
     pub fn of(grant: &Grant) -> Self {
-        grant
-            .workload()
-            .map_or(Self::Server, |workload| Self::Mesh(workload.mesh.clone()))
+        grant.workload().map_or(Self::Server, |workload| Self::Mesh(workload.mesh.clone()))
     }
 }
 
@@ -78,9 +76,7 @@ impl Certificate {
     /// The same as PEM, as Envoy reads a certificate chain.
     #[must_use]
     pub fn chain_pem(&self) -> String {
-        [self.leaf.as_slice(), &self.issuer]
-            .map(|der| pem::encode("CERTIFICATE", der).to_string())
-            .concat()
+        [self.leaf.as_slice(), &self.issuer].map(|der| pem::encode("CERTIFICATE", der).to_string()).concat()
     }
 
     /// Who signed it.
@@ -111,13 +107,7 @@ impl Certificate {
 /// As logs show it: the serial names the record in the ledger.
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Certificate({} by {} until {})",
-            self.serial,
-            self.issuer_name,
-            self.validity.not_after()
-        )
+        write!(f, "Certificate({} by {} until {})", self.serial, self.issuer_name, self.validity.not_after())
     }
 }
 

@@ -99,7 +99,6 @@ impl VerifiedCsr {
         if der.len() > MAX_CSR {
             return Err(InvalidCsr::TooLong(der.len()));
         }
-        strict::check(der)?;
         let [info, algorithm, signature] = strict::only(der, tag::SEQUENCE)?.fields()?;
         let [version, subject, spki, attributes] = info.expect(tag::SEQUENCE)?.fields()?;
         if version.raw != [tag::INTEGER, 1, 0] {
@@ -111,11 +110,7 @@ impl VerifiedCsr {
         let key = PublicKey::from_spki(spki.raw)?;
         let names = Self::requested_names(&attributes)?;
         proof::check(&key, info.raw, algorithm.raw, &signature)?;
-        Ok(Self {
-            key,
-            spiffe_id: names.spiffe_id,
-            dns_names: names.dns_names,
-        })
+        Ok(Self { key, spiffe_id: names.spiffe_id, dns_names: names.dns_names })
     }
 
     fn requested_names(attributes: &Element<'_>) -> Result<extensions::Names, InvalidCsr> {
@@ -141,11 +136,7 @@ impl VerifiedCsr {
     /// What it asks for, as the policy wants to hear it. A request of PKCS #10 cannot name a life.
     #[must_use]
     pub fn request(&self, lifetime: Option<Duration>) -> Request {
-        Request {
-            spiffe_id: self.spiffe_id.clone(),
-            dns_names: self.dns_names.clone(),
-            lifetime,
-        }
+        Request { spiffe_id: self.spiffe_id.clone(), dns_names: self.dns_names.clone(), lifetime }
     }
 }
 

@@ -26,10 +26,7 @@ pub(crate) fn trust_domain() -> TrustDomain {
 }
 
 pub(crate) fn terms() -> Terms {
-    Terms {
-        trust_domain: trust_domain(),
-        default_lifetime: DEFAULT_LEAF_LIFE,
-    }
+    Terms { trust_domain: trust_domain(), default_lifetime: DEFAULT_LEAF_LIFE }
 }
 
 pub(crate) fn node(name: &str) -> Workload {
@@ -38,25 +35,12 @@ pub(crate) fn node(name: &str) -> Workload {
 
 pub(crate) fn registration(workload: &Workload) -> Registration {
     let dns_names = vec![format!("{}.apps.local", workload.name).parse().unwrap()];
-    Registration {
-        workload: workload.clone(),
-        dns_names,
-        spiffe_ids: Vec::new(),
-    }
+    Registration { workload: workload.clone(), dns_names, spiffe_ids: Vec::new() }
 }
 
 pub(crate) fn grant_for(workload: &Workload, lifetime: Duration) -> Grant {
-    let request = signet_policies::issuance::Request {
-        lifetime: Some(lifetime),
-        ..Default::default()
-    };
-    decide(
-        &Caller::Joining(workload.clone()),
-        &request,
-        Some(&registration(workload)),
-        &terms(),
-    )
-    .unwrap()
+    let request = signet_policies::issuance::Request { lifetime: Some(lifetime), ..Default::default() };
+    decide(&Caller::Joining(workload.clone()), &request, Some(&registration(workload)), &terms()).unwrap()
 }
 
 pub(crate) fn server_grant() -> Grant {
@@ -94,11 +78,7 @@ pub(crate) fn csr_params_for(workload: &Workload) -> CertificateParams {
 }
 
 pub(crate) fn csr_of(params: &CertificateParams) -> Vec<u8> {
-    params
-        .serialize_request(&KeyPair::generate().unwrap())
-        .unwrap()
-        .der()
-        .to_vec()
+    params.serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
 }
 
 pub(crate) fn csr() -> VerifiedCsr {
@@ -110,10 +90,7 @@ pub(crate) fn run(tool: &str, install: &str, arguments: &[&str]) -> (bool, Strin
     let output = Command::new(tool).args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("cannot run {tool} ({error}); {install}"));
     let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
 pub(crate) fn openssl(arguments: &[&str]) -> (bool, String) {
@@ -123,18 +100,8 @@ pub(crate) fn openssl(arguments: &[&str]) -> (bool, String) {
 /// Everything that pkilint's linter for RFC 5280 has to say, down to notices, as JSON. It is where
 /// `cargo xtask setup` puts it.
 pub(crate) fn pkilint(certificate: &Path) -> String {
-    let tool = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../target/tools/venv/bin/lint_pkix_cert"
-    );
-    let arguments = [
-        "lint",
-        "-s",
-        "NOTICE",
-        "-f",
-        "JSON",
-        certificate.to_str().unwrap(),
-    ];
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/venv/bin/lint_pkix_cert");
+    let arguments = ["lint", "-s", "NOTICE", "-f", "JSON", certificate.to_str().unwrap()];
     run(tool, "install it: cargo xtask setup", &arguments).1
 }
 
@@ -165,13 +132,5 @@ pub(crate) fn clock() -> Clock {
 
 pub(crate) fn issuing(ledger: Arc<dyn Ledger>) -> (TempDir, Issuing) {
     let (folder, authority) = authority();
-    (
-        folder,
-        Issuing::new(
-            Arc::new(authority),
-            ledger,
-            Random::dangerously_from_seed(2),
-            clock(),
-        ),
-    )
+    (folder, Issuing::new(Arc::new(authority), ledger, Random::dangerously_from_seed(2), clock()))
 }

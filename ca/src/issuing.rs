@@ -51,12 +51,7 @@ impl Issuing {
     /// Ties an authority to the ledger of its certificates.
     #[must_use]
     pub fn new(authority: Arc<Authority>, ledger: Arc<dyn Ledger>, random: Random, clock: Clock) -> Self {
-        Self {
-            authority,
-            ledger,
-            random,
-            clock,
-        }
+        Self { authority, ledger, random, clock }
     }
 
     /// The authority.
@@ -77,9 +72,7 @@ impl Issuing {
     /// The authority does not sign, or the ledger does not remember.
     pub async fn issue(&self, csr: &VerifiedCsr, grant: &Grant, origin: Origin) -> Result<Issued, NotIssued> {
         let now = self.now();
-        let certificate = self
-            .authority
-            .issue(csr, grant, Serial::draw(&self.random), now)?;
+        let certificate = self.authority.issue(csr, grant, Serial::draw(&self.random), now)?;
         self.record(certificate, csr.key(), grant, origin, now).await
     }
 
@@ -93,12 +86,8 @@ impl Issuing {
         origin: Origin,
     ) -> Result<(PrivateKey, Issued), NotIssued> {
         let now = self.now();
-        let (key, certificate) = self
-            .authority
-            .issue_with_new_key(grant, Serial::draw(&self.random), now)?;
-        let issued = self
-            .record(certificate, &key.public(), grant, origin, now)
-            .await?;
+        let (key, certificate) = self.authority.issue_with_new_key(grant, Serial::draw(&self.random), now)?;
+        let issued = self.record(certificate, &key.public(), grant, origin, now).await?;
         Ok((key, issued))
     }
 
@@ -110,9 +99,7 @@ impl Issuing {
         origin: Origin,
         now: Timestamp,
     ) -> Result<Issued, NotIssued> {
-        self.ledger
-            .append(Record::new(&certificate, key, grant, origin, now))
-            .await?;
+        self.ledger.append(Record::new(&certificate, key, grant, origin, now)).await?;
         let (serial, not_after) = (certificate.serial(), certificate.validity().not_after());
         info!(spiffe_id = %grant.spiffe_id(), %serial, %not_after, "issued a certificate");
         Ok(Issued(certificate))

@@ -45,11 +45,7 @@ mod tests {
             let der: Vec<u8> = (0..=255).cycle().take(length).collect();
             let text = encode("CERTIFICATE", &der);
             assert!(text.lines().all(|line| line.len() <= LINE));
-            for variant in [
-                text.to_string(),
-                format!("\n\n{}\n \n", *text),
-                text.replace('\n', "\r\n"),
-            ] {
+            for variant in [text.to_string(), format!("\n\n{}\n \n", *text), text.replace('\n', "\r\n")] {
                 assert_eq!(decode("CERTIFICATE", &variant).unwrap().as_slice(), der);
             }
         }

@@ -34,9 +34,7 @@ impl Serial {
     pub fn from_be_bytes(bytes: &[u8]) -> Option<Self> {
         let significant = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
         let mut number = [0; 16];
-        number
-            .get_mut(16_usize.checked_sub(significant.len())?..)?
-            .copy_from_slice(significant);
+        number.get_mut(16_usize.checked_sub(significant.len())?..)?.copy_from_slice(significant);
         NonZeroU128::new(u128::from_be_bytes(number)).map(Self)
     }
 }
@@ -45,10 +43,8 @@ impl FromStr for Serial {
     type Err = InvalidSerial;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes: [u8; 16] = hex::decode(text)
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(InvalidSerial)?;
+        let bytes: [u8; 16] =
+            hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(InvalidSerial)?;
         Self::from_be_bytes(&bytes).ok_or(InvalidSerial)
     }
 }

@@ -24,7 +24,8 @@ mod proto {
         clippy::wildcard_enum_match_arm,
         missing_docs,
         unreachable_pub,
-        unused_qualifications
+        unused_qualifications,
+        reason = "generated"
     )]
 
     tonic::include_proto!("signet.node.v1");
@@ -75,10 +76,7 @@ impl NodeService {
         let caller = Caller::Joining(workload.clone());
         let grant = decide(&caller, &csr.request(None), registration.as_ref(), &self.terms)?;
         self.tokens.redeem(&request.token, self.now()).await?;
-        let origin = Origin {
-            attestation: Attestation::Join,
-            predecessor: None,
-        };
+        let origin = Origin { attestation: Attestation::Join, predecessor: None };
         Ok(self.issuing.issue(&csr, &grant, origin).await?)
     }
 
@@ -98,19 +96,13 @@ impl NodeService {
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(&workload);
         let grant = decide(caller, &csr.request(lifetime), registration.as_ref(), &self.terms)?;
-        let origin = Origin {
-            attestation: Attestation::Renew,
-            predecessor,
-        };
+        let origin = Origin { attestation: Attestation::Renew, predecessor };
         Ok(self.issuing.issue(&csr, &grant, origin).await?)
     }
 
     fn answer(&self, issued: &Issued) -> Response<IssuedCertificate> {
         let chain = issued.certificate().chain_der();
-        Response::new(IssuedCertificate {
-            chain,
-            bundle: self.issuing.authority().bundle(),
-        })
+        Response::new(IssuedCertificate { chain, bundle: self.issuing.authority().bundle() })
     }
 
     fn now(&self) -> Timestamp {
@@ -133,10 +125,7 @@ impl proto::node_service_server::NodeService for NodeService {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<IssuedCertificate>, Status> {
         let caller = caller_of(request.extensions());
-        let predecessor = request
-            .extensions()
-            .get::<PresentedSerial>()
-            .map(|presented| presented.0);
+        let predecessor = request.extensions().get::<PresentedSerial>().map(|presented| presented.0);
         let issued = self.renew_for(&caller, predecessor, request.get_ref()).await;
         issued
             .map(|issued| self.answer(&issued))
@@ -159,9 +148,7 @@ fn describe(caller: &Caller) -> String {
 
 impl std::fmt::Debug for NodeService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeService")
-            .field("terms", &self.terms)
-            .finish_non_exhaustive()
+        f.debug_struct("NodeService").field("terms", &self.terms).finish_non_exhaustive()
     }
 }
 

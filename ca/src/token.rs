@@ -128,15 +128,9 @@ impl JoinTokens {
             return Err(TokenError::Lifetime(life));
         }
         let token = Token::draw(random);
-        let stored = Stored {
-            workload: workload.clone(),
-            expires_at: now + life,
-            used_at: None,
-        };
+        let stored = Stored { workload: workload.clone(), expires_at: now + life, used_at: None };
         let (tokens, key, text) = (self.tokens.clone(), key_of(token.reveal()), stored.write()?);
-        self.database
-            .commit(move || tokens.insert(key, text).map(|_| ()))
-            .await?;
+        self.database.commit(move || tokens.insert(key, text).map(|_| ())).await?;
         Ok(token)
     }
 
@@ -155,9 +149,7 @@ impl JoinTokens {
     pub async fn redeem(&self, text: &str, now: Timestamp) -> Result<Workload, TokenError> {
         let (tokens, key) = (self.tokens.clone(), key_of(text));
         // Changes run one after another: between the look and the mark nobody else looks.
-        self.database
-            .commit(move || Ok(redeem_now(&tokens, &key, now)))
-            .await?
+        self.database.commit(move || Ok(redeem_now(&tokens, &key, now))).await?
     }
 
     /// Forgets tokens that ended more than a day ago, and says how many there were.
@@ -186,10 +178,7 @@ fn valid(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<Stored, Toke
 
 fn redeem_now(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<Workload, TokenError> {
     let stored = valid(tokens, key, now)?;
-    let used = Stored {
-        used_at: Some(now),
-        ..stored
-    };
+    let used = Stored { used_at: Some(now), ..stored };
     tokens.insert(key, used.write()?)?;
     Ok(used.workload)
 }

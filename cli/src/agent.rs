@@ -50,23 +50,13 @@ pub struct AgentArgs {
     #[arg(long, env = "SIGNET_SERVER", value_name = "HOST:PORT")]
     server: Option<ServerAddr>,
     /// The root certificate that the server's must chain to; <data-dir>/ca.pem on the server
-    #[arg(
-        long,
-        env = "SIGNET_CA_FILE",
-        value_name = "FILE",
-        default_value = "signet-data/ca.pem"
-    )]
+    #[arg(long, env = "SIGNET_CA_FILE", value_name = "FILE", default_value = "signet-data/ca.pem")]
     ca_file: PathBuf,
     /// A file with the token of `signet token create`; needed for the first start only
     #[arg(long, env = "SIGNET_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Where key, certificate and bootstrap are kept, mode 0700
-    #[arg(
-        long,
-        env = "SIGNET_STATE_DIR",
-        value_name = "FOLDER",
-        default_value = "/var/lib/signet/agent"
-    )]
+    #[arg(long, env = "SIGNET_STATE_DIR", value_name = "FOLDER", default_value = "/var/lib/signet/agent")]
     state_dir: PathBuf,
     /// The SDS socket [env: APPMESH_SDS_SOCKET_PATH] [default: $XDG_RUNTIME_DIR/signet/agent.sock, or /run/signet/agent.sock]
     #[arg(long, env = "SIGNET_SOCKET", value_name = "PATH")]
@@ -87,12 +77,7 @@ pub struct AgentArgs {
     #[arg(long, env = "SIGNET_INGRESS_ADDRESS", value_name = "IP")]
     ingress_address: IpAddr,
     /// The port on 127.0.0.1 for calls to other services; 0 takes a free one
-    #[arg(
-        long,
-        env = "SIGNET_EGRESS_PORT",
-        value_name = "PORT",
-        default_value_t = 15001
-    )]
+    #[arg(long, env = "SIGNET_EGRESS_PORT", value_name = "PORT", default_value_t = 15001)]
     egress_port: u16,
     /// Envoy's admin port on 127.0.0.1; 0 takes a free one [env: ENVOY_ADMIN_ACCESS_PORT] [default: 9901]
     #[arg(long, value_name = "PORT")]
@@ -123,11 +108,7 @@ pub async fn run(args: AgentArgs, clock: Clock) -> Result<ExitCode> {
     let (commander, commands) = mpsc::channel(WAITING_COMMANDS);
     let (announce, ready) = oneshot::channel();
     let shutdown = CancellationToken::new();
-    let controls = Controls {
-        commands,
-        shutdown: shutdown.clone(),
-        ready: announce,
-    };
+    let controls = Controls { commands, shutdown: shutdown.clone(), ready: announce };
     let rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
     let running = signet_agent::run(config, clock, rng, controls);
     tokio::pin!(running, ready);
@@ -190,11 +171,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
             .socket
             .or(environment.sds_socket.map(PathBuf::from))
             .unwrap_or_else(|| default_socket(&variables)),
-        allowed_uids: args
-            .allow_uid
-            .into_iter()
-            .chain([own_uid])
-            .collect::<BTreeSet<u32>>(),
+        allowed_uids: args.allow_uid.into_iter().chain([own_uid]).collect::<BTreeSet<u32>>(),
         envoy: EnvoyCommand {
             path: args.envoy,
             args: args.envoy_args,
@@ -202,10 +179,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
             concurrency: environment.concurrency,
             log_file: args.envoy_log,
         },
-        admin_port: args
-            .admin_port
-            .or(environment.admin_port)
-            .unwrap_or(DEFAULT_ADMIN_PORT),
+        admin_port: args.admin_port.or(environment.admin_port).unwrap_or(DEFAULT_ADMIN_PORT),
         egress_port: args.egress_port,
         ingress_address: args.ingress_address,
         interception: Interception::None,
@@ -214,9 +188,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
 }
 
 fn default_socket(variables: &BTreeMap<String, String>) -> PathBuf {
-    let runtime = variables
-        .get("XDG_RUNTIME_DIR")
-        .filter(|folder| !folder.is_empty());
+    let runtime = variables.get("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
     let folder = runtime.map_or_else(|| PathBuf::from("/run"), PathBuf::from);
     folder.join("signet/agent.sock")
 }
@@ -228,17 +200,8 @@ mod tests {
     #[test]
     fn the_socket_lies_in_the_users_runtime_folder_where_there_is_one() {
         let variables = |value: &str| BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), value.to_owned())]);
-        assert_eq!(
-            default_socket(&variables("/run/user/7")),
-            PathBuf::from("/run/user/7/signet/agent.sock")
-        );
-        assert_eq!(
-            default_socket(&variables("")),
-            PathBuf::from("/run/signet/agent.sock")
-        );
-        assert_eq!(
-            default_socket(&BTreeMap::new()),
-            PathBuf::from("/run/signet/agent.sock")
-        );
+        assert_eq!(default_socket(&variables("/run/user/7")), PathBuf::from("/run/user/7/signet/agent.sock"));
+        assert_eq!(default_socket(&variables("")), PathBuf::from("/run/signet/agent.sock"));
+        assert_eq!(default_socket(&BTreeMap::new()), PathBuf::from("/run/signet/agent.sock"));
     }
 }

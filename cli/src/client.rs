@@ -60,13 +60,7 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the server refused: {} ({}): {}",
-            self.code,
-            self.status.as_u16(),
-            self.message
-        )
+        write!(f, "the server refused: {} ({}): {}", self.code, self.status.as_u16(), self.message)
     }
 }
 
@@ -74,9 +68,7 @@ impl std::error::Error for Refusal {}
 
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyPair")
-            .field("access_key_id", &self.access_key_id)
-            .finish_non_exhaustive()
+        f.debug_struct("KeyPair").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
     }
 }
 
@@ -100,10 +92,8 @@ impl KeyPair {
     fn from_text(text: &str, profile: &str) -> Option<Self> {
         let header = format!("[{profile}]");
         let lines = text.lines().map(str::trim);
-        let section = lines
-            .skip_while(|line| *line != header)
-            .skip(1)
-            .take_while(|line| !line.starts_with('['));
+        let section =
+            lines.skip_while(|line| *line != header).skip(1).take_while(|line| !line.starts_with('['));
         let (mut id, mut secret) = (None, None);
         for (key, value) in section.filter_map(|line| line.split_once('=')) {
             match key.trim() {
@@ -112,10 +102,7 @@ impl KeyPair {
                 _ => {}
             }
         }
-        Some(Self {
-            access_key_id: id?,
-            secret_access_key: secret?,
-        })
+        Some(Self { access_key_id: id?, secret_access_key: secret? })
     }
 }
 
@@ -125,20 +112,12 @@ impl Client {
     /// # Errors
     /// The endpoint is no `http` address.
     pub fn new(endpoint: &str, region: &str, keys: KeyPair, clock: Clock) -> Result<Self> {
-        let endpoint: Uri = endpoint
-            .parse()
-            .with_context(|| format!("{endpoint:?} is no URL"))?;
+        let endpoint: Uri = endpoint.parse().with_context(|| format!("{endpoint:?} is no URL"))?;
         if endpoint.scheme_str() != Some("http") || endpoint.authority().is_none() {
             bail!("{endpoint} is no endpoint; it has the form http://HOST:PORT");
         }
         let http = HttpClient::builder(TokioExecutor::new()).build_http();
-        Ok(Self {
-            endpoint,
-            region: region.to_owned(),
-            keys,
-            clock,
-            http,
-        })
+        Ok(Self { endpoint, region: region.to_owned(), keys, clock, http })
     }
 
     /// Sends one signed request and returns the JSON of the answer, `Null` where it has none.
@@ -154,24 +133,13 @@ impl Client {
             .with_context(|| format!("cannot reach the server at {}; is it running?", self.endpoint))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let bytes = body
-            .map_err(|error| anyhow!("the answer broke off: {error}"))?
-            .to_bytes();
-        let json = if bytes.is_empty() {
-            Ok(Value::Null)
-        } else {
-            serde_json::from_slice(&bytes)
-        };
+        let bytes = body.map_err(|error| anyhow!("the answer broke off: {error}"))?.to_bytes();
+        let json = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
         if head.status.is_success() {
             return json.context("the server's answer is no JSON; is this the API address?");
         }
-        let header = head
-            .headers
-            .get("x-amzn-errortype")
-            .and_then(|value| value.to_str().ok());
-        let message = json
-            .ok()
-            .and_then(|json| json.get("message")?.as_str().map(str::to_owned));
+        let header = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+        let message = json.ok().and_then(|json| json.get("message")?.as_str().map(str::to_owned));
         Err(anyhow!(Refusal {
             status: head.status,
             code: header.unwrap_or("UnknownError").to_owned(),
@@ -183,13 +151,8 @@ impl Client {
         let authority = self.endpoint.authority().context("the endpoint has no host")?;
         let uri = format!("http://{authority}{path}");
         let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
-        let credentials = Credentials::new(
-            &self.keys.access_key_id,
-            &self.keys.secret_access_key,
-            None,
-            None,
-            "signet",
-        );
+        let credentials =
+            Credentials::new(&self.keys.access_key_id, &self.keys.secret_access_key, None, None, "signet");
         let identity = credentials.into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
@@ -199,24 +162,16 @@ impl Client {
             .settings(SigningSettings::default())
             .build()?
             .into();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(&uri)
-            .header(header::HOST, authority.as_str());
+        let mut request =
+            Request::builder().method(method).uri(&uri).header(header::HOST, authority.as_str());
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let mut request = request.body(())?;
-        let headers = request
-            .headers()
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let signable = SignableRequest::new(
-            request.method().as_str(),
-            &uri,
-            headers,
-            SignableBody::Bytes(&bytes),
-        )?;
+        let headers =
+            request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let signable =
+            SignableRequest::new(request.method().as_str(), &uri, headers, SignableBody::Bytes(&bytes))?;
         let (instructions, _signature) = sign(signable, &params)?.into_parts();
         instructions.apply_to_request_http1x(&mut request);
         Ok(request.map(|()| Full::new(bytes.into())))
@@ -244,10 +199,7 @@ mod tests {
 
     #[test]
     fn the_secret_is_not_in_the_debug_text() {
-        let keys = KeyPair {
-            access_key_id: "AKID".into(),
-            secret_access_key: "hush".into(),
-        };
+        let keys = KeyPair { access_key_id: "AKID".into(), secret_access_key: "hush".into() };
         assert!(!format!("{keys:?}").contains("hush"));
     }
 }

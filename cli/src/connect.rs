@@ -12,12 +12,7 @@ use crate::client::{Client, KeyPair};
 #[derive(Args, Clone, Debug)]
 pub struct ConnectArgs {
     /// The server's API
-    #[arg(
-        long,
-        env = "SIGNET_ENDPOINT",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:7080"
-    )]
+    #[arg(long, env = "SIGNET_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7080")]
     endpoint: String,
     /// A file in the AWS shared-credentials format; the server's first start writes <data-dir>/credentials
     #[arg(

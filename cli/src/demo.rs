@@ -69,11 +69,7 @@ pub async fn run(args: DemoArgs, clock: Clock) -> Result<ExitCode> {
         screen.say(&format!("logs are in {}", kept.display()));
     }
     let passed = played?;
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn play(
@@ -86,9 +82,7 @@ async fn play(
 ) -> Result<bool> {
     let started = Instant::now();
     let stage = Stage::set(program, envoy, folder, clock, |text| screen.say(text)).await?;
-    screen.say(&format!(
-        "service-a calls {SERVICE} 240 times a second; strangers try service-b directly\n"
-    ));
+    screen.say(&format!("service-a calls {SERVICE} 240 times a second; strangers try service-b directly\n"));
     screen.row(&header());
     let load = Load::start(&stage.load_plan()?);
     let mut steps = Vec::new();
@@ -99,19 +93,10 @@ async fn play(
     let rest = load.stop().await;
     let mut problems: Vec<String> = steps.iter().flat_map(StepReport::problems).collect();
     if rest.failed > 0 {
-        problems.push(format!(
-            "{} requests failed at the end: {:?}",
-            rest.failed,
-            rest.failures.first()
-        ));
+        problems.push(format!("{} requests failed at the end: {:?}", rest.failed, rest.failures.first()));
     }
     let passed = problems.is_empty();
-    let report = Report {
-        passed,
-        problems,
-        steps,
-        seconds: started.elapsed().as_secs_f64(),
-    };
+    let report = Report { passed, problems, steps, seconds: started.elapsed().as_secs_f64() };
     screen.finish(&report)?;
     if args.keep {
         screen.say(&how_to_talk(&stage)?);
@@ -159,11 +144,7 @@ async fn hold(step: &str, load: &Load, tally: &mut Tally, screen: &Screen) {
     while started.elapsed() < HOLD {
         tokio::time::sleep(Duration::from_millis(200)).await;
         tally.add(load.take());
-        screen.live(&format!(
-            "{step}: {} requests, {} failed",
-            tally.requests(),
-            tally.failed
-        ));
+        screen.live(&format!("{step}: {} requests, {} failed", tally.requests(), tally.failed));
     }
 }
 
@@ -182,10 +163,7 @@ fn how_to_talk(stage: &Stage) -> Result<String> {
         stage.caller()?.ready.egress,
     );
     for sidecar in &stage.sidecars {
-        text += &format!(
-            "  {}: Envoy's admin http://{}\n",
-            sidecar.ready.identity, sidecar.ready.admin
-        );
+        text += &format!("  {}: Envoy's admin http://{}\n", sidecar.ready.identity, sidecar.ready.admin);
     }
     Ok(text)
 }
@@ -201,19 +179,11 @@ struct Screen {
 impl Screen {
     fn new(format: Format) -> Self {
         let is_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-        let bar = if is_terminal {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = if is_terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
             bar.set_style(style);
         }
-        Self {
-            format,
-            bar,
-            is_terminal,
-        }
+        Self { format, bar, is_terminal }
     }
 
     /// A remark that is no part of the result.
@@ -248,14 +218,7 @@ impl Screen {
                 for problem in &report.problems {
                     println!("PROBLEM  {problem}");
                 }
-                println!(
-                    "{}",
-                    if report.passed {
-                        "all as it must be"
-                    } else {
-                        "not as it must be"
-                    }
-                );
+                println!("{}", if report.passed { "all as it must be" } else { "not as it must be" });
             }
         }
         Ok(())

@@ -8,11 +8,7 @@
 //! ```
 //!
 //! Invariant: no business rules. What is decided here is who is given which collaborator.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this crate speaks to people"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this crate speaks to people")]
 
 pub mod agent;
 pub mod client;
@@ -25,7 +21,7 @@ pub mod proxies;
 pub mod server;
 pub mod token;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -94,31 +90,23 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     // rustls panics at first use where several providers are compiled in and none is chosen.
-    if rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err()
-    {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("signet: another crypto provider is installed already");
         return ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(cli.command)));
+    let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli.command)));
     done.unwrap_or_else(|error| {
         eprintln!("signet: {error:#}");
         ExitCode::FAILURE
     })
 }
 
-/// The clock of this process: the system's time at this moment, and from then on the time that passes.
+/// The system's clock. It is read each time, so corrections and a suspended machine's sleep count.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where the system's clock is read"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place where the system's clock is read")]
 pub fn clock() -> Clock {
-    signet_sds::clock::anchored(std::time::SystemTime::now())
+    Arc::new(std::time::SystemTime::now)
 }
 
 async fn run(command: Command) -> Result<ExitCode> {

@@ -30,11 +30,7 @@ pub struct ProxiesArgs {
 /// # Errors
 /// The server refuses, or cannot be reached.
 pub async fn run(args: ProxiesArgs, clock: Clock) -> Result<()> {
-    let answer = args
-        .connect
-        .client(clock)?
-        .call(Method::GET, "/v1/proxies", None)
-        .await?;
+    let answer = args.connect.client(clock)?.call(Method::GET, "/v1/proxies", None).await?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
         Format::Table => print_table(&serde_json::from_value(answer)?),
@@ -56,26 +52,17 @@ fn print_table(answer: &Answer) {
         println!("{}", table(&answer.proxies));
     }
     for port in answer.ports.iter().filter(|port| !port.settled) {
-        println!(
-            "{} is changing its TLS mode; waiting for {}",
-            port.port,
-            port.waiting_for.join(", ")
-        );
+        println!("{} is changing its TLS mode; waiting for {}", port.port, port.waiting_for.join(", "));
     }
 }
 
 /// The table of proxies.
 fn table(proxies: &[ProxyView]) -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(NOTHING)
-        .set_header(["WORKLOAD", "STATUS", "ENVOY", "CONNECTED SINCE", "REASON"]);
+    table.load_preset(NOTHING).set_header(["WORKLOAD", "STATUS", "ENVOY", "CONNECTED SINCE", "REASON"]);
     for proxy in proxies {
-        let reasons: Vec<String> = proxy
-            .rejections
-            .iter()
-            .map(|one| format!("{} {}: {}", one.kind, one.name, one.reason))
-            .collect();
+        let reasons: Vec<String> =
+            proxy.rejections.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.reason)).collect();
         table.add_row([
             proxy.workload.clone(),
             format!("{:?}", proxy.status).to_lowercase(),

@@ -38,55 +38,25 @@ pub const HELP: &str = "Examples:\n  \
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
     /// Where everything is kept: keys, store, credentials
-    #[arg(
-        long,
-        env = "SIGNET_DATA_DIR",
-        value_name = "FOLDER",
-        default_value = "./signet-data"
-    )]
+    #[arg(long, env = "SIGNET_DATA_DIR", value_name = "FOLDER", default_value = "./signet-data")]
     data_dir: PathBuf,
     /// App Mesh API and Signet's own; port 0 takes a free one
-    #[arg(
-        long,
-        env = "SIGNET_API_ADDR",
-        value_name = "IP:PORT",
-        default_value = "127.0.0.1:7080"
-    )]
+    #[arg(long, env = "SIGNET_API_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:7080")]
     api_addr: SocketAddr,
     /// xDS, CA and node services, over TLS
-    #[arg(
-        long,
-        env = "SIGNET_GRPC_ADDR",
-        value_name = "IP:PORT",
-        default_value = "127.0.0.1:7443"
-    )]
+    #[arg(long, env = "SIGNET_GRPC_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:7443")]
     grpc_addr: SocketAddr,
     /// /healthz, /readyz and /metrics
-    #[arg(
-        long,
-        env = "SIGNET_OPS_ADDR",
-        value_name = "IP:PORT",
-        default_value = "127.0.0.1:7081"
-    )]
+    #[arg(long, env = "SIGNET_OPS_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:7081")]
     ops_addr: SocketAddr,
     /// Twelve digits that stand in every ARN
     #[arg(long, env = "SIGNET_ACCOUNT_ID", value_name = "DIGITS", default_value = "000000000000", value_parser = account_id)]
     account_id: String,
     /// The region in every ARN, which requests must be signed for
-    #[arg(
-        long,
-        env = "SIGNET_REGION",
-        value_name = "REGION",
-        default_value = "us-east-1"
-    )]
+    #[arg(long, env = "SIGNET_REGION", value_name = "REGION", default_value = "us-east-1")]
     region: String,
     /// The trust domain of every identity; fixed once the root is made
-    #[arg(
-        long,
-        env = "SIGNET_TRUST_DOMAIN",
-        value_name = "NAME",
-        default_value = "signet.internal"
-    )]
+    #[arg(long, env = "SIGNET_TRUST_DOMAIN", value_name = "NAME", default_value = "signet.internal")]
     trust_domain: TrustDomain,
     /// Life of a workload's certificate in seconds, 300 to 7776000
     #[arg(long, env = "SIGNET_LEAF_LIFETIME", value_name = "SECONDS", default_value_t = DEFAULT_LEAF_LIFE.as_secs(),

@@ -56,10 +56,7 @@ pub async fn run(command: TokenCommand, clock: Clock) -> Result<()> {
     let answer = client.call(Method::POST, "/v1/tokens", Some(&body)).await?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
-        Format::Table => println!(
-            "{}",
-            answer["token"].as_str().context("the answer holds no token")?
-        ),
+        Format::Table => println!("{}", answer["token"].as_str().context("the answer holds no token")?),
     }
     Ok(())
 }

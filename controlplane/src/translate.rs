@@ -20,7 +20,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use signet_policies::identity::{TrustDomain, Workload, WorkloadKind};
+use signet_policies::identity::{ResourceName, TrustDomain, Workload, WorkloadKind};
 use signet_xds::{Resource, ResourceType, Snapshot};
 
 use crate::model::{Mesh, Model, VirtualNode};
@@ -61,8 +61,8 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// The node that a port in this proxy's mesh belongs to.
-    fn port(&self, node: &signet_policies::identity::ResourceName, port: NonZeroU16) -> PortId {
+    /// A port of a node in this proxy's mesh.
+    fn port(&self, node: &ResourceName, port: NonZeroU16) -> PortId {
         let mesh = self.proxy.workload.mesh.clone();
         PortId {
             workload: Workload {
@@ -141,7 +141,7 @@ impl Scope<'_> {
 /// Every destination once, however many routes lead to it.
 fn distinct<'a>(
     backends: &'a [backend::Backend<'a>],
-) -> BTreeMap<(&'a signet_policies::identity::ResourceName, NonZeroU16), &'a backend::Destination<'a>> {
+) -> BTreeMap<(&'a ResourceName, NonZeroU16), &'a backend::Destination<'a>> {
     let routes = backends
         .iter()
         .flat_map(|backend| &backend.ports)

@@ -36,10 +36,7 @@ impl Committer {
         let (queue, changes) = mpsc::channel();
         let writer = std::thread::Builder::new().name("signet-store".into());
         let thread = writer.spawn(move || run(&changes, || sync(&db, &file)))?;
-        Ok(Self {
-            queue: Mutex::new(Some(queue)),
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
 
     pub(crate) async fn commit<T, F>(&self, change: F) -> Result<T, CommitError>
@@ -92,10 +89,8 @@ fn run(changes: &mpsc::Receiver<Change>, sync: impl Fn() -> Result<(), CommitErr
 }
 
 fn sync(db: &sled::Db, file: &File) -> Result<(), CommitError> {
-    db.flush()
-        .map_err(|error| CommitError::Write(error.to_string()))?;
-    file.sync_data()
-        .map_err(|error| CommitError::Write(error.to_string()))
+    db.flush().map_err(|error| CommitError::Write(error.to_string()))?;
+    file.sync_data().map_err(|error| CommitError::Write(error.to_string()))
 }
 
 #[cfg(test)]

@@ -85,10 +85,7 @@ impl Database {
     /// # Errors
     /// The folder is held by another process, cannot be written, or holds something else.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io {
-            path: folder.to_owned(),
-            source,
-        };
+        let failed = |source| OpenError::Io { path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let db = Self::open_sled(folder)?;
         let file = File::open(folder.join(DATA_FILE)).map_err(failed)?;
@@ -121,10 +118,7 @@ impl Database {
             sled::Error::CollectionNotFound(_)
             | sled::Error::Unsupported(_)
             | sled::Error::ReportableBug(_)
-            | sled::Error::Corruption { .. } => OpenError::Damaged {
-                path,
-                reason: error.to_string(),
-            },
+            | sled::Error::Corruption { .. } => OpenError::Damaged { path, reason: error.to_string() },
         }
     }
 
@@ -133,9 +127,7 @@ impl Database {
     /// # Errors
     /// The tree is new and cannot be written.
     pub fn tree(&self, name: &str) -> Result<sled::Tree, CommitError> {
-        self.db
-            .open_tree(name)
-            .map_err(|error| CommitError::Write(error.to_string()))
+        self.db.open_tree(name).map_err(|error| CommitError::Write(error.to_string()))
     }
 
     /// Runs `change` on the writer thread, makes what it wrote durable, and returns its result.

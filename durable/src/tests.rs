@@ -10,10 +10,7 @@ async fn what_was_committed_is_there_when_the_folder_is_opened_again() {
     {
         let database = open(folder.path());
         let tree = database.tree("t").unwrap();
-        database
-            .commit(move || tree.insert("key", "value").map(|_| ()))
-            .await
-            .unwrap();
+        database.commit(move || tree.insert("key", "value").map(|_| ())).await.unwrap();
     }
     let tree = open(folder.path()).tree("t").unwrap();
     assert_eq!(tree.get("key").unwrap().unwrap(), "value");

@@ -177,7 +177,8 @@ pub fn decide(
     let named_by_spec =
         || *spiffe_id.trust_domain() == terms.trust_domain && registration.spiffe_ids.contains(&spiffe_id);
     // A spec must not hand out somebody else's canonical identity, nor the server's.
-    let is_taken = Workload::from_spiffe_id(&spiffe_id).is_some() || spiffe_id == terms.trust_domain.server_id();
+    let is_taken =
+        Workload::from_spiffe_id(&spiffe_id).is_some() || spiffe_id == terms.trust_domain.server_id();
     if spiffe_id != canonical && (is_taken || !named_by_spec()) {
         return Err(Denied::Identity { workload, requested: spiffe_id });
     }

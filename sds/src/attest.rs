@@ -44,11 +44,7 @@ impl AllowedUsers {
     /// [`NotServed`].
     pub fn admit(&self, stream: &UnixStream) -> Result<Peer, NotServed> {
         let credentials = stream.peer_cred().map_err(NotServed::Unknown)?;
-        let peer = Peer {
-            uid: credentials.uid(),
-            gid: credentials.gid(),
-            pid: credentials.pid(),
-        };
+        let peer = Peer { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() };
         match self.0.contains(&peer.uid) {
             true => Ok(peer),
             false => Err(NotServed::User(peer)),

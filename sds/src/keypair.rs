@@ -99,10 +99,8 @@ impl PublicKeyData for KeyPair {
 
 impl SigningKey for KeyPair {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature = self
-            .signer
-            .sign(&SystemRandom::new(), message)
-            .map_err(|_| rcgen::Error::RingUnspecified)?;
+        let signature =
+            self.signer.sign(&SystemRandom::new(), message).map_err(|_| rcgen::Error::RingUnspecified)?;
         Ok(signature.as_ref().to_vec())
     }
 }

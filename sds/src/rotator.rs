@@ -126,22 +126,8 @@ pub fn rotator<S: Signer>(
     let held_once = held.is_some();
     let (published, secrets) = watch::channel(held);
     let (sender, commands) = mpsc::channel(1);
-    let rotator = Rotator {
-        rotation,
-        published,
-        commands,
-        due,
-        wanted: false,
-        held_once,
-        failures: 0,
-    };
-    (
-        Handle {
-            commands: sender,
-            secrets,
-        },
-        rotator.run(),
-    )
+    let rotator = Rotator { rotation, published, commands, due, wanted: false, held_once, failures: 0 };
+    (Handle { commands: sender, secrets }, rotator.run())
 }
 
 /// When to renew a leaf.
@@ -152,11 +138,7 @@ pub fn rotator<S: Signer>(
 pub fn renewal_at(leaf: &Leaf) -> SystemTime {
     let bytes = leaf.chain().first().map_or(&[][..], |leaf| leaf.as_ref());
     let hash = digest::digest(&digest::SHA256, bytes);
-    let draw = hash
-        .as_ref()
-        .iter()
-        .take(4)
-        .fold(0_u32, |draw, byte| draw << 8 | u32::from(*byte));
+    let draw = hash.as_ref().iter().take(4).fold(0_u32, |draw, byte| draw << 8 | u32::from(*byte));
     wall(leaf.validity().renewal_at(draw))
 }
 
@@ -173,7 +155,7 @@ impl<S: Signer> Rotator<S> {
         let mut attempt: Option<Attempt> = None;
         loop {
             let now = (self.rotation.clock)();
-            let _ = now;
+            self.withdraw_expired(now);
             if attempt.is_none() && (self.wanted || self.due <= now) {
                 self.wanted = false;
                 attempt = Some(self.attempt());
@@ -196,9 +178,7 @@ impl<S: Signer> Rotator<S> {
     /// An expired certificate is not served to anybody who asks from now on; who has it keeps it.
     fn withdraw_expired(&self, now: SystemTime) {
         let expired = |secrets: &Option<Arc<Secrets>>| {
-            secrets
-                .as_ref()
-                .is_some_and(|held| Timestamp::from(now) > held.leaf().validity().not_after())
+            secrets.as_ref().is_some_and(|held| Timestamp::from(now) > held.leaf().validity().not_after())
         };
         self.published.send_if_modified(|secrets| {
             let gone = if expired(secrets) { secrets.take() } else { None };
@@ -221,26 +201,18 @@ impl<S: Signer> Rotator<S> {
             let request = key.request(&identity)?;
             let slow =
                 |_| SignerError::Unavailable(format!("no answer within {} s", SIGNER_TIMEOUT.as_secs()));
-            let signed = timeout(SIGNER_TIMEOUT, signer.sign(request, current))
-                .await
-                .map_err(slow)??;
+            let signed = timeout(SIGNER_TIMEOUT, signer.sign(request, current)).await.map_err(slow)??;
             Ok((key, signed))
         })
     }
 
     fn until_next_look(&self, now: SystemTime, busy: bool) -> Duration {
-        let end = self
-            .published
-            .borrow()
-            .as_ref()
-            .map(|held| held.leaf().validity().not_after());
+        let end = self.published.borrow().as_ref().map(|held| held.leaf().validity().not_after());
         // The last valid second counts to its end.
         let expiry = end.map(|end| wall(end) + Duration::from_secs(1));
         let due = (!busy).then_some(self.due);
         let next = expiry.into_iter().chain(due).min();
-        let wait = next.map_or(LONGEST_SLEEP, |next| {
-            next.duration_since(now).unwrap_or(Duration::ZERO)
-        });
+        let wait = next.map_or(LONGEST_SLEEP, |next| next.duration_since(now).unwrap_or(Duration::ZERO));
         wait.min(LONGEST_SLEEP)
     }
 
@@ -270,11 +242,7 @@ impl<S: Signer> Rotator<S> {
     }
 
     fn postpone(&mut self, failure: Failure, now: SystemTime) -> Result<(), RotateError> {
-        let failure = if self.held_once {
-            failure
-        } else {
-            passing(failure)?
-        };
+        let failure = if self.held_once { failure } else { passing(failure)? };
         let wait = self.rotation.backoff.after(self.failures, &mut self.rotation.rng);
         self.failures = self.failures.saturating_add(1);
         self.due = now + wait;

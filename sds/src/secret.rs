@@ -80,13 +80,7 @@ impl Leaf {
 
 impl fmt::Debug for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            chain,
-            key,
-            identity,
-            validity,
-            serial,
-        } = self;
+        let Self { chain, key, identity, validity, serial } = self;
         f.debug_struct("Leaf")
             .field("identity", identity)
             .field("serial", serial)

@@ -96,13 +96,7 @@ impl Source for Own {
         let peer = extensions.get::<Peer>().copied();
         let peer =
             peer.ok_or_else(|| tonic::Status::unauthenticated("the kernel did not vouch for the peer"))?;
-        Ok(Feed {
-            snapshots: self.snapshots.clone(),
-            observer: Box::new(Log {
-                peer,
-                told: Vec::new(),
-            }),
-        })
+        Ok(Feed { snapshots: self.snapshots.clone(), observer: Box::new(Log { peer, told: Vec::new() }) })
     }
 }
 

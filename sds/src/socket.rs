@@ -46,23 +46,13 @@ pub enum BindError {
 /// # Errors
 /// [`BindError`]. A file that is no socket, and a socket that somebody serves, are left as they are.
 pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
-    let failed = |action| {
-        move |source| BindError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
-    };
+    let failed = |action| move |source| BindError::Io { action, path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(FOLDER_MODE)
             .create(folder)
-            .map_err(|source| BindError::Io {
-                action: "make the folder",
-                path: folder.to_owned(),
-                source,
-            })?;
+            .map_err(|source| BindError::Io { action: "make the folder", path: folder.to_owned(), source })?;
     }
     remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(failed("listen on"))?;
@@ -72,13 +62,7 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
 }
 
 fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let failed = |action| {
-        move |source| BindError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
-    };
+    let failed = |action| move |source| BindError::Io { action, path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at")(error)),
@@ -104,23 +88,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/agent.sock");
         let first = bind(&path).unwrap();
-        assert!(
-            matches!(bind(&path), Err(BindError::InUse(_))),
-            "somebody listens"
-        );
+        assert!(matches!(bind(&path), Err(BindError::InUse(_))), "somebody listens");
         drop(first);
         assert!(path.exists(), "a killed process leaves its socket behind");
         let _second = bind(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            SOCKET_MODE
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
         let parent = fs::metadata(path.parent().unwrap()).unwrap();
-        assert_eq!(
-            parent.permissions().mode() & 0o007,
-            0,
-            "strangers cannot enter the folder"
-        );
+        assert_eq!(parent.permissions().mode() & 0o007, 0, "strangers cannot enter the folder");
 
         let file = folder.path().join("notes.txt");
         fs::write(&file, "keep me").unwrap();

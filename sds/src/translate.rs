@@ -40,14 +40,7 @@ pub fn translate(secrets: &Secrets) -> Snapshot {
 }
 
 fn resource(name: &str, secret: Type) -> Resource {
-    Resource::new(
-        ResourceType::Secret,
-        name,
-        &Secret {
-            name: name.to_owned(),
-            r#type: Some(secret),
-        },
-    )
+    Resource::new(ResourceType::Secret, name, &Secret { name: name.to_owned(), r#type: Some(secret) })
 }
 
 fn tls_certificate(leaf: &Leaf) -> TlsCertificate {
@@ -60,26 +53,17 @@ fn tls_certificate(leaf: &Leaf) -> TlsCertificate {
 
 fn validation_context(bundle: &Bundle) -> CertificateValidationContext {
     let trusted_ca = Some(inline(certificates(bundle.roots())));
-    CertificateValidationContext {
-        trusted_ca,
-        ..CertificateValidationContext::default()
-    }
+    CertificateValidationContext { trusted_ca, ..CertificateValidationContext::default() }
 }
 
 fn inline(pem: String) -> DataSource {
-    DataSource {
-        specifier: Some(Specifier::InlineBytes(pem.into_bytes())),
-        ..DataSource::default()
-    }
+    DataSource { specifier: Some(Specifier::InlineBytes(pem.into_bytes())), ..DataSource::default() }
 }
 
 /// Certificates as PEM, in the order given, with line feeds only.
 #[must_use]
 pub fn certificates(certificates: &[CertificateDer<'_>]) -> String {
-    let blocks: Vec<Pem> = certificates
-        .iter()
-        .map(|der| Pem::new("CERTIFICATE", der.to_vec()))
-        .collect();
+    let blocks: Vec<Pem> = certificates.iter().map(|der| Pem::new("CERTIFICATE", der.to_vec())).collect();
     pem::encode_many_config(&blocks, line_feeds())
 }
 
@@ -111,11 +95,7 @@ mod tests {
     fn secrets() -> Secrets {
         let identity: SpiffeId = "spiffe://signet.internal/mesh/m/virtual-node/a".parse().unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let signer = FakeSigner::new(
-            &identity,
-            std::sync::Arc::new(move || now),
-            Duration::from_secs(3600),
-        );
+        let signer = FakeSigner::new(&identity, std::sync::Arc::new(move || now), Duration::from_secs(3600));
         let key = KeyPair::generate().unwrap();
         let signed = signer.certificate(Answer::Good, &key.request(&identity).unwrap());
         verify(signed, key, &identity, now.into()).unwrap()
@@ -127,19 +107,14 @@ mod tests {
     }
 
     fn bytes(source: Option<DataSource>) -> Vec<u8> {
-        let Some(Specifier::InlineBytes(bytes)) = source.unwrap().specifier else {
-            panic!("inline bytes")
-        };
+        let Some(Specifier::InlineBytes(bytes)) = source.unwrap().specifier else { panic!("inline bytes") };
         bytes
     }
 
     #[test]
     fn exactly_five_names_are_served_and_each_secret_has_its_own_name() {
         let snapshot = translate(&secrets());
-        let names: Vec<_> = snapshot
-            .resources(ResourceType::Secret)
-            .map(Resource::name)
-            .collect();
+        let names: Vec<_> = snapshot.resources(ResourceType::Secret).map(Resource::name).collect();
         let expected = [
             "ALL",
             "ROOTCA",
@@ -157,9 +132,7 @@ mod tests {
     fn the_key_is_the_one_of_the_leaf_it_comes_with_and_the_roots_come_without_a_key() {
         let secrets = secrets();
         let snapshot = translate(&secrets);
-        let Some(Type::TlsCertificate(certificate)) = secret(&snapshot, DEFAULT).r#type else {
-            panic!()
-        };
+        let Some(Type::TlsCertificate(certificate)) = secret(&snapshot, DEFAULT).r#type else { panic!() };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes(certificate.certificate_chain))
             .collect::<Result<_, _>>()
             .unwrap();
@@ -167,9 +140,7 @@ mod tests {
         let key = PrivatePkcs8KeyDer::from_pem_slice(&bytes(certificate.private_key)).unwrap();
         assert_eq!(key.secret_pkcs8_der(), secrets.leaf().key().pkcs8());
         for name in [ROOT_CA, ALL, "spiffe://signet.internal"] {
-            let Some(Type::ValidationContext(context)) = secret(&snapshot, name).r#type else {
-                panic!()
-            };
+            let Some(Type::ValidationContext(context)) = secret(&snapshot, name).r#type else { panic!() };
             let roots = CertificateDer::from_pem_slice(&bytes(context.trusted_ca)).unwrap();
             assert_eq!(&roots, &secrets.bundle().roots()[0]);
         }

@@ -110,13 +110,7 @@ pub fn verify(signed: Signed, key: KeyPair, expected: &SpiffeId, now: Timestamp)
     let validity = check_time(&parsed, &serial, now)?;
     check_path(&chain, &bundle, &serial, now)?;
     drop(parsed);
-    let leaf = Leaf {
-        chain,
-        key,
-        identity: expected.clone(),
-        validity,
-        serial,
-    };
+    let leaf = Leaf { chain, key, identity: expected.clone(), validity, serial };
     Ok(Secrets::new(leaf, Bundle::new(bundle)))
 }
 
@@ -126,11 +120,7 @@ pub fn verify(signed: Signed, key: KeyPair, expected: &SpiffeId, now: Timestamp)
 /// [`Refused::Malformed`], also for a second SAN extension.
 pub fn uri_names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Refused> {
     let parsed = parse("chain", 0, certificate)?;
-    uris(&parsed).map_err(|reason| Refused::Malformed {
-        part: "chain",
-        position: 0,
-        reason,
-    })
+    uris(&parsed).map_err(|reason| Refused::Malformed { part: "chain", position: 0, reason })
 }
 
 fn parse_all<'a>(
@@ -138,8 +128,7 @@ fn parse_all<'a>(
     certificates: &'a [CertificateDer<'static>],
 ) -> Result<Vec<X509Certificate<'a>>, Refused> {
     let each = certificates.iter().enumerate();
-    each.map(|(position, certificate)| parse(part, position, certificate))
-        .collect()
+    each.map(|(position, certificate)| parse(part, position, certificate)).collect()
 }
 
 fn parse<'a>(
@@ -147,11 +136,7 @@ fn parse<'a>(
     position: usize,
     certificate: &'a CertificateDer<'_>,
 ) -> Result<X509Certificate<'a>, Refused> {
-    let malformed = |reason: String| Refused::Malformed {
-        part,
-        position,
-        reason,
-    };
+    let malformed = |reason: String| Refused::Malformed { part, position, reason };
     let (rest, parsed) =
         X509Certificate::from_der(certificate.as_ref()).map_err(|error| malformed(error.to_string()))?;
     match rest.len() {
@@ -161,45 +146,26 @@ fn parse<'a>(
 }
 
 fn uris(certificate: &X509Certificate<'_>) -> Result<Vec<String>, String> {
-    let Some(names) = certificate
-        .subject_alternative_name()
-        .map_err(|error| error.to_string())?
-    else {
+    let Some(names) = certificate.subject_alternative_name().map_err(|error| error.to_string())? else {
         return Ok(Vec::new());
     };
     let uri = |name: &GeneralName<'_>| {
-        if let GeneralName::URI(uri) = name {
-            Some((*uri).to_owned())
-        } else {
-            None
-        }
+        if let GeneralName::URI(uri) = name { Some((*uri).to_owned()) } else { None }
     };
     Ok(names.value.general_names.iter().filter_map(uri).collect())
 }
 
 fn serial_of(certificate: &X509Certificate<'_>) -> String {
     let raw = certificate.raw_serial();
-    let digits = raw
-        .iter()
-        .skip_while(|byte| **byte == 0)
-        .copied()
-        .collect::<Vec<u8>>();
+    let digits = raw.iter().skip_while(|byte| **byte == 0).copied().collect::<Vec<u8>>();
     hex::encode(digits)
 }
 
 fn check_identity(leaf: &X509Certificate<'_>, serial: &str, expected: &SpiffeId) -> Result<(), Refused> {
-    let found = uris(leaf).map_err(|reason| Refused::Malformed {
-        part: "chain",
-        position: 0,
-        reason,
-    })?;
+    let found = uris(leaf).map_err(|reason| Refused::Malformed { part: "chain", position: 0, reason })?;
     match found.as_slice() {
         [one] if *one == expected.to_string() => Ok(()),
-        _ => Err(Refused::Identity {
-            serial: serial.to_owned(),
-            found,
-            expected: expected.clone(),
-        }),
+        _ => Err(Refused::Identity { serial: serial.to_owned(), found, expected: expected.clone() }),
     }
 }
 
@@ -210,12 +176,7 @@ fn check_time(chain: &[X509Certificate<'_>], serial: &str, now: Timestamp) -> Re
     let not_after = Timestamp::from_unix(chain.iter().map(end).min().unwrap_or(0));
     match Validity::new(not_before, not_after) {
         Ok(validity) if validity.contains(now) => Ok(validity),
-        _ => Err(Refused::Time {
-            serial: serial.to_owned(),
-            not_before,
-            not_after,
-            now,
-        }),
+        _ => Err(Refused::Time { serial: serial.to_owned(), not_before, not_after, now }),
     }
 }
 
@@ -228,24 +189,15 @@ fn check_path(
     let anchors = anchors(bundle)?;
     let client = path_for(KeyUsage::client_auth(), chain, &anchors, now);
     let server = path_for(KeyUsage::server_auth(), chain, &anchors, now);
-    let refused = |usage| {
-        move |reason| Refused::Chain {
-            serial: serial.to_owned(),
-            usage,
-            reason,
-        }
-    };
+    let refused = |usage| move |reason| Refused::Chain { serial: serial.to_owned(), usage, reason };
     client.map_err(refused("client"))?;
     server.map_err(refused("server"))
 }
 
 fn anchors<'a>(bundle: &'a [CertificateDer<'static>]) -> Result<Vec<TrustAnchor<'a>>, Refused> {
     let anchor = |(position, root): (usize, &'a CertificateDer<'static>)| {
-        let malformed = |error: webpki::Error| Refused::Malformed {
-            part: "bundle",
-            position,
-            reason: error.to_string(),
-        };
+        let malformed =
+            |error: webpki::Error| Refused::Malformed { part: "bundle", position, reason: error.to_string() };
         anchor_from_trusted_cert(root).map_err(malformed)
     };
     bundle.iter().enumerate().map(anchor).collect()
@@ -299,10 +251,7 @@ mod tests {
         let secrets = look_at(Answer::Good).unwrap();
         let leaf = secrets.leaf();
         assert_eq!(*leaf.identity(), identity());
-        assert_eq!(
-            leaf.validity(),
-            Validity::new(moment().into(), (moment() + LIFE).into()).unwrap()
-        );
+        assert_eq!(leaf.validity(), Validity::new(moment().into(), (moment() + LIFE).into()).unwrap());
         assert_eq!(leaf.chain().len(), 2);
         assert_eq!(secrets.bundle().roots().len(), 1);
         assert!(!leaf.serial().is_empty());
@@ -323,12 +272,8 @@ mod tests {
             (Answer::Expired, |refused| matches!(refused, Refused::Time { .. })),
             (Answer::Early, |refused| matches!(refused, Refused::Time { .. })),
             (Answer::OtherKey, |refused| matches!(refused, Refused::Key { .. })),
-            (Answer::OtherRoot, |refused| {
-                matches!(refused, Refused::Chain { .. })
-            }),
-            (Answer::ClientOnly, |refused| {
-                matches!(refused, Refused::Chain { usage: "server", .. })
-            }),
+            (Answer::OtherRoot, |refused| matches!(refused, Refused::Chain { .. })),
+            (Answer::ClientOnly, |refused| matches!(refused, Refused::Chain { usage: "server", .. })),
         ];
         for (answer, is_the_rule) in cases {
             let refused = look_at(answer).expect_err("refused");
@@ -345,27 +290,16 @@ mod tests {
             ("no issuer", |signed| signed.chain.truncate(1)),
             ("no chain", |signed| signed.chain.clear()),
             ("no bundle", |signed| signed.bundle.clear()),
-            ("long chain", |signed| {
-                signed.chain = vec![signed.chain[0].clone(); MAX_CHAIN + 1]
-            }),
-            ("junk in the chain", |signed| {
-                signed.chain.push(vec![0; 1 << 20].into())
-            }),
-            ("junk in the bundle", |signed| {
-                signed.bundle.push(b"junk".to_vec().into())
-            }),
-            ("trailing bytes", |signed| {
-                signed.chain[0] = [signed.chain[0].as_ref(), b"x"].concat().into()
-            }),
+            ("long chain", |signed| signed.chain = vec![signed.chain[0].clone(); MAX_CHAIN + 1]),
+            ("junk in the chain", |signed| signed.chain.push(vec![0; 1 << 20].into())),
+            ("junk in the bundle", |signed| signed.bundle.push(b"junk".to_vec().into())),
+            ("trailing bytes", |signed| signed.chain[0] = [signed.chain[0].as_ref(), b"x"].concat().into()),
         ];
         for (name, damage) in damages {
             let key = key();
             let mut signed = good(&key);
             damage(&mut signed);
-            assert!(
-                verify(signed, key, &identity(), moment().into()).is_err(),
-                "{name}"
-            );
+            assert!(verify(signed, key, &identity(), moment().into()).is_err(), "{name}");
         }
     }
 
@@ -380,11 +314,6 @@ mod tests {
         signed.bundle.reverse();
         let first = signed.bundle[0].clone();
         signed.bundle.push(first);
-        assert_eq!(
-            verify(signed, key, &identity(), moment().into())
-                .unwrap()
-                .bundle(),
-            &forward
-        );
+        assert_eq!(verify(signed, key, &identity(), moment().into()).unwrap().bundle(), &forward);
     }
 }

@@ -7,13 +7,7 @@
 
 pub mod node_service {
     //! The client side of the node service, for requests that no agent would send.
-    #![allow(
-        missing_docs,
-        unreachable_pub,
-        unused_qualifications,
-        clippy::all,
-        reason = "generated code"
-    )]
+    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
     tonic::include_proto!("signet.node.v1");
 }
 
@@ -62,11 +56,7 @@ pub fn tools() -> PathBuf {
 /// It is not installed.
 pub fn python_tool(name: &str) -> Result<PathBuf> {
     let path = tools().join("venv/bin").join(name);
-    ensure!(
-        path.exists(),
-        "{} is not there; `cargo xtask setup` installs it",
-        path.display()
-    );
+    ensure!(path.exists(), "{} is not there; `cargo xtask setup` installs it", path.display());
     Ok(path)
 }
 
@@ -76,16 +66,9 @@ pub fn python_tool(name: &str) -> Result<PathBuf> {
 /// It was not built.
 pub fn program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .context("the test lies in no target folder")?;
+    let folder = test.parent().and_then(Path::parent).context("the test lies in no target folder")?;
     let program = folder.join("signet");
-    ensure!(
-        program.exists(),
-        "{} is not there; `cargo build --workspace` makes it",
-        program.display()
-    );
+    ensure!(program.exists(), "{} is not there; `cargo build --workspace` makes it", program.display());
     Ok(program)
 }
 
@@ -95,11 +78,7 @@ pub fn program() -> Result<PathBuf> {
 /// It is not installed.
 pub fn envoy_binary() -> Result<PathBuf> {
     let path = tools().join("envoy/envoy");
-    ensure!(
-        path.exists(),
-        "{} is not there; `cargo xtask setup` installs it",
-        path.display()
-    );
+    ensure!(path.exists(), "{} is not there; `cargo xtask setup` installs it", path.display());
     envoy::find(Some(&path), |_| {})
 }
 
@@ -135,11 +114,7 @@ impl TestMesh {
         let machine = machine().await?;
         let folder = tempfile::Builder::new().prefix("signet-test-").tempdir()?;
         let stage = Stage::set(&program()?, &envoy_binary()?, folder.path(), &clock(), |_| {}).await?;
-        Ok(Self {
-            stage,
-            folder,
-            _machine: machine,
-        })
+        Ok(Self { stage, folder, _machine: machine })
     }
 
     /// Ends it in order.
@@ -163,10 +138,7 @@ where
         match condition().await {
             Ok(value) => return Ok(value),
             Err(last) if started.elapsed() > patience => {
-                bail!(
-                    "{what} did not come true within {} s: {last:#}",
-                    patience.as_secs()
-                )
+                bail!("{what} did not come true within {} s: {last:#}", patience.as_secs())
             }
             Err(_) => {}
         }
@@ -183,11 +155,7 @@ pub async fn tally_of(load: Load, count: u64) -> Result<Tally> {
     while tally.requests() < count {
         pulse.tick().await;
         tally.add(load.take());
-        ensure!(
-            started.elapsed() < Duration::from_secs(30),
-            "{} of {count} requests",
-            tally.requests()
-        );
+        ensure!(started.elapsed() < Duration::from_secs(30), "{} of {count} requests", tally.requests());
     }
     tally.add(load.stop().await);
     Ok(tally)
@@ -202,11 +170,7 @@ impl Outsider {
     /// # Errors
     /// The server refuses.
     pub async fn join(server: &Server, client: &Client, mesh: &str, node: &str) -> Result<Self> {
-        Ok(Self(
-            server
-                .join(client, &Workload::virtual_node(mesh, node)?, clock())
-                .await?,
-        ))
+        Ok(Self(server.join(client, &Workload::virtual_node(mesh, node)?, clock()).await?))
     }
 
     /// The roots of the mesh, DER.
@@ -237,13 +201,9 @@ pub async fn channel(
         let connector = connector.clone();
         async move {
             let tcp = TcpStream::connect(target).await?;
-            let stream = connector
-                .connect(ServerName::IpAddress(target.ip().into()), tcp)
-                .await?;
+            let stream = connector.connect(ServerName::IpAddress(target.ip().into()), tcp).await?;
             Ok::<_, std::io::Error>(TokioIo::new(stream))
         }
     });
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect_with_connector(connect)
-        .await?)
+    Ok(Endpoint::from_shared(format!("http://{address}"))?.connect_with_connector(connect).await?)
 }

@@ -9,8 +9,5 @@ use google::protobuf::Any;
 
 /// Packs a message into an `Any` under its own type URL (`type.googleapis.com/<full name>`).
 pub fn pack<M: prost::Name>(message: &M) -> Any {
-    Any {
-        type_url: M::type_url(),
-        value: message.encode_to_vec(),
-    }
+    Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }

@@ -32,13 +32,7 @@ pub enum ResourceType {
 
 impl ResourceType {
     /// Every kind, in push order.
-    pub const ALL: [Self; 5] = [
-        Self::Cluster,
-        Self::Endpoint,
-        Self::Listener,
-        Self::Route,
-        Self::Secret,
-    ];
+    pub const ALL: [Self; 5] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Secret];
 
     /// The type URL by which discovery requests and responses name this kind.
     pub const fn type_url(self) -> &'static str {
@@ -105,13 +99,7 @@ impl Resource {
                 None
             }
         };
-        Self {
-            kind,
-            name,
-            version: version(&value),
-            value,
-            endpoints,
-        }
+        Self { kind, name, version: version(&value), value, endpoints }
     }
 
     /// What kind of resource this is.
@@ -167,10 +155,7 @@ pub(crate) fn version(bytes: &[u8]) -> Version {
 /// of the message is skipped unread.
 #[derive(Message)]
 struct ClusterHead {
-    #[prost(
-        enumeration = "super::pb::envoy::config::cluster::v3::cluster::DiscoveryType",
-        tag = "2"
-    )]
+    #[prost(enumeration = "super::pb::envoy::config::cluster::v3::cluster::DiscoveryType", tag = "2")]
     discovery: i32,
     #[prost(message, optional, tag = "3")]
     eds: Option<EdsHead>,
@@ -223,20 +208,14 @@ mod tests {
     #[test]
     fn equal_messages_have_equal_versions_and_different_ones_do_not() {
         assert_eq!(cluster(DiscoveryType::Eds, "x"), cluster(DiscoveryType::Eds, "x"));
-        assert_ne!(
-            cluster(DiscoveryType::Eds, "x").version(),
-            cluster(DiscoveryType::Eds, "y").version()
-        );
+        assert_ne!(cluster(DiscoveryType::Eds, "x").version(), cluster(DiscoveryType::Eds, "y").version());
     }
 
     #[test]
     fn a_cluster_waits_for_endpoints_only_when_it_discovers_them_by_eds() {
         let awaited = |resource: Resource| resource.endpoints().map(ToString::to_string);
         assert_eq!(awaited(cluster(DiscoveryType::Eds, "")).as_deref(), Some("c"));
-        assert_eq!(
-            awaited(cluster(DiscoveryType::Eds, "service")).as_deref(),
-            Some("service")
-        );
+        assert_eq!(awaited(cluster(DiscoveryType::Eds, "service")).as_deref(), Some("service"));
         assert_eq!(awaited(cluster(DiscoveryType::StrictDns, "")), None);
         assert_eq!(awaited(cluster(DiscoveryType::Static, "")), None);
     }
@@ -246,23 +225,14 @@ mod tests {
         for kind in ResourceType::ALL {
             assert_eq!(ResourceType::from_type_url(kind.type_url()), Some(kind));
         }
-        assert_eq!(
-            ResourceType::from_type_url("type.googleapis.com/envoy.config.route.v3.Vhds"),
-            None
-        );
+        assert_eq!(ResourceType::from_type_url("type.googleapis.com/envoy.config.route.v3.Vhds"), None);
     }
 
     #[test]
     fn debug_output_has_no_bytes_of_the_resource() {
         use crate::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
-        let secret = Secret {
-            name: "very-private".into(),
-            ..Default::default()
-        };
+        let secret = Secret { name: "very-private".into(), ..Default::default() };
         let printed = format!("{:?}", Resource::new(ResourceType::Secret, "default", &secret));
-        assert!(
-            printed.contains("default") && !printed.contains("very-private"),
-            "{printed}"
-        );
+        assert!(printed.contains("default") && !printed.contains("very-private"), "{printed}");
     }
 }

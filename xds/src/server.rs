@@ -114,11 +114,7 @@ struct Streams<S> {
 
 impl<S: Source> Streams<S> {
     const fn new(source: Arc<S>, shutdown: CancellationToken) -> Self {
-        Self {
-            source,
-            shutdown,
-            opened: AtomicU64::new(0),
-        }
+        Self { source, shutdown, opened: AtomicU64::new(0) }
     }
 
     fn session(&self, variant: Variant, service: Service) -> Session {
@@ -138,13 +134,8 @@ impl<S: Source> Streams<S> {
         let (_, extensions, requests) = request.into_parts();
         let session = self.session(variant, service);
         let span = info_span!("xds_stream", %service, ?variant, node = tracing::field::Empty);
-        let shell = Shell::new(
-            Arc::clone(&self.source),
-            extensions,
-            requests,
-            session,
-            self.shutdown.clone(),
-        );
+        let shell =
+            Shell::new(Arc::clone(&self.source), extensions, requests, session, self.shutdown.clone());
         Response::new(Box::pin(shell.into_stream(span)))
     }
 }
@@ -178,18 +169,14 @@ impl<S: Source> SecretDiscoveryService for Sds<S> {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Refusal> {
-        Ok(self
-            .0
-            .stream(Variant::Sotw, Service::Only(ResourceType::Secret), request))
+        Ok(self.0.stream(Variant::Sotw, Service::Only(ResourceType::Secret), request))
     }
 
     async fn delta_secrets(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaSecretsStream>, Refusal> {
-        Ok(self
-            .0
-            .stream(Variant::Delta, Service::Only(ResourceType::Secret), request))
+        Ok(self.0.stream(Variant::Delta, Service::Only(ResourceType::Secret), request))
     }
 
     async fn fetch_secrets(
@@ -200,11 +187,7 @@ impl<S: Source> SecretDiscoveryService for Sds<S> {
         let mut session = self.0.session(Variant::Sotw, Service::Only(ResourceType::Secret));
         let node = message.node.clone();
         session.on_request(message.into()).map_err(refuse)?;
-        let mut feed = self
-            .0
-            .source
-            .open(&extensions, node.as_ref())
-            .inspect_err(log_refusal)?;
+        let mut feed = self.0.source.open(&extensions, node.as_ref()).inspect_err(log_refusal)?;
         let snapshot = tokio::select! {
             biased;
             () = self.0.shutdown.cancelled() => return Err(shutting_down()),

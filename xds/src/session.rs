@@ -89,10 +89,7 @@ impl Session {
             node: None,
             opened: false,
             warned: false,
-            watches: ResourceType::ALL
-                .into_iter()
-                .map(|kind| (kind, Watch::new(kind)))
-                .collect(),
+            watches: ResourceType::ALL.into_iter().map(|kind| (kind, Watch::new(kind))).collect(),
             status: Status::default(),
             stream,
             responses: 0,
@@ -117,14 +114,7 @@ impl Session {
             (Variant::Sotw, Ask::Names(names)) => {
                 watch.on_names(&request.nonce, rejection, names, &mut self.status);
             }
-            (
-                Variant::Delta,
-                Ask::Changes {
-                    subscribe,
-                    unsubscribe,
-                    initial,
-                },
-            ) => {
+            (Variant::Delta, Ask::Changes { subscribe, unsubscribe, initial }) => {
                 watch.acknowledge(&request.nonce, rejection, &mut self.status);
                 watch.on_changes(subscribe, &unsubscribe, initial, &mut self.status)?;
             }
@@ -143,9 +133,7 @@ impl Session {
         }
         let additions = ResourceType::ALL.into_iter().map(|kind| (kind, Step::Additions));
         let removals = order::REMOVALS.into_iter().map(|kind| (kind, Step::Removals));
-        additions
-            .chain(removals)
-            .find_map(|(kind, step)| self.compose(kind, step, snapshot))
+        additions.chain(removals).find_map(|(kind, step)| self.compose(kind, step, snapshot))
     }
 
     /// What is known of the client so far.
@@ -177,13 +165,7 @@ impl Session {
         if let Some(endpoints) = self.watches.get_mut(&ResourceType::Endpoint) {
             endpoints.send_again(warming);
         }
-        Some(Response {
-            kind,
-            nonce,
-            version,
-            resources: draft.resources,
-            removed,
-        })
+        Some(Response { kind, nonce, version, resources: draft.resources, removed })
     }
 
     /// A stream belongs to one node: the first request says which (on ADS it must), later ones may only repeat it.

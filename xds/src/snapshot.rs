@@ -19,10 +19,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Adds a resource; one of the same kind and name is replaced and returned.
     pub fn insert(&mut self, resource: Resource) -> Option<Resource> {
-        self.kinds
-            .entry(resource.kind())
-            .or_default()
-            .insert(Arc::clone(resource.shared_name()), resource)
+        self.kinds.entry(resource.kind()).or_default().insert(Arc::clone(resource.shared_name()), resource)
     }
 
     /// The resource of this kind and name.

@@ -61,9 +61,7 @@ pub struct Status {
 impl Status {
     /// Whether the client asks for anything of this kind.
     pub fn is_subscribed(&self, kind: ResourceType) -> bool {
-        self.interests
-            .get(&kind)
-            .is_some_and(|interest| !interest.is_empty())
+        self.interests.get(&kind).is_some_and(|interest| !interest.is_empty())
     }
 
     /// Whether the client accepted every resource of `snapshot` that it asks for, at the snapshot's version,
@@ -72,14 +70,12 @@ impl Status {
     /// A client that has not asked for anything yet is vacuously synced; ask [`Self::is_subscribed`] too.
     pub fn is_synced(&self, snapshot: &Snapshot) -> bool {
         let wanted = self.interests.iter().all(|(kind, interest)| {
-            let mut subscribed = snapshot
-                .resources(*kind)
-                .filter(|resource| interest.covers(resource.name()));
+            let mut subscribed =
+                snapshot.resources(*kind).filter(|resource| interest.covers(resource.name()));
             subscribed.all(|resource| self.runs(resource))
         });
-        let mut held = self
-            .resources()
-            .filter(|(kind, _, status)| kind.is_wildcard() && status.sent.is_some());
+        let mut held =
+            self.resources().filter(|(kind, _, status)| kind.is_wildcard() && status.sent.is_some());
         wanted && held.all(|(kind, name, _)| snapshot.get(kind, name).is_some())
     }
 
@@ -95,15 +91,12 @@ impl Status {
 
     /// Every resource that something is known of, by kind and name.
     pub fn resources(&self) -> impl Iterator<Item = (ResourceType, &str, &ResourceStatus)> {
-        self.resources
-            .iter()
-            .map(|((kind, name), status)| (*kind, &**name, status))
+        self.resources.iter().map(|((kind, name), status)| (*kind, &**name, status))
     }
 
     /// What the client refuses at present.
     pub fn rejections(&self) -> impl Iterator<Item = (ResourceType, &str, &Rejection)> {
-        self.resources()
-            .filter_map(|(kind, name, status)| Some((kind, name, status.rejected.as_ref()?)))
+        self.resources().filter_map(|(kind, name, status)| Some((kind, name, status.rejected.as_ref()?)))
     }
 
     /// How many requests carried a nonce that was not, or no longer, that of a response of this stream.
@@ -113,15 +106,10 @@ impl Status {
 
     /// Whether exactly this version is in force at the client, as far as it said.
     pub(crate) fn runs(&self, resource: &Resource) -> bool {
-        self.resources
-            .get(&(resource.kind(), Arc::clone(resource.shared_name())))
-            .is_some_and(|status| {
-                let refused = status
-                    .rejected
-                    .as_ref()
-                    .is_some_and(|it| *it.version == *resource.version());
-                status.accepted.as_deref() == Some(resource.version()) && !refused
-            })
+        self.resources.get(&(resource.kind(), Arc::clone(resource.shared_name()))).is_some_and(|status| {
+            let refused = status.rejected.as_ref().is_some_and(|it| *it.version == *resource.version());
+            status.accepted.as_deref() == Some(resource.version()) && !refused
+        })
     }
 
     pub(crate) fn set_interest(&mut self, kind: ResourceType, interest: &Interest) {

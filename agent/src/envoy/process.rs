@@ -24,9 +24,7 @@ impl Identity {
         let arguments = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let wanted = bootstrap.as_os_str().as_encoded_bytes();
         Self::of(self.pid) == Some(self)
-            && arguments
-                .split(|byte| *byte == 0)
-                .any(|argument| argument == wanted)
+            && arguments.split(|byte| *byte == 0).any(|argument| argument == wanted)
     }
 }
 
@@ -49,19 +47,10 @@ mod tests {
     fn a_stat_line_is_read_whatever_the_program_is_called() {
         let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
         for name in ["envoy", "a b", "x) R 1 2 (y", ""] {
-            assert_eq!(
-                parse_stat(&format!("17 ({name}) {rest}")),
-                Some(('S', 4711)),
-                "{name:?}"
-            );
+            assert_eq!(parse_stat(&format!("17 ({name}) {rest}")), Some(('S', 4711)), "{name:?}");
         }
-        for broken in [
-            "",
-            "17",
-            "17 (x)",
-            "17 (x) S 1 2",
-            "17 (x) S a b c d e f g h i j k l m n o p q r s t",
-        ] {
+        for broken in ["", "17", "17 (x)", "17 (x) S 1 2", "17 (x) S a b c d e f g h i j k l m n o p q r s t"]
+        {
             assert_eq!(parse_stat(broken), None, "{broken:?}");
         }
     }
@@ -72,14 +61,8 @@ mod tests {
         assert!(!own.is_envoy_of(Path::new("/no/such/bootstrap.json")));
         let program = std::env::args_os().next().unwrap();
         assert!(own.is_envoy_of(Path::new(&program)));
-        let earlier = Identity {
-            start_time: own.start_time + 1,
-            ..own
-        };
-        assert!(
-            !earlier.is_envoy_of(Path::new(&program)),
-            "the pid is used again by another process"
-        );
+        let earlier = Identity { start_time: own.start_time + 1, ..own };
+        assert!(!earlier.is_envoy_of(Path::new(&program)), "the pid is used again by another process");
         assert_eq!(Identity::of(i32::MAX), None);
     }
 }

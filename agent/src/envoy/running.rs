@@ -33,22 +33,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(super) fn from_child(child: Child) -> Result<Self, EnvoyError> {
-        let gone = || EnvoyError::Follow {
-            pid: 0,
-            source: io::ErrorKind::NotFound.into(),
-        };
-        let pid = child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .ok_or_else(gone)?;
+        let gone = || EnvoyError::Follow { pid: 0, source: io::ErrorKind::NotFound.into() };
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
         // Not waited for yet, so the pid is still its own even if it has ended.
         let pidfd = open(pid)?;
         let identity = Identity::of(pid).unwrap_or(Identity { pid, start_time: 0 });
-        Ok(Self {
-            identity,
-            pidfd,
-            child: Some(child),
-        })
+        Ok(Self { identity, pidfd, child: Some(child) })
     }
 
     /// Follows a process that another agent started; `None` when it has ended.
@@ -61,11 +51,7 @@ impl Running {
         };
         // Looked at after the descriptor was opened: were the pid used again in between, it would show here.
         let is_it = Identity::of(identity.pid) == Some(identity);
-        Ok(is_it.then_some(Self {
-            identity,
-            pidfd,
-            child: None,
-        }))
+        Ok(is_it.then_some(Self { identity, pidfd, child: None }))
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -122,9 +108,21 @@ fn open(pid: i32) -> Result<AsyncFd<OwnedFd>, EnvoyError> {
     let follow = |source: io::Error| EnvoyError::Follow { pid, source };
     let number = Pid::from_raw(pid).ok_or_else(|| follow(io::ErrorKind::InvalidInput.into()))?;
     let descriptor = pidfd_open(number, PidfdFlags::NONBLOCK).map_err(|error| follow(error.into()))?;
-    #[expect(
-        deprecated,
-        reason = "unsound for types whose descriptor may change, which an OwnedFd's cannot"
-    )]
+    #[expect(deprecated, reason = "unsound for types whose descriptor may change, which an OwnedFd's cannot")]
     AsyncFd::new(descriptor).map_err(follow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_very_process_is_adopted() {
+        let own = Identity::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(Running::adopt(own).unwrap().is_some());
+        let earlier = Identity { start_time: own.start_time - 1, ..own };
+        assert!(Running::adopt(earlier).unwrap().is_none(), "the pid is another process's by now");
+        let gone = Identity { pid: i32::MAX, ..own };
+        assert!(Running::adopt(gone).unwrap().is_none());
+    }
 }

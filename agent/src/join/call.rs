@@ -89,9 +89,7 @@ impl CallError {
         if let Some(alert) = alert_in(&error) {
             return Self::NotAccepted(alert);
         }
-        let cause = error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match cause {
             Some(untrusted @ rustls::Error::InvalidCertificate(_)) => Self::NotTheServer(untrusted.clone()),
             _ => Self::Unreachable(error),
@@ -119,10 +117,7 @@ impl Channel {
         let endpoint = Endpoint::from_static("http://signet.server");
         match endpoint.connect_with_connector(connector).await {
             Ok(inner) => Ok(Self { inner, alert }),
-            Err(error) => Err(unless_alerted(
-                &alert,
-                CallError::Unreachable(io::Error::other(error)),
-            )),
+            Err(error) => Err(unless_alerted(&alert, CallError::Unreachable(io::Error::other(error)))),
         }
     }
 
@@ -140,9 +135,7 @@ impl Channel {
 /// In TLS 1.3 the server's view of our certificate comes after our handshake has ended: as an alert in place of the
 /// first answer (RFC 8446, section 4.4.2.4).
 fn unless_alerted(alert: &Alert, otherwise: CallError) -> CallError {
-    alert
-        .get()
-        .map_or(otherwise, |alert| CallError::NotAccepted(alert.clone()))
+    alert.get().map_or(otherwise, |alert| CallError::NotAccepted(alert.clone()))
 }
 
 async fn handshake(server: &Server, held: Option<&Secrets>) -> Result<TlsStream<TcpStream>, CallError> {
@@ -150,13 +143,8 @@ async fn handshake(server: &Server, held: Option<&Secrets>) -> Result<TlsStream<
     let (host, port) = (server.addr.host().to_owned(), server.addr.port());
     let name = ServerName::try_from(host.clone());
     let name = name.map_err(|error| CallError::Unreachable(io::Error::other(error)))?;
-    let stream = TcpStream::connect((host, port))
-        .await
-        .map_err(CallError::Unreachable)?;
+    let stream = TcpStream::connect((host, port)).await.map_err(CallError::Unreachable)?;
     stream.set_nodelay(true).map_err(CallError::Unreachable)?;
     let connector = TlsConnector::from(Arc::new(config));
-    connector
-        .connect(name, stream)
-        .await
-        .map_err(CallError::from_handshake)
+    connector.connect(name, stream).await.map_err(CallError::from_handshake)
 }

@@ -25,13 +25,7 @@ pub(super) struct Noting {
 impl Noting {
     pub(super) fn new(stream: TlsStream<TcpStream>) -> (Self, Alert) {
         let alert = Alert::default();
-        (
-            Self {
-                stream,
-                alert: Arc::clone(&alert),
-            },
-            alert,
-        )
+        (Self { stream, alert: Arc::clone(&alert) }, alert)
     }
 
     fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -47,9 +41,7 @@ impl Noting {
 
 /// The alert that an I/O error of a TLS stream stands for.
 pub(super) fn alert_in(error: &io::Error) -> Option<rustls::Error> {
-    let cause = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
     matches!(cause, rustls::Error::AlertReceived(_)).then(|| cause.clone())
 }
 

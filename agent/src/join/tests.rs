@@ -41,9 +41,7 @@ async fn ask(signer: &NodeSigner, held: Option<Arc<Secrets>>) -> Result<Arc<Secr
     let identity = NODE.parse().unwrap();
     let key = KeyPair::generate().unwrap();
     let signed = signer.sign(key.request(&identity).unwrap(), held).await?;
-    Ok(Arc::new(
-        verify(signed, key, &identity, (signer.server.clock)().into()).unwrap(),
-    ))
+    Ok(Arc::new(verify(signed, key, &identity, (signer.server.clock)().into()).unwrap()))
 }
 
 fn is_refused(answer: &Result<Arc<Secrets>, SignerError>) -> bool {
@@ -64,13 +62,8 @@ async fn the_token_is_traded_once_and_from_then_on_the_certificate_speaks() {
 async fn without_a_token_and_a_certificate_nothing_is_asked_and_the_way_out_is_named() {
     let server = start(Setup::default()).await;
     let signer = NodeSigner::new(known(&server), workload(), None);
-    let Err(SignerError::Refused(text)) = ask(&signer, None).await else {
-        panic!("refused")
-    };
-    assert!(
-        text.contains("signet token create --mesh m --virtual-node a"),
-        "{text}"
-    );
+    let Err(SignerError::Refused(text)) = ask(&signer, None).await else { panic!("refused") };
+    assert!(text.contains("signet token create --mesh m --virtual-node a"), "{text}");
     assert!(asked(&server).is_empty());
 }
 
@@ -87,36 +80,18 @@ async fn a_token_that_is_used_already_is_refused() {
 
 #[tokio::test]
 async fn a_server_that_is_not_the_server_is_told_nothing() {
-    let imposter = start(Setup {
-        identity: NODE,
-        ..Setup::default()
-    })
-    .await;
+    let imposter = start(Setup { identity: NODE, ..Setup::default() }).await;
     let answer = ask(&NodeSigner::new(known(&imposter), workload(), token()), None).await;
-    assert!(
-        is_refused(&answer),
-        "a certificate of our CA, but a node's: {answer:?}"
-    );
-    let subpath = start(Setup {
-        identity: "spiffe://signet.internal/signet/server/x",
-        ..Setup::default()
-    })
-    .await;
-    assert!(is_refused(
-        &ask(&NodeSigner::new(known(&subpath), workload(), token()), None).await
-    ));
+    assert!(is_refused(&answer), "a certificate of our CA, but a node's: {answer:?}");
+    let subpath =
+        start(Setup { identity: "spiffe://signet.internal/signet/server/x", ..Setup::default() }).await;
+    assert!(is_refused(&ask(&NodeSigner::new(known(&subpath), workload(), token()), None).await));
 
     let stranger = start(Setup::default()).await;
     let other = MiniCa::new(&"signet.internal".parse().unwrap(), (stranger.clock)());
-    let server = Server {
-        anchors: anchors(other.root()),
-        ..known(&stranger)
-    };
+    let server = Server { anchors: anchors(other.root()), ..known(&stranger) };
     let answer = ask(&NodeSigner::new(server, workload(), token()), None).await;
-    assert!(
-        is_refused(&answer),
-        "the right name under another root: {answer:?}"
-    );
+    assert!(is_refused(&answer), "the right name under another root: {answer:?}");
     for server in [imposter, subpath, stranger] {
         assert!(asked(&server).is_empty(), "no token was shown");
     }
@@ -128,14 +103,7 @@ async fn an_absent_server_is_no_refusal() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = listener.local_addr().unwrap().to_string().parse().unwrap();
     drop(listener);
-    let signer = NodeSigner::new(
-        Server {
-            addr: gone,
-            ..known(&server)
-        },
-        workload(),
-        token(),
-    );
+    let signer = NodeSigner::new(Server { addr: gone, ..known(&server) }, workload(), token());
     let answer = ask(&signer, None).await;
     assert!(matches!(answer, Err(SignerError::Unavailable(_))), "{answer:?}");
     assert!(signer.token().is_some(), "the token is kept for the next time");
@@ -158,29 +126,15 @@ async fn a_server_that_never_answers_is_no_refusal_and_costs_no_more_than_the_de
 
 #[tokio::test]
 async fn a_certificate_that_the_server_does_not_accept_is_a_refusal_and_a_token_is_the_way_back() {
-    let server = start(Setup {
-        trusts_its_own: false,
-        ..Setup::default()
-    })
-    .await;
-    let held = ask(&NodeSigner::new(known(&server), workload(), token()), None)
-        .await
-        .unwrap();
+    let server = start(Setup { trusts_its_own: false, ..Setup::default() }).await;
+    let held = ask(&NodeSigner::new(known(&server), workload(), token()), None).await.unwrap();
     let answer = ask(&NodeSigner::new(known(&server), workload(), None), Some(held)).await;
     assert!(is_refused(&answer), "{answer:?}");
 
-    let server = start(Setup {
-        trusts_its_own: false,
-        ..Setup::default()
-    })
-    .await;
+    let server = start(Setup { trusts_its_own: false, ..Setup::default() }).await;
     let other = start(Setup::default()).await;
-    let held = ask(&NodeSigner::new(known(&other), workload(), token()), None)
-        .await
-        .unwrap();
-    ask(&NodeSigner::new(known(&server), workload(), token()), Some(held))
-        .await
-        .unwrap();
+    let held = ask(&NodeSigner::new(known(&other), workload(), token()), None).await.unwrap();
+    ask(&NodeSigner::new(known(&server), workload(), token()), Some(held)).await.unwrap();
     assert_eq!(asked(&server), [format!("join {TOKEN}")]);
 }
 
@@ -198,33 +152,20 @@ async fn statuses_that_may_pass_are_told_from_those_that_do_not() {
     ];
     for (code, refused) in cases {
         let answer = Err(Status::new(code, "because"));
-        let server = start(Setup {
-            answer,
-            ..Setup::default()
-        })
-        .await;
+        let server = start(Setup { answer, ..Setup::default() }).await;
         let answer = ask(&NodeSigner::new(known(&server), workload(), token()), None).await;
         assert_eq!(is_refused(&answer), refused, "{answer:?}");
         let text = answer.unwrap_err().to_string();
-        assert!(
-            text.contains("because") && text.contains(&server.addr.to_string()),
-            "{text}"
-        );
+        assert!(text.contains("because") && text.contains(&server.addr.to_string()), "{text}");
     }
 }
 
 #[tokio::test]
 async fn a_certificate_is_obtained_without_an_agent_and_a_wrong_one_is_not() {
     let server = start(Setup::default()).await;
-    let secrets = obtain(known(&server), &workload(), token().unwrap())
-        .await
-        .unwrap();
+    let secrets = obtain(known(&server), &workload(), token().unwrap()).await.unwrap();
     assert_eq!(secrets.leaf().identity().to_string(), NODE);
-    let server = start(Setup {
-        answer: Ok(Answer::SomebodyElses),
-        ..Setup::default()
-    })
-    .await;
+    let server = start(Setup { answer: Ok(Answer::SomebodyElses), ..Setup::default() }).await;
     let refused = obtain(known(&server), &workload(), token().unwrap()).await;
     assert!(matches!(refused, Err(ObtainError::Unusable(_))), "{refused:?}");
 }

@@ -32,11 +32,8 @@ pub(super) fn client_config(server: &Server, held: Option<&Secrets>) -> Result<C
     for root in server.anchors.roots().iter().chain(bundle) {
         roots.add(root.clone())?;
     }
-    let verifier = ByIdentity {
-        expected: server.anchors.server_id(),
-        roots,
-        provider: Arc::clone(&provider),
-    };
+    let verifier =
+        ByIdentity { expected: server.anchors.server_id(), roots, provider: Arc::clone(&provider) };
     let time = WallTime(Arc::clone(&server.clock));
     let builder = ClientConfig::builder_with_details(provider, Arc::new(time))
         .with_protocol_versions(&[&TLS13])?
@@ -129,9 +126,7 @@ impl ServerCertVerifier for ByIdentity {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {

@@ -36,17 +36,10 @@ impl Plan {
         state: &StateDir,
     ) -> Result<Self, AgentError> {
         let found = left_running(state)?;
-        let (old_admin, old_egress) = found.as_ref().map_or(
-            (None, None),
-            |(
-                _,
-                EnvoyRecord::V1 {
-                    admin_port,
-                    egress_port,
-                    ..
-                },
-            )| { (Some(*admin_port), Some(*egress_port)) },
-        );
+        let (old_admin, old_egress) =
+            found.as_ref().map_or((None, None), |(_, EnvoyRecord::V1 { admin_port, egress_port, .. })| {
+                (Some(*admin_port), Some(*egress_port))
+            });
         let admin_port = choose(config.admin_port, old_admin, ADMIN_ADDRESS)?;
         let egress_port = choose(config.egress_port, old_egress, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
         let sds_socket = path::absolute(&config.sds_socket)
@@ -64,12 +57,7 @@ impl Plan {
             initial_fetch_timeout: config.initial_fetch_timeout,
         };
         let bootstrap = format!("{:#}\n", bootstrap.render()).into_bytes();
-        let mut plan = Self {
-            bootstrap,
-            admin_port,
-            egress_port,
-            running: None,
-        };
+        let mut plan = Self { bootstrap, admin_port, egress_port, running: None };
         plan.running = plan.keep_or_stop(found, state).await;
         Ok(plan)
     }
@@ -81,10 +69,7 @@ impl Plan {
             info!(pid, "adopting the envoy that is running");
             return Some(running);
         }
-        warn!(
-            pid,
-            "the envoy that is running has another bootstrap and is replaced"
-        );
+        warn!(pid, "the envoy that is running has another bootstrap and is replaced");
         running.stop(admin_at(admin_port)).await;
         state.forget_envoy();
         None
@@ -97,12 +82,7 @@ impl Plan {
         let Identity { pid, start_time } = running.identity();
         let (admin_port, egress_port) = (self.admin_port, self.egress_port);
         info!(pid, admin_port, egress_port, "envoy was started");
-        state.write_envoy(&EnvoyRecord::V1 {
-            pid,
-            start_time,
-            admin_port,
-            egress_port,
-        })?;
+        state.write_envoy(&EnvoyRecord::V1 { pid, start_time, admin_port, egress_port })?;
         Ok(running)
     }
 

@@ -22,7 +22,8 @@ use crate::{
 /// Longest wait for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Stays until it is told to go, as Envoy does.
-const STAYS: &str = "#!/bin/sh\ntrap 'kill $child; exit 0' TERM\nsleep 600 & child=$!\nwait $child\n";
+const STAYS: &str =
+    "#!/bin/sh\ntrap 'touch $0.asked; kill $child; exit 0' TERM\nsleep 600 & child=$!\nwait $child\n";
 
 /// A node: its folder, its server, and the admin interface of its Envoy.
 struct Node {
@@ -46,23 +47,13 @@ impl Node {
     async fn new(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = start(setup).await;
-        fs::write(
-            folder.path().join("ca.pem"),
-            certificates(std::slice::from_ref(&server.root)),
-        )
-        .unwrap();
+        fs::write(folder.path().join("ca.pem"), certificates(std::slice::from_ref(&server.root))).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let admin_port = listener.local_addr().unwrap().port();
         let (sender, admin_asked) = watch::channel(Vec::new());
         let mut admin = JoinSet::new();
         admin.spawn(answer_as_envoy(listener, sender));
-        let node = Self {
-            folder,
-            server,
-            admin_port,
-            admin_asked,
-            _admin: admin,
-        };
+        let node = Self { folder, server, admin_port, admin_asked, _admin: admin };
         node.install(STAYS);
         node
     }
@@ -109,52 +100,27 @@ impl Node {
         let (commands, receiver) = mpsc::channel(1);
         let (sender, ready) = oneshot::channel();
         let shutdown = CancellationToken::new();
-        let controls = Controls {
-            commands: receiver,
-            shutdown: shutdown.clone(),
-            ready: sender,
-        };
+        let controls = Controls { commands: receiver, shutdown: shutdown.clone(), ready: sender };
         let mut task = JoinSet::new();
-        task.spawn(run(
-            config,
-            Arc::clone(&self.server.clock),
-            StdRng::seed_from_u64(1),
-            controls,
-        ));
-        Life {
-            commands,
-            shutdown,
-            ready,
-            task,
-        }
+        task.spawn(run(config, Arc::clone(&self.server.clock), StdRng::seed_from_u64(1), controls));
+        Life { commands, shutdown, ready, task }
     }
 
     fn kept_serial(&self) -> String {
         let state = StateDir::open(&self.path("state")).unwrap();
         let now = (self.server.clock)().into();
-        let held = state
-            .read_identity(&NODE.parse().unwrap(), now)
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        let held = state.read_identity(&NODE.parse().unwrap(), now).unwrap().unwrap().unwrap();
         held.leaf().serial().to_owned()
     }
 }
 
 impl Life {
     async fn ready(&mut self) -> Ready {
-        timeout(PATIENCE, &mut self.ready)
-            .await
-            .expect("in time")
-            .expect("the agent lives")
+        timeout(PATIENCE, &mut self.ready).await.expect("in time").expect("the agent lives")
     }
 
     async fn end(&mut self) -> Result<Outcome, AgentError> {
-        timeout(PATIENCE, self.task.join_next())
-            .await
-            .expect("in time")
-            .unwrap()
-            .unwrap()
+        timeout(PATIENCE, self.task.join_next()).await.expect("in time").unwrap().unwrap()
     }
 
     async fn stop(&mut self) {
@@ -175,9 +141,7 @@ async fn answer_as_envoy(listener: TcpListener, asked: watch::Sender<Vec<String>
         let length = stream.read(&mut request).await.unwrap_or(0);
         let text = String::from_utf8_lossy(&request[..length]).into_owned();
         asked.send_modify(|asked| asked.extend(text.lines().next().map(str::to_owned)));
-        let _ = stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-            .await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     }
 }
 
@@ -187,9 +151,7 @@ fn is_running(pid: i32) -> bool {
 
 /// The arguments that a process was started with.
 fn arguments(pid: i32) -> String {
-    String::from_utf8(fs::read(format!("/proc/{pid}/cmdline")).unwrap())
-        .unwrap()
-        .replace('\0', " ")
+    String::from_utf8(fs::read(format!("/proc/{pid}/cmdline")).unwrap()).unwrap().replace('\0', " ")
 }
 
 #[tokio::test]
@@ -197,16 +159,10 @@ async fn an_agent_joins_starts_envoy_with_its_bootstrap_and_ends_it_gently() {
     let mut node = Node::new(Setup::default()).await;
     let mut life = node.live(node.config(Some(TOKEN)));
     let ready = life.ready().await;
-    assert_eq!(
-        (ready.spiffe_id.to_string().as_str(), ready.adopted),
-        (NODE, false)
-    );
+    assert_eq!((ready.spiffe_id.to_string().as_str(), ready.adopted), (NODE, false));
     let bootstrap = node.path("state/bootstrap.json");
     let written: serde_json::Value = serde_json::from_slice(&fs::read(&bootstrap).unwrap()).unwrap();
-    assert_eq!(
-        written["node"]["metadata"]["signet"]["egressPort"],
-        ready.egress_port.to_string()
-    );
+    assert_eq!(written["node"]["metadata"]["signet"]["egressPort"], ready.egress_port.to_string());
     assert_ne!(ready.egress_port, 0);
     let arguments = arguments(ready.envoy_pid);
     let expected = format!(
@@ -217,11 +173,9 @@ async fn an_agent_joins_starts_envoy_with_its_bootstrap_and_ends_it_gently() {
 
     life.stop().await;
     assert!(!is_running(ready.envoy_pid));
-    let drained = |asked: &Vec<String>| {
-        asked
-            .iter()
-            .any(|line| line.starts_with("POST /drain_listeners?graceful"))
-    };
+    assert!(node.path("envoy.asked").exists(), "it was asked to end, not killed");
+    let drained =
+        |asked: &Vec<String>| asked.iter().any(|line| line.starts_with("POST /drain_listeners?graceful"));
     assert!(drained(&node.admin_asked.borrow_and_update()));
     assert!(!node.path("agent.sock").exists() && !node.path("state/envoy.json").exists());
     assert_eq!(node.kept_serial(), ready.serial);
@@ -237,19 +191,8 @@ async fn an_agent_that_was_killed_leaves_envoy_running_and_the_next_one_adopts_i
 
     let mut second = node.live(node.config(None));
     let after = second.ready().await;
-    assert_eq!(
-        after,
-        Ready {
-            adopted: true,
-            ..before.clone()
-        },
-        "the same Envoy, ports and certificate"
-    );
-    assert_eq!(
-        *node.server.asked.borrow(),
-        [format!("join {TOKEN}")],
-        "nothing was asked again"
-    );
+    assert_eq!(after, Ready { adopted: true, ..before.clone() }, "the same Envoy, ports and certificate");
+    assert_eq!(*node.server.asked.borrow(), [format!("join {TOKEN}")], "nothing was asked again");
     second.stop().await;
     assert!(!is_running(before.envoy_pid), "whoever adopted it ends it");
 }
@@ -261,10 +204,7 @@ async fn an_envoy_with_another_bootstrap_is_replaced() {
     let before = first.ready().await;
     first.kill().await;
 
-    let config = AgentConfig {
-        ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(),
-        ..node.config(None)
-    };
+    let config = AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(), ..node.config(None) };
     let mut second = node.live(config);
     let after = second.ready().await;
     assert!(!after.adopted && !is_running(before.envoy_pid) && is_running(after.envoy_pid));
@@ -315,16 +255,9 @@ async fn an_agent_without_token_and_certificate_says_how_to_get_one_and_starts_n
 async fn a_first_certificate_that_is_refused_or_wrong_ends_the_agent_before_envoy_is_started() {
     let refusal = Status::permission_denied("mesh/m/virtualNode/a does not exist in the mesh");
     for answer in [Err(refusal), Ok(Answer::SomebodyElses), Ok(Answer::OtherRoot)] {
-        let node = Node::new(Setup {
-            answer: answer.clone(),
-            ..Setup::default()
-        })
-        .await;
+        let node = Node::new(Setup { answer: answer.clone(), ..Setup::default() }).await;
         let error = node.live(node.config(Some(TOKEN))).end().await.unwrap_err();
-        assert!(
-            matches!(error, AgentError::FirstCertificate(_)),
-            "{answer:?}: {error}"
-        );
+        assert!(matches!(error, AgentError::FirstCertificate(_)), "{answer:?}: {error}");
         if let AgentError::FirstCertificate(RotateError::Signer(SignerError::Refused(text))) = &error {
             assert!(text.contains("does not exist in the mesh"), "{text}");
         }
@@ -355,10 +288,7 @@ async fn a_second_agent_on_the_same_folder_is_turned_away_and_harms_nothing() {
     let mut first = node.live(node.config(Some(TOKEN)));
     let ready = first.ready().await;
     let error = node.live(node.config(None)).end().await.unwrap_err();
-    assert!(
-        matches!(error, AgentError::State(crate::state::StateError::InUse(_))),
-        "{error}"
-    );
+    assert!(matches!(error, AgentError::State(crate::state::StateError::InUse(_))), "{error}");
     assert!(is_running(ready.envoy_pid));
     first.stop().await;
 }

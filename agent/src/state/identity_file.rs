@@ -32,11 +32,7 @@ const OTHERS: u32 = 0o077;
 #[serde(tag = "version")]
 enum IdentityFile {
     #[serde(rename = "1")]
-    V1 {
-        key: Zeroizing<String>,
-        chain: String,
-        bundle: String,
-    },
+    V1 { key: Zeroizing<String>, chain: String, bundle: String },
 }
 
 /// Why the file must not be used or overwritten; somebody has to look.
@@ -90,10 +86,7 @@ impl StateDir {
         now: Timestamp,
     ) -> Result<Option<Result<Secrets, Unusable>>, IdentityFileError> {
         let path = self.identity_path();
-        let unreadable = |source| IdentityFileError::Unreadable {
-            path: path.clone(),
-            source,
-        };
+        let unreadable = |source| IdentityFileError::Unreadable { path: path.clone(), source };
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -162,9 +155,7 @@ mod tests {
     }
 
     fn identity(name: &str) -> SpiffeId {
-        format!("spiffe://signet.internal/mesh/m/virtual-node/{name}")
-            .parse()
-            .unwrap()
+        format!("spiffe://signet.internal/mesh/m/virtual-node/{name}").parse().unwrap()
     }
 
     fn secrets() -> Secrets {
@@ -187,11 +178,7 @@ mod tests {
         let (_folder, state, secrets) = kept();
         let mode = fs::metadata(state.identity_path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let back = state
-            .read_identity(&identity("a"), moment().into())
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        let back = state.read_identity(&identity("a"), moment().into()).unwrap().unwrap().unwrap();
         assert_eq!(back.leaf().serial(), secrets.leaf().serial());
         assert_eq!(back.leaf().key().pkcs8(), secrets.leaf().key().pkcs8());
         assert_eq!(back.bundle(), secrets.bundle());
@@ -200,19 +187,10 @@ mod tests {
     #[test]
     fn an_expired_a_foreign_and_a_broken_file_are_of_no_use_and_say_why() {
         let (_folder, state, _) = kept();
-        let late = state
-            .read_identity(&identity("a"), (moment() + LIFE * 2).into())
-            .unwrap()
-            .unwrap();
+        let late = state.read_identity(&identity("a"), (moment() + LIFE * 2).into()).unwrap().unwrap();
         assert!(matches!(late, Err(Unusable::Refused(Refused::Time { .. }))));
-        let foreign = state
-            .read_identity(&identity("b"), moment().into())
-            .unwrap()
-            .unwrap();
-        assert!(matches!(
-            foreign,
-            Err(Unusable::Refused(Refused::Identity { .. }))
-        ));
+        let foreign = state.read_identity(&identity("b"), moment().into()).unwrap().unwrap();
+        assert!(matches!(foreign, Err(Unusable::Refused(Refused::Identity { .. }))));
         for junk in [
             &b""[..],
             b"{}",
@@ -220,10 +198,7 @@ mod tests {
             &[0; 2 << 20],
         ] {
             state.replace(IDENTITY, junk).unwrap();
-            let broken = state
-                .read_identity(&identity("a"), moment().into())
-                .unwrap()
-                .unwrap();
+            let broken = state.read_identity(&identity("a"), moment().into()).unwrap().unwrap();
             assert!(matches!(broken, Err(Unusable::Malformed(_))));
         }
     }
@@ -242,11 +217,6 @@ mod tests {
     fn no_file_is_no_identity() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::open(folder.path()).unwrap();
-        assert!(
-            state
-                .read_identity(&identity("a"), moment().into())
-                .unwrap()
-                .is_none()
-        );
+        assert!(state.read_identity(&identity("a"), moment().into()).unwrap().is_none());
     }
 }

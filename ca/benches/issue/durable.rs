@@ -18,10 +18,7 @@ use super::{Fixture, NOW, report, time};
 const ROUNDS: usize = 11;
 /// About as long as a record on the disk.
 const RECORD: [u8; 600] = [7; 600];
-const ORIGIN: Origin = Origin {
-    attestation: Attestation::Renew,
-    predecessor: None,
-};
+const ORIGIN: Origin = Origin { attestation: Attestation::Renew, predecessor: None };
 
 /// What every caller has a share of.
 struct Shared {
@@ -42,13 +39,7 @@ impl Shared {
         let authority = Arc::new(Authority::open(&folder, domain, random.clone(), NOW).unwrap());
         let now = UNIX_EPOCH + Duration::from_secs(NOW.unix().try_into().unwrap());
         let issuing = Issuing::new(authority.clone(), ledger, random.clone(), Arc::new(move || now));
-        Self {
-            issuing,
-            authority,
-            grant: fixture.grant.clone(),
-            csrs: fixture.csrs.clone(),
-            random,
-        }
+        Self { issuing, authority, grant: fixture.grant.clone(), csrs: fixture.csrs.clone(), random }
     }
 
     async fn issue(&self, number: usize, is_recorded: bool) {
@@ -95,10 +86,7 @@ impl Shared {
 /// nothing.
 pub(super) fn ratios(fixture: &Fixture) {
     let shared = Arc::new(Shared::new(fixture));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let mut file = File::create(fixture.folder.path().join("plain")).unwrap();
     for (callers, calls) in [(1, 200), (16, 100), (64, 50)] {
         let mut without_sync = Vec::new();
@@ -114,26 +102,14 @@ pub(super) fn ratios(fixture: &Fixture) {
             (unrecorded + synced, recorded)
         });
         let what = format!("recorded durably, {callers} at once");
-        report(
-            &what,
-            "the same + a shared sync",
-            0.60,
-            callers * calls,
-            rounds.collect(),
-        );
-        println!(
-            "{:44} {:>6.3} of the same without any record",
-            "",
-            median(&without_sync)
-        );
+        report(&what, "the same + a shared sync", 0.60, callers * calls, rounds.collect());
+        println!("{:44} {:>6.3} of the same without any record", "", median(&without_sync));
     }
 }
 
 fn median(rounds: &[(Duration, Duration)]) -> f64 {
-    let mut ratios: Vec<f64> = rounds
-        .iter()
-        .map(|(limit, ours)| limit.as_secs_f64() / ours.as_secs_f64())
-        .collect();
+    let mut ratios: Vec<f64> =
+        rounds.iter().map(|(limit, ours)| limit.as_secs_f64() / ours.as_secs_f64()).collect();
     ratios.sort_by(f64::total_cmp);
     ratios[ratios.len() / 2]
 }

@@ -4,11 +4,7 @@
 //! slow moment of the machine hits both, and the median over all rounds is shown. Absolute times by
 //! criterion follow.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a bench that cannot run may end, and prints"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench that cannot run may end, and prints")]
 
 mod durable;
 mod memory;
@@ -44,45 +40,21 @@ impl Fixture {
         // On the disk of the build, and not in a temporary file system that syncs for nothing.
         let folder = tempfile::tempdir_in(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))).unwrap();
         let trust_domain = "signet.internal".parse().unwrap();
-        let terms = Terms {
-            trust_domain,
-            default_lifetime: DEFAULT_LEAF_LIFE,
-        };
+        let terms = Terms { trust_domain, default_lifetime: DEFAULT_LEAF_LIFE };
         let random = Random::system();
-        let authority = Authority::open(
-            &folder.path().join("ca"),
-            &terms.trust_domain,
-            random.clone(),
-            NOW,
-        )
-        .unwrap();
+        let authority =
+            Authority::open(&folder.path().join("ca"), &terms.trust_domain, random.clone(), NOW).unwrap();
         let workload = Workload::virtual_node("my-mesh", "service-a").unwrap();
         let dns_names = vec!["service-a.apps.local".parse().unwrap()];
-        let registration = Registration {
-            workload: workload.clone(),
-            dns_names,
-            spiffe_ids: vec![],
-        };
+        let registration = Registration { workload: workload.clone(), dns_names, spiffe_ids: vec![] };
         let caller = Caller::Joining(workload.clone());
         let grant = decide(&caller, &Request::default(), Some(&registration), &terms).unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         let id = grant.spiffe_id().to_string();
         params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
-        let csr = || {
-            params
-                .serialize_request(&KeyPair::generate().unwrap())
-                .unwrap()
-                .der()
-                .to_vec()
-        };
-        Self {
-            folder,
-            authority,
-            grant,
-            csrs: (0..64).map(|_| csr()).collect(),
-            random,
-        }
+        let csr = || params.serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
+        Self { folder, authority, grant, csrs: (0..64).map(|_| csr()).collect(), random }
     }
 
     fn csr(&self, number: usize) -> &[u8] {

@@ -29,11 +29,7 @@ impl Limit {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random).unwrap();
         let signature = key.sign(&random, &MESSAGE).unwrap().as_ref().to_vec();
-        Self {
-            random,
-            key,
-            signature,
-        }
+        Self { random, key, signature }
     }
 
     fn sign(&self) -> ring::signature::Signature {
@@ -55,18 +51,12 @@ impl Limit {
 /// From the request's bytes to the certificate's.
 fn issue_from_csr(fixture: &Fixture, number: usize) -> signet_ca::Certificate {
     let csr = VerifiedCsr::from_der(fixture.csr(number)).unwrap();
-    fixture
-        .authority
-        .issue(&csr, &fixture.grant, Serial::draw(&fixture.random), NOW)
-        .unwrap()
+    fixture.authority.issue(&csr, &fixture.grant, Serial::draw(&fixture.random), NOW).unwrap()
 }
 
 fn issue_with_new_key(fixture: &Fixture) -> (signet_ca::PrivateKey, signet_ca::Certificate) {
     let serial = Serial::draw(&fixture.random);
-    fixture
-        .authority
-        .issue_with_new_key(&fixture.grant, serial, NOW)
-        .unwrap()
+    fixture.authority.issue_with_new_key(&fixture.grant, serial, NOW).unwrap()
 }
 
 /// Both ways beside their limits.
@@ -76,41 +66,21 @@ pub(super) fn ratios(fixture: &Fixture) {
         let limit = time(CALLS, |_| limit.verify_and_sign());
         (limit, time(CALLS, |number| issue_from_csr(fixture, number)))
     });
-    report(
-        "from a CSR in memory",
-        "ring's verify + sign",
-        0.90,
-        CALLS,
-        from_csr.collect(),
-    );
+    report("from a CSR in memory", "ring's verify + sign", 0.90, CALLS, from_csr.collect());
     let with_new_key = (0..ROUNDS).map(|_| {
         let limit = time(CALLS, |_| limit.make_key_and_sign());
         (limit, time(CALLS, |_| issue_with_new_key(fixture)))
     });
-    report(
-        "with a server-made key",
-        "ring's key + sign",
-        0.85,
-        CALLS,
-        with_new_key.collect(),
-    );
+    report("with a server-made key", "ring's key + sign", 0.85, CALLS, with_new_key.collect());
 }
 
 /// What one takes, by criterion.
 pub(super) fn absolute(fixture: &Fixture, criterion: &mut Criterion) {
     let limit = Limit::new();
     let mut group = criterion.benchmark_group("issue");
-    group.bench_function("limit: ring verify + sign", |bench| {
-        bench.iter(|| limit.verify_and_sign())
-    });
-    group.bench_function("from a CSR in memory", |bench| {
-        bench.iter(|| issue_from_csr(fixture, 0))
-    });
-    group.bench_function("limit: ring key + sign", |bench| {
-        bench.iter(|| limit.make_key_and_sign())
-    });
-    group.bench_function("with a server-made key", |bench| {
-        bench.iter(|| issue_with_new_key(fixture))
-    });
+    group.bench_function("limit: ring verify + sign", |bench| bench.iter(|| limit.verify_and_sign()));
+    group.bench_function("from a CSR in memory", |bench| bench.iter(|| issue_from_csr(fixture, 0)));
+    group.bench_function("limit: ring key + sign", |bench| bench.iter(|| limit.make_key_and_sign()));
+    group.bench_function("with a server-made key", |bench| bench.iter(|| issue_with_new_key(fixture)));
     group.finish();
 }

@@ -20,19 +20,10 @@ pub(super) fn says(der: &[u8], leaf: &Leaf<'_>, template: &Template) -> Result<(
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| "encoding")?;
     let life = certificate.validity();
     let parts = [
-        (
-            "encoding",
-            rest.is_empty() && certificate.version() == X509Version::V3,
-        ),
-        (
-            "serial",
-            Serial::from_be_bytes(certificate.raw_serial()) == Some(leaf.serial),
-        ),
+        ("encoding", rest.is_empty() && certificate.version() == X509Version::V3),
+        ("serial", Serial::from_be_bytes(certificate.raw_serial()) == Some(leaf.serial)),
         ("issuer", certificate.issuer().as_raw() == template.issuer),
-        (
-            "start",
-            life.not_before.timestamp() == leaf.life.not_before().unix(),
-        ),
+        ("start", life.not_before.timestamp() == leaf.life.not_before().unix()),
         ("end", life.not_after.timestamp() == leaf.life.not_after().unix()),
         ("subject", certificate.subject().as_raw() == [0x30, 0]),
         ("key", certificate.public_key().raw == leaf.key.spki()),
@@ -44,10 +35,7 @@ pub(super) fn says(der: &[u8], leaf: &Leaf<'_>, template: &Template) -> Result<(
 }
 
 /// All five extensions, once each, and no other.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "whatever else it is, it was not granted"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, it was not granted")]
 fn extensions_say(
     certificate: &X509Certificate<'_>,
     leaf: &Leaf<'_>,
@@ -58,17 +46,11 @@ fn extensions_say(
         let (place, part, is_equal) = match extension.parsed_extension() {
             ParsedExtension::AuthorityKeyIdentifier(id) => {
                 let id = id.key_identifier.as_ref().map(|id| id.0);
-                (
-                    0,
-                    "authority key identifier",
-                    id == Some(template.issuer_key_id.as_slice()),
-                )
+                (0, "authority key identifier", id == Some(template.issuer_key_id.as_slice()))
             }
-            ParsedExtension::SubjectAlternativeName(names) => (
-                1,
-                "names",
-                extension.critical && names_say(&names.general_names, leaf),
-            ),
+            ParsedExtension::SubjectAlternativeName(names) => {
+                (1, "names", extension.critical && names_say(&names.general_names, leaf))
+            }
             ParsedExtension::KeyUsage(usage) => (2, "key usage", extension.critical && usage.flags == 1),
             ParsedExtension::ExtendedKeyUsage(usage) => {
                 let is_equal = usage.server_auth && usage.client_auth && !usage.any && usage.other.is_empty();
@@ -86,11 +68,7 @@ fn extensions_say(
             return Err("extensions");
         }
     }
-    if seen == [true; 5] {
-        Ok(())
-    } else {
-        Err("extensions")
-    }
+    if seen == [true; 5] { Ok(()) } else { Err("extensions") }
 }
 
 /// The one SPIFFE ID, then the DNS names.

@@ -28,10 +28,7 @@ impl Pair {
     /// Checks the root, which must be valid `now`.
     pub(super) fn root(stored: Stored, trust_domain: &TrustDomain, now: Timestamp) -> Result<Self, Error> {
         let path = stored.path.clone();
-        let unfit = |unfit| Error::Unfit {
-            path: path.clone(),
-            unfit,
-        };
+        let unfit = |unfit| Error::Unfit { path: path.clone(), unfit };
         let root = Self::new(stored, Place::Root, trust_domain, None)?;
         match root.validity {
             life if now < life.not_before() => Err(unfit(Unfit::NotYetValid(life.not_before()))),
@@ -51,15 +48,8 @@ impl Pair {
         trust_domain: &TrustDomain,
         root: Option<&Self>,
     ) -> Result<Self, Error> {
-        let Stored {
-            key,
-            certificate: der,
-            path,
-        } = stored;
-        let unfit = |unfit| Error::Unfit {
-            path: path.clone(),
-            unfit,
-        };
+        let Stored { key, certificate: der, path } = stored;
+        let unfit = |unfit| Error::Unfit { path: path.clone(), unfit };
         let (rest, parsed) = X509Certificate::from_der(&der).map_err(|_| unfit(Unfit::Unreadable))?;
         if !rest.is_empty() {
             return Err(unfit(Unfit::Unreadable));
@@ -75,13 +65,7 @@ impl Pair {
             [life.not_before, life.not_after].map(|moment| Timestamp::from_unix(moment.timestamp()));
         let validity = Validity::new(not_before, not_after).map_err(|_| unfit(Unfit::Ended(not_after)))?;
         let subject = parsed.subject().as_raw().to_vec();
-        Ok(Self {
-            key: SigningKey::new(&key)?,
-            subject,
-            key_id: public.id(),
-            validity,
-            der,
-        })
+        Ok(Self { key: SigningKey::new(&key)?, subject, key_id: public.id(), validity, der })
     }
 }
 
@@ -92,31 +76,17 @@ fn check(
     key_id: &[u8],
 ) -> Result<(), Unfit> {
     // An extension that is there twice, or not readable, is none.
-    let constraints = certificate
-        .basic_constraints()
-        .ok()
-        .flatten()
-        .ok_or(Unfit::NotAnAuthority)?;
-    let usage = certificate
-        .key_usage()
-        .ok()
-        .flatten()
-        .ok_or(Unfit::NotAnAuthority)?;
+    let constraints = certificate.basic_constraints().ok().flatten().ok_or(Unfit::NotAnAuthority)?;
+    let usage = certificate.key_usage().ok().flatten().ok_or(Unfit::NotAnAuthority)?;
     if !constraints.value.ca || !usage.value.key_cert_sign() {
         return Err(Unfit::NotAnAuthority);
     }
     let needed = place.path_length();
-    if let Some(length) = constraints
-        .value
-        .path_len_constraint
-        .filter(|length| *length < needed.into())
-    {
+    if let Some(length) = constraints.value.path_len_constraint.filter(|length| *length < needed.into()) {
         return Err(Unfit::PathLength(length, needed));
     }
     let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names
-        .map(|names| names.value.general_names.as_slice())
-        .unwrap_or_default();
+    let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
     if !matches!(names, [GeneralName::URI(uri)] if *uri == trust_domain.id()) {
         return Err(Unfit::TrustDomain(trust_domain.clone()));
     }

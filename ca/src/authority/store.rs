@@ -46,20 +46,11 @@ pub(super) struct Stored {
 impl Store {
     /// Opens the folder, makes it where it is not there, and clears away what a crash left.
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
-        let store = Self {
-            folder: folder.to_owned(),
-        };
+        let store = Self { folder: folder.to_owned() };
         let meshes = folder.join(MESHES);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&meshes)
-            .map_err(at(&meshes))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&meshes).map_err(at(&meshes))?;
         for parent in [folder, &meshes] {
-            for name in entries(parent)?
-                .iter()
-                .filter(|name| name.starts_with(UNFINISHED))
-            {
+            for name in entries(parent)?.iter().filter(|name| name.starts_with(UNFINISHED)) {
                 let path = parent.join(name);
                 fs::remove_dir_all(&path).map_err(at(&path))?;
             }
@@ -79,20 +70,15 @@ impl Store {
         }
         match self.issuers()?.is_empty() {
             true => Ok(None),
-            false => Err(Error::RootMissing {
-                folder: self.folder.clone(),
-            }),
+            false => Err(Error::RootMissing { folder: self.folder.clone() }),
         }
     }
 
     /// The issuers that are there.
     pub(super) fn issuers(&self) -> Result<Vec<IssuerName>, Error> {
         let meshes = entries(&self.folder.join(MESHES))?;
-        let mut names: Vec<_> = meshes
-            .iter()
-            .filter_map(|mesh| mesh.parse().ok())
-            .map(IssuerName::Mesh)
-            .collect();
+        let mut names: Vec<_> =
+            meshes.iter().filter_map(|mesh| mesh.parse().ok()).map(IssuerName::Mesh).collect();
         let server = self.path(&Slot::Issuer(&IssuerName::Server));
         if server.try_exists().map_err(at(&server))? {
             names.push(IssuerName::Server);
@@ -146,24 +132,15 @@ fn read(folder: &Path) -> Result<Stored, Error> {
     for missing in [KEY, CERTIFICATE] {
         let path = folder.join(missing);
         if !path.try_exists().map_err(at(&path))? {
-            return Err(Error::IncompletePair {
-                folder: folder.to_owned(),
-                missing,
-            });
+            return Err(Error::IncompletePair { folder: folder.to_owned(), missing });
         }
     }
     let key = PrivateKey::read(&folder.join(KEY))?;
     let path = folder.join(CERTIFICATE);
     let text = fs::read(&path).map_err(at(&path))?;
-    let decoded = std::str::from_utf8(&text)
-        .ok()
-        .and_then(|text| pem::decode("CERTIFICATE", text));
+    let decoded = std::str::from_utf8(&text).ok().and_then(|text| pem::decode("CERTIFICATE", text));
     let certificate = decoded.map(|der| der.to_vec()).unwrap_or_default();
-    Ok(Stored {
-        key,
-        certificate,
-        path,
-    })
+    Ok(Stored { key, certificate, path })
 }
 
 fn write_certificate(path: &Path, der: &[u8]) -> Result<(), Error> {
@@ -177,9 +154,7 @@ fn write_certificate(path: &Path, der: &[u8]) -> Result<(), Error> {
 
 /// Makes a folder's entries durable.
 fn sync(folder: &Path) -> Result<(), Error> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(at(folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
 }
 
 /// The names in a folder; those that are not UTF-8 are nobody's we know.
@@ -187,11 +162,7 @@ fn entries(folder: &Path) -> Result<Vec<String>, Error> {
     let names: io::Result<Vec<_>> =
         fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
     let names = names.map_err(at(folder))?;
-    Ok(names
-        .iter()
-        .filter_map(|name| OsStr::to_str(name))
-        .map(str::to_owned)
-        .collect())
+    Ok(names.iter().filter_map(|name| OsStr::to_str(name)).map(str::to_owned).collect())
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {

@@ -8,11 +8,14 @@ use x509_parser::{
 
 use super::{
     InvalidCsr,
-    strict::{self, Element, tag},
+    strict::{self, Element, Malformed, tag},
 };
 
 /// The attribute extensionRequest, 1.2.840.113549.1.9.14 (RFC 2985, section 5.4.2).
 pub(super) const EXTENSION_REQUEST: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
+
+/// critical: BOOLEAN TRUE; FALSE is the default, which DER leaves out.
+const CRITICAL: &[u8] = &[1, 1, 0xff];
 
 /// The names of the subject alternative name.
 #[derive(Debug, Default)]
@@ -26,10 +29,7 @@ pub(super) fn names(extensions: &Element<'_>) -> Result<Names, InvalidCsr> {
     let mut seen = Vec::new();
     let mut names = Names::default();
     for extension in extensions.expect(tag::SEQUENCE)?.children() {
-        let Ok((_, extension)) = X509Extension::from_der(extension?.raw) else {
-            return Err(InvalidCsr::Malformed("an extension has not the shape of one"));
-        };
-        // The parser forgives bytes after the value that it read.
+        let extension = parse(&extension?)?;
         strict::check(extension.value)?;
         if seen.contains(&extension.oid) {
             return Err(InvalidCsr::RepeatedExtension(extension.oid.to_id_string()));
@@ -40,10 +40,22 @@ pub(super) fn names(extensions: &Element<'_>) -> Result<Names, InvalidCsr> {
     Ok(names)
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "extensions that the parser learns are refused as well"
-)]
+/// Parses an extension that has an identifier, maybe a mark as critical, a value, and nothing more: the
+/// parser forgives what follows, there and after the value that it read.
+fn parse<'a>(element: &Element<'a>) -> Result<X509Extension<'a>, Malformed> {
+    const NOT_ONE: Malformed = Malformed("an extension has not the shape of one");
+    let has_parts = match element.fields::<2>() {
+        Ok(_) => true,
+        Err(_) => element.fields::<3>().is_ok_and(|[_, critical, _]| critical.raw == CRITICAL),
+    };
+    if !has_parts {
+        return Err(NOT_ONE);
+    }
+    let parsed = X509Extension::from_der(element.raw);
+    parsed.map(|(_, extension)| extension).map_err(|_| NOT_ONE)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "extensions that the parser learns are refused as well")]
 fn read(extension: &X509Extension<'_>, names: &mut Names) -> Result<(), InvalidCsr> {
     match extension.parsed_extension() {
         ParsedExtension::BasicConstraints(asked) if asked.ca => Err(InvalidCsr::Authority("CA:TRUE")),
@@ -66,19 +78,15 @@ fn read(extension: &X509Extension<'_>, names: &mut Names) -> Result<(), InvalidC
                 || asked.time_stamping
                 || asked.ocsp_signing
                 || !asked.other.is_empty();
-            if known && !strange {
-                Ok(())
-            } else {
-                Err(InvalidCsr::Usage)
-            }
+            if known && !strange { Ok(()) } else { Err(InvalidCsr::Usage) }
         }
         ParsedExtension::SubjectAlternativeName(asked) => {
             *names = alternative_names(&asked.general_names)?;
             Ok(())
         }
-        ParsedExtension::ParseError { .. } => Err(InvalidCsr::Malformed(
-            "an extension's value has not the shape that its kind has",
-        )),
+        ParsedExtension::ParseError { .. } => {
+            Err(InvalidCsr::Malformed("an extension's value has not the shape that its kind has"))
+        }
         _ => Err(InvalidCsr::Extension(extension.oid.to_id_string())),
     }
 }
@@ -112,8 +120,5 @@ fn alternative_names(asked: &[GeneralName<'_>]) -> Result<Names, InvalidCsr> {
     if uris.len() > 1 {
         return Err(InvalidCsr::SeveralUris(uris.len()));
     }
-    Ok(Names {
-        spiffe_id: uris.pop().transpose()?,
-        dns_names,
-    })
+    Ok(Names { spiffe_id: uris.pop().transpose()?, dns_names })
 }

@@ -39,9 +39,7 @@ pub(super) fn check(
     algorithm: &[u8],
     signature: &Element<'_>,
 ) -> Result<(), InvalidCsr> {
-    let accepted = ACCEPTED
-        .iter()
-        .find(|(kind, name, _)| *kind == key.kind() && *name == algorithm);
+    let accepted = ACCEPTED.iter().find(|(kind, name, _)| *kind == key.kind() && *name == algorithm);
     let (_, _, verification) = accepted.ok_or(InvalidCsr::SignatureAlgorithm)?;
     let [0, signature @ ..] = signature.expect(tag::BIT_STRING)?.content else {
         return Err(InvalidCsr::Malformed("its signature is not of whole bytes"));

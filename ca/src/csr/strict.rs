@@ -13,7 +13,7 @@ pub(super) mod tag {
     pub(crate) const ATTRIBUTES: u8 = 0xa0;
 }
 
-/// Deepest nesting; a well-formed request needs seven levels.
+/// Deepest nesting of an extension's value; a well-formed one needs two levels.
 const MAX_DEPTH: usize = 16;
 const CONSTRUCTED: u8 = 0x20;
 const LONG_TAG: u8 = 0x1f;
@@ -38,11 +38,7 @@ pub(super) struct Element<'a> {
 impl<'a> Element<'a> {
     /// Itself, if it has this tag.
     pub(super) fn expect(self, tag: u8) -> Result<Self, Malformed> {
-        if self.tag == tag {
-            Ok(self)
-        } else {
-            Err(WRONG_SHAPE)
-        }
+        if self.tag == tag { Ok(self) } else { Err(WRONG_SHAPE) }
     }
 
     /// The elements inside.
@@ -65,22 +61,14 @@ impl<'a> Element<'a> {
         for field in &mut fields {
             *field = children.next().ok_or(WRONG_SHAPE)??;
         }
-        if children.next().is_some() {
-            Err(WRONG_SHAPE)
-        } else {
-            Ok(fields)
-        }
+        if children.next().is_some() { Err(WRONG_SHAPE) } else { Ok(fields) }
     }
 }
 
 /// The one element that `bytes` are.
 pub(super) fn only(bytes: &[u8], tag: u8) -> Result<Element<'_>, Malformed> {
     let (element, rest) = first(bytes)?;
-    if rest.is_empty() {
-        element.expect(tag)
-    } else {
-        Err(Malformed("bytes follow its end"))
-    }
+    if rest.is_empty() { element.expect(tag) } else { Err(Malformed("bytes follow its end")) }
 }
 
 /// Checks one element down to its leaves.
@@ -97,9 +85,7 @@ fn check_inside(element: &Element<'_>, depth: usize) -> Result<(), Malformed> {
         return Ok(());
     }
     let depth = depth.checked_sub(1).ok_or(Malformed("it is nested too deeply"))?;
-    element
-        .children()
-        .try_for_each(|child| check_inside(&child?, depth))
+    element.children().try_for_each(|child| check_inside(&child?, depth))
 }
 
 fn first(bytes: &[u8]) -> Result<(Element<'_>, &[u8]), Malformed> {
@@ -109,14 +95,7 @@ fn first(bytes: &[u8]) -> Result<(Element<'_>, &[u8]), Malformed> {
     }
     let (length, after_length) = length(after_tag)?;
     let (content, rest) = after_length.split_at_checked(length).ok_or(CUT_SHORT)?;
-    Ok((
-        Element {
-            tag,
-            content,
-            raw: &bytes[..bytes.len() - rest.len()],
-        },
-        rest,
-    ))
+    Ok((Element { tag, content, raw: &bytes[..bytes.len() - rest.len()] }, rest))
 }
 
 /// A definite length in as few bytes as can be (X.690, section 10.1). Three bytes count more than a request

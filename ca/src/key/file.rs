@@ -56,18 +56,11 @@ impl PrivateKey {
     /// The file exists already, or cannot be written.
     pub fn write_new(&self, path: &Path) -> Result<(), KeyFileError> {
         let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             file.write_all(self.to_pem().as_bytes())?;
             file.sync_all()
         };
-        write().map_err(|source| KeyFileError::Io {
-            path: path.to_owned(),
-            source,
-        })
+        write().map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
     }
 
     /// Reads a key file.
@@ -75,28 +68,16 @@ impl PrivateKey {
     /// # Errors
     /// Not there, open to others, or no key.
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
-        let failed = |source| KeyFileError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         // Of the open file, so that nobody swaps it between the check and the use.
         let metadata = file.metadata().map_err(failed)?;
         let mode = metadata.permissions().mode() & 0o7777;
         if mode & OTHERS != 0 {
-            return Err(KeyFileError::Exposed {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
         }
-        let content = |source| KeyFileError::Content {
-            path: path.to_owned(),
-            source,
-        };
-        let Some(length) = usize::try_from(metadata.len())
-            .ok()
-            .filter(|_| metadata.len() <= MAX_FILE)
-        else {
+        let content = |source| KeyFileError::Content { path: path.to_owned(), source };
+        let Some(length) = usize::try_from(metadata.len()).ok().filter(|_| metadata.len() <= MAX_FILE) else {
             return Err(content(KeyError::NotPem));
         };
         let mut text = Zeroizing::new(String::with_capacity(length + 1));
@@ -139,10 +120,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o601, 0o777] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let refused = PrivateKey::read(&path).unwrap_err().to_string();
-            assert!(
-                refused.contains(&format!("chmod 600 {}", path.display())),
-                "{mode:o}: {refused}"
-            );
+            assert!(refused.contains(&format!("chmod 600 {}", path.display())), "{mode:o}: {refused}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         assert!(PrivateKey::read(&path).is_ok());

@@ -109,9 +109,7 @@ impl SigningKey {
 
     /// Signs with ECDSA and SHA-256; the signature is DER (RFC 3279, section 2.2.3).
     pub(crate) fn sign_der(&self, message: &[u8]) -> Result<ring::signature::Signature, KeyError> {
-        self.pair
-            .sign(&self.random, message)
-            .map_err(|_| KeyError::NoRandomness)
+        self.pair.sign(&self.random, message).map_err(|_| KeyError::NoRandomness)
     }
 }
 
@@ -161,26 +159,17 @@ mod tests {
     fn a_key_is_never_shown() {
         let key = PrivateKey::generate().unwrap();
         assert_eq!(format!("{key:?}"), "PrivateKey(elided)");
-        assert_eq!(
-            format!("{:?}", SigningKey::new(&key).unwrap()),
-            "SigningKey(elided)"
-        );
+        assert_eq!(format!("{:?}", SigningKey::new(&key).unwrap()), "SigningKey(elided)");
     }
 
     #[test]
     fn other_keys_and_damaged_ones_are_refused() {
         let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        assert!(matches!(
-            PrivateKey::from_pem(&ed25519.serialize_pem()),
-            Err(KeyError::NotP256(_))
-        ));
+        assert!(matches!(PrivateKey::from_pem(&ed25519.serialize_pem()), Err(KeyError::NotP256(_))));
         let mut damaged = PrivateKey::generate().unwrap().pkcs8_der().to_vec();
         damaged[100] ^= 1;
         let damaged = pem::encode(LABEL, &damaged);
-        assert!(matches!(
-            PrivateKey::from_pem(&damaged),
-            Err(KeyError::NotP256(_))
-        ));
+        assert!(matches!(PrivateKey::from_pem(&damaged), Err(KeyError::NotP256(_))));
         assert_eq!(PrivateKey::from_pem("").unwrap_err(), KeyError::NotPem);
     }
 }

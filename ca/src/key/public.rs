@@ -66,18 +66,10 @@ impl PublicKey {
     /// # Errors
     /// A kind, size or encoding that is not certified.
     pub fn from_spki(spki: &[u8]) -> Result<Self, KeyRefused> {
-        let fixed = [
-            (KeyKind::P256, P256, 65),
-            (KeyKind::P384, P384, 97),
-            (KeyKind::Ed25519, ED25519, 32),
-        ];
+        let fixed = [(KeyKind::P256, P256, 65), (KeyKind::P384, P384, 97), (KeyKind::Ed25519, ED25519, 32)];
         for (kind, prefix, length) in fixed {
             if spki.strip_prefix(prefix).is_some_and(|key| key.len() == length) {
-                return Ok(Self {
-                    kind,
-                    spki: spki.to_owned(),
-                    key_at: prefix.len(),
-                });
+                return Ok(Self { kind, spki: spki.to_owned(), key_at: prefix.len() });
             }
         }
         Self::from_rsa_spki(spki)
@@ -101,20 +93,12 @@ impl PublicKey {
         if !rest.is_empty() || spki.strip_prefix(frame.as_slice()) != Some(key) {
             return Err(KeyRefused::Kind);
         }
-        Ok(Self {
-            kind: KeyKind::Rsa,
-            spki: spki.to_owned(),
-            key_at: spki.len() - key.len(),
-        })
+        Ok(Self { kind: KeyKind::Rsa, spki: spki.to_owned(), key_at: spki.len() - key.len() })
     }
 
     /// The key whose uncompressed point this is.
     pub(crate) fn p256(point: &[u8; 65]) -> Self {
-        Self {
-            kind: KeyKind::P256,
-            spki: [P256, point].concat(),
-            key_at: P256.len(),
-        }
+        Self { kind: KeyKind::P256, spki: [P256, point].concat(), key_at: P256.len() }
     }
 
     /// SubjectPublicKeyInfo, DER.

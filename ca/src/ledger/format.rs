@@ -50,10 +50,7 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>, LedgerError> {
         issued_at,
         fingerprint,
         key_hash,
-        origin: Origin {
-            attestation,
-            predecessor,
-        },
+        origin: Origin { attestation, predecessor },
     } = record;
     let stored = Stored::V1(V1 {
         serial: serial.to_string(),
@@ -78,10 +75,7 @@ pub(super) fn write(record: &Record) -> Result<Vec<u8>, LedgerError> {
 
 /// Reads the record that is kept under `key`.
 pub(super) fn read(key: &[u8], text: &[u8]) -> Result<Record, LedgerError> {
-    let damaged = |reason: String| LedgerError::Damaged {
-        key: hex::encode(key),
-        reason,
-    };
+    let damaged = |reason: String| LedgerError::Damaged { key: hex::encode(key), reason };
     let Stored::V1(stored) = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
     let record = from_v1(stored).map_err(|error| damaged(error.to_string()))?;
     match record.serial.to_bytes() == key {
@@ -92,20 +86,12 @@ pub(super) fn read(key: &[u8], text: &[u8]) -> Result<Record, LedgerError> {
 
 fn from_v1(stored: V1) -> Result<Record, Box<dyn std::error::Error>> {
     let life = [stored.not_before, stored.not_after].map(Timestamp::from_unix);
-    let hash = |text: &str| {
-        hex::decode(text)?
-            .try_into()
-            .map_err(|_| "a SHA-256 has 32 bytes".into())
-    };
+    let hash = |text: &str| hex::decode(text)?.try_into().map_err(|_| "a SHA-256 has 32 bytes".into());
     let hash = |text: &str| -> Result<[u8; 32], Box<dyn std::error::Error>> { hash(text) };
     Ok(Record {
         serial: stored.serial.parse()?,
         spiffe_id: stored.spiffe_id.parse()?,
-        dns_names: stored
-            .dns_names
-            .iter()
-            .map(|name| name.parse())
-            .collect::<Result<_, _>>()?,
+        dns_names: stored.dns_names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
         workload: stored.workload.map(|workload| workload.parse()).transpose()?,
         issuer: stored.issuer.parse()?,
         validity: Validity::new(life[0], life[1])?,
@@ -118,10 +104,7 @@ fn from_v1(stored: V1) -> Result<Record, Box<dyn std::error::Error>> {
                 StoredAttestation::Renew => Attestation::Renew,
                 StoredAttestation::Server => Attestation::Server,
             },
-            predecessor: stored
-                .predecessor
-                .map(|serial| serial.parse::<Serial>())
-                .transpose()?,
+            predecessor: stored.predecessor.map(|serial| serial.parse::<Serial>()).transpose()?,
         },
     })
 }
@@ -146,40 +129,20 @@ mod tests {
                 read(&serial.to_bytes(), line.as_bytes()).unwrap()
             })
             .collect();
-        let [leaf, server] = records.as_slice() else {
-            panic!("{records:?}")
-        };
+        let [leaf, server] = records.as_slice() else { panic!("{records:?}") };
         assert_eq!(leaf.serial.to_string(), "0123456789abcdef0123456789abcdef");
-        assert_eq!(
-            leaf.spiffe_id.to_string(),
-            "spiffe://signet.internal/mesh/my-mesh/virtual-node/a"
-        );
+        assert_eq!(leaf.spiffe_id.to_string(), "spiffe://signet.internal/mesh/my-mesh/virtual-node/a");
         assert_eq!(leaf.dns_names, ["a.apps.local".parse().unwrap()]);
-        assert_eq!(
-            leaf.workload.as_ref().unwrap().to_string(),
-            "mesh/my-mesh/virtualNode/a"
-        );
+        assert_eq!(leaf.workload.as_ref().unwrap().to_string(), "mesh/my-mesh/virtualNode/a");
         assert_eq!(leaf.issuer.to_string(), "mesh/my-mesh");
         assert_eq!(leaf.validity.not_before().unix(), 1_795_391_940);
         assert_eq!(leaf.validity.not_after().unix(), 1_795_478_400);
         assert_eq!(leaf.issued_at.unix(), 1_795_392_000);
         assert_eq!((leaf.fingerprint, leaf.key_hash), ([0x11; 32], [0x22; 32]));
         assert_eq!(leaf.origin.attestation, Attestation::Renew);
-        assert_eq!(
-            leaf.origin.predecessor.unwrap().to_string(),
-            "fedcba9876543210fedcba9876543210"
-        );
-        assert_eq!(
-            (server.workload.as_ref(), server.issuer.to_string().as_str()),
-            (None, "server")
-        );
-        assert_eq!(
-            server.origin,
-            Origin {
-                attestation: Attestation::Server,
-                predecessor: None
-            }
-        );
+        assert_eq!(leaf.origin.predecessor.unwrap().to_string(), "fedcba9876543210fedcba9876543210");
+        assert_eq!((server.workload.as_ref(), server.issuer.to_string().as_str()), (None, "server"));
+        assert_eq!(server.origin, Origin { attestation: Attestation::Server, predecessor: None });
     }
 
     #[test]

@@ -44,9 +44,7 @@ impl Ledger for SledLedger {
         let records = self.records.clone();
         let add = move || {
             let only_if_absent: Option<&[u8]> = None;
-            records
-                .compare_and_swap(serial.to_bytes(), only_if_absent, Some(text))
-                .map(|added| added.is_ok())
+            records.compare_and_swap(serial.to_bytes(), only_if_absent, Some(text)).map(|added| added.is_ok())
         };
         match self.database.commit(add).await? {
             true => Ok(()),
@@ -56,9 +54,7 @@ impl Ledger for SledLedger {
 
     async fn get(&self, serial: Serial) -> Result<Option<Record>, LedgerError> {
         let found = self.records.get(serial.to_bytes()).map_err(unreadable)?;
-        found
-            .map(|text| format::read(&serial.to_bytes(), &text))
-            .transpose()
+        found.map(|text| format::read(&serial.to_bytes(), &text)).transpose()
     }
 
     async fn list(&self, after: Option<Serial>, limit: usize) -> Result<Vec<Record>, LedgerError> {

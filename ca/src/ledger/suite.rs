@@ -21,10 +21,7 @@ pub(super) fn record(number: u8) -> Record {
         issued_at: NOW,
         fingerprint: [number; 32],
         key_hash: [number + 1; 32],
-        origin: Origin {
-            attestation: Attestation::Join,
-            predecessor: None,
-        },
+        origin: Origin { attestation: Attestation::Join, predecessor: None },
     }
 }
 
@@ -40,10 +37,7 @@ async fn what_was_added_is_found(ledger: &dyn Ledger) {
     assert_eq!(ledger.get(record(1).serial).await, Ok(None));
     assert_eq!(ledger.list(None, 10).await, Ok(vec![]));
     let mut full = record(1);
-    full.origin = Origin {
-        attestation: Attestation::Renew,
-        predecessor: Some(record(2).serial),
-    };
+    full.origin = Origin { attestation: Attestation::Renew, predecessor: Some(record(2).serial) };
     let mut bare = record(3);
     bare.workload = None;
     bare.dns_names.clear();
@@ -59,14 +53,8 @@ async fn what_was_added_is_found(ledger: &dyn Ledger) {
 async fn a_serial_is_taken_once(ledger: &dyn Ledger) {
     let first = record(1);
     ledger.append(first.clone()).await.unwrap();
-    let second = Record {
-        fingerprint: [9; 32],
-        ..first.clone()
-    };
-    assert_eq!(
-        ledger.append(second).await,
-        Err(LedgerError::Duplicate(first.serial))
-    );
+    let second = Record { fingerprint: [9; 32], ..first.clone() };
+    assert_eq!(ledger.append(second).await, Err(LedgerError::Duplicate(first.serial)));
     assert_eq!(ledger.get(first.serial).await, Ok(Some(first)));
 }
 
@@ -92,14 +80,7 @@ async fn of_many_who_add_one_serial_one_wins<L: Ledger>(ledger: L) {
     let mut racers = tokio::task::JoinSet::new();
     for racer in 0..32 {
         let ledger = ledger.clone();
-        racers.spawn(async move {
-            ledger
-                .append(Record {
-                    fingerprint: [racer; 32],
-                    ..record(1)
-                })
-                .await
-        });
+        racers.spawn(async move { ledger.append(Record { fingerprint: [racer; 32], ..record(1) }).await });
     }
     let results = racers.join_all().await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);

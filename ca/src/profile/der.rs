@@ -23,10 +23,7 @@ pub(super) fn nested(out: &mut Vec<u8>, tag: u8, write: impl FnOnce(&mut Vec<u8>
         _ => {
             // As many length bytes as there are, which is at most eight.
             let count = u8::try_from(significant.len()).unwrap_or_default();
-            out.splice(
-                start..start,
-                std::iter::once(0x80 | count).chain(significant.iter().copied()),
-            );
+            out.splice(start..start, std::iter::once(0x80 | count).chain(significant.iter().copied()));
         }
     }
 }
@@ -60,22 +57,14 @@ pub(super) fn integer(out: &mut Vec<u8>, number: &[u8]) {
 /// `None` when it lies outside the years 1950 to 9999.
 pub(super) fn moment(out: &mut Vec<u8>, moment: Timestamp) -> Option<()> {
     let date = OffsetDateTime::from_unix_timestamp(moment.unix()).ok()?;
-    let year = u32::try_from(date.year())
-        .ok()
-        .filter(|year| (1950..=9999).contains(year))?;
+    let year = u32::try_from(date.year()).ok().filter(|year| (1950..=9999).contains(year))?;
     let is_short = year < 2050;
     nested(out, if is_short { UTC_TIME } else { GENERALIZED_TIME }, |out| {
         if !is_short {
             two_digits(out, year / 100);
         }
         two_digits(out, year % 100);
-        let fields = [
-            u8::from(date.month()),
-            date.day(),
-            date.hour(),
-            date.minute(),
-            date.second(),
-        ];
+        let fields = [u8::from(date.month()), date.day(), date.hour(), date.minute(), date.second()];
         fields.into_iter().for_each(|field| two_digits(out, field.into()));
         out.push(b'Z');
     });

@@ -84,9 +84,7 @@ impl Template {
             // The subject: names stand in the alternative name alone.
             element(out, SEQUENCE, &[]);
             out.extend_from_slice(leaf.key.spki());
-            nested(out, EXTENSIONS, |out| {
-                nested(out, SEQUENCE, |out| self.extensions(out, leaf))
-            });
+            nested(out, EXTENSIONS, |out| nested(out, SEQUENCE, |out| self.extensions(out, leaf)));
         });
         Some(tbs)
     }
@@ -96,9 +94,7 @@ impl Template {
         out.extend_from_slice(&self.issuer_key_id);
         nested(out, SEQUENCE, |out| {
             out.extend_from_slice(ALTERNATIVE_NAME);
-            nested(out, OCTET_STRING, |out| {
-                nested(out, SEQUENCE, |out| names(out, leaf))
-            });
+            nested(out, OCTET_STRING, |out| nested(out, SEQUENCE, |out| names(out, leaf)));
         });
         out.extend_from_slice(KEY_USAGE);
         out.extend_from_slice(EXTENDED_KEY_USAGE);
@@ -109,9 +105,7 @@ impl Template {
 
 fn names(out: &mut Vec<u8>, leaf: &Leaf<'_>) {
     element(out, URI, leaf.spiffe_id.to_string().as_bytes());
-    leaf.dns_names
-        .iter()
-        .for_each(|name| element(out, DNS, name.as_str().as_bytes()));
+    leaf.dns_names.iter().for_each(|name| element(out, DNS, name.as_str().as_bytes()));
 }
 
 #[cfg(test)]

@@ -63,8 +63,5 @@ impl Service<http::Request<Body>> for NodeServer {
 /// Whether tonic itself refused the message: the service answers with none of these.
 fn is_of_the_frame(status: &Status) -> bool {
     use tonic::Code;
-    matches!(
-        status.code(),
-        Code::OutOfRange | Code::Internal | Code::Unimplemented | Code::ResourceExhausted
-    )
+    matches!(status.code(), Code::OutOfRange | Code::Internal | Code::Unimplemented | Code::ResourceExhausted)
 }

@@ -20,10 +20,7 @@ struct TwoNodes;
 
 impl Registry for TwoNodes {
     fn registration(&self, workload: &Workload) -> Option<Registration> {
-        ["a", "b"]
-            .map(node)
-            .contains(workload)
-            .then(|| registration(workload))
+        ["a", "b"].map(node).contains(workload).then(|| registration(workload))
     }
 }
 
@@ -49,33 +46,17 @@ impl Fixture {
             terms: fixtures::terms(),
             clock: fixtures::clock(),
         };
-        Self {
-            service,
-            random: Random::dangerously_from_seed(3),
-            _folders: [folder, keys],
-        }
+        Self { service, random: Random::dangerously_from_seed(3), _folders: [folder, keys] }
     }
 
     async fn token(&self, node: &Workload) -> String {
         let life = crate::DEFAULT_TOKEN_LIFE;
-        self.service
-            .tokens
-            .create(node, life, NOW, &self.random)
-            .await
-            .unwrap()
-            .reveal()
-            .to_owned()
+        self.service.tokens.create(node, life, NOW, &self.random).await.unwrap().reveal().to_owned()
     }
 
     async fn join(&self, token: &str, csr: Vec<u8>) -> Result<IssuedCertificate, Status> {
-        let request = JoinRequest {
-            token: token.to_owned(),
-            csr,
-        };
-        self.service
-            .join(Request::new(request))
-            .await
-            .map(Response::into_inner)
+        let request = JoinRequest { token: token.to_owned(), csr };
+        self.service.join(Request::new(request)).await.map(Response::into_inner)
     }
 
     async fn renew(
@@ -134,20 +115,14 @@ impl Log {
             .with_ansi(false)
             .with_writer(move || sink.clone())
             .finish();
-        Self {
-            lines,
-            _guard: tracing::subscriber::set_default(subscriber),
-        }
+        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
     /// The lines of this crate since the last call.
     fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.lines.lock().unwrap());
         let text = String::from_utf8(bytes).unwrap();
-        text.lines()
-            .filter(|line| line.contains("signet_ca"))
-            .map(str::to_owned)
-            .collect()
+        text.lines().filter(|line| line.contains("signet_ca")).map(str::to_owned).collect()
     }
 }
 
@@ -158,40 +133,17 @@ async fn a_token_gets_the_first_certificate_and_that_certificate_the_next() {
     let first = fixture.join(&token, sound_csr("a")).await.unwrap();
     assert_eq!((first.chain.len(), first.bundle.len()), (2, 1));
     assert_eq!(first.bundle, fixture.service.issuing.authority().bundle());
-    let next = fixture
-        .renew(Some(holder(&node("a"))), sound_csr("a"), 300)
-        .await
-        .unwrap();
+    let next = fixture.renew(Some(holder(&node("a"))), sound_csr("a"), 300).await.unwrap();
     assert_ne!(next.chain[0], first.chain[0]);
 
     let mut records = fixture.records().await;
     records.sort_by_key(|record| record.origin.attestation);
-    let [joined, renewed] = records.as_slice() else {
-        panic!("{records:?}")
-    };
+    let [joined, renewed] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(joined.workload, Some(node("a")));
-    assert_eq!(
-        joined.origin,
-        Origin {
-            attestation: Attestation::Join,
-            predecessor: None
-        }
-    );
-    assert_eq!(
-        joined.validity.length(),
-        fixtures::terms().default_lifetime + crate::BACKDATE
-    );
-    assert_eq!(
-        renewed.origin,
-        Origin {
-            attestation: Attestation::Renew,
-            predecessor: Some(serial(77))
-        }
-    );
-    assert_eq!(
-        renewed.validity.length(),
-        Duration::from_secs(300) + crate::BACKDATE
-    );
+    assert_eq!(joined.origin, Origin { attestation: Attestation::Join, predecessor: None });
+    assert_eq!(joined.validity.length(), fixtures::terms().default_lifetime + crate::BACKDATE);
+    assert_eq!(renewed.origin, Origin { attestation: Attestation::Renew, predecessor: Some(serial(77)) });
+    assert_eq!(renewed.validity.length(), Duration::from_secs(300) + crate::BACKDATE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,20 +153,13 @@ async fn of_64_who_join_with_one_token_exactly_one_gets_a_certificate() {
     let mut racers = tokio::task::JoinSet::new();
     for _ in 0..64 {
         let (fixture, token) = (fixture.clone(), token.clone());
-        racers.spawn(async move {
-            fixture
-                .join(&token, sound_csr("a"))
-                .await
-                .map_err(|status| status.code())
-        });
+        racers
+            .spawn(async move { fixture.join(&token, sound_csr("a")).await.map_err(|status| status.code()) });
     }
     let results = racers.join_all().await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert!(
-        results
-            .iter()
-            .flat_map(|result| result.as_ref().err())
-            .all(|code| *code == Code::Unauthenticated)
+        results.iter().flat_map(|result| result.as_ref().err()).all(|code| *code == Code::Unauthenticated)
     );
     assert_eq!(fixture.records().await.len(), 1);
 }

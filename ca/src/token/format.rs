@@ -31,11 +31,7 @@ struct V1 {
 
 impl Stored {
     pub(super) fn write(&self) -> Result<Vec<u8>, TokenError> {
-        let Self {
-            workload,
-            expires_at,
-            used_at,
-        } = self;
+        let Self { workload, expires_at, used_at } = self;
         let stored = Format::V1(V1 {
             workload: workload.to_string(),
             expires_at: expires_at.unix(),
@@ -48,10 +44,7 @@ impl Stored {
         let damaged = |reason: String| TokenError::Unavailable(format!("a record cannot be read: {reason}"));
         let Format::V1(stored) = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         Ok(Self {
-            workload: stored
-                .workload
-                .parse()
-                .map_err(|_| damaged("it names no workload".to_owned()))?,
+            workload: stored.workload.parse().map_err(|_| damaged("it names no workload".to_owned()))?,
             expires_at: Timestamp::from_unix(stored.expires_at),
             used_at: stored.used_at.map(Timestamp::from_unix),
         })

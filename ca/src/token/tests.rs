@@ -15,11 +15,7 @@ impl Tokens {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tokens = JoinTokens::new(Database::open(folder.path()).unwrap()).unwrap();
-        Self {
-            tokens,
-            random: Random::dangerously_from_seed(1),
-            _folder: folder,
-        }
+        Self { tokens, random: Random::dangerously_from_seed(1), _folder: folder }
     }
 
     async fn create(&self, life: Duration) -> Result<Token, TokenError> {
@@ -32,10 +28,7 @@ async fn a_token_lets_its_workload_in_once() {
     let made = Tokens::new();
     let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
     assert_eq!(made.tokens.redeem(token.reveal(), NOW).await, Ok(node("a")));
-    assert_eq!(
-        made.tokens.redeem(token.reveal(), NOW).await,
-        Err(TokenError::Used)
-    );
+    assert_eq!(made.tokens.redeem(token.reveal(), NOW).await, Err(TokenError::Used));
     assert_eq!(made.tokens.peek(token.reveal(), NOW), Err(TokenError::Used));
 }
 
@@ -49,17 +42,8 @@ async fn of_64_who_redeem_a_token_at_once_exactly_one_wins() {
         racers.spawn(async move { tokens.redeem(token.reveal(), NOW).await });
     }
     let results = racers.join_all().await;
-    assert_eq!(
-        results.iter().filter(|result| **result == Ok(node("a"))).count(),
-        1
-    );
-    assert_eq!(
-        results
-            .iter()
-            .filter(|result| **result == Err(TokenError::Used))
-            .count(),
-        63
-    );
+    assert_eq!(results.iter().filter(|result| **result == Ok(node("a"))).count(), 1);
+    assert_eq!(results.iter().filter(|result| **result == Err(TokenError::Used)).count(), 63);
 }
 
 #[tokio::test]
@@ -67,14 +51,8 @@ async fn a_token_ends_with_its_life() {
     let made = Tokens::new();
     let token = made.create(MIN_TOKEN_LIFE).await.unwrap();
     let end = NOW + MIN_TOKEN_LIFE;
-    assert_eq!(
-        made.tokens.redeem(token.reveal(), end).await,
-        Err(TokenError::Expired)
-    );
-    assert_eq!(
-        made.tokens.redeem(token.reveal(), end - SECOND).await,
-        Ok(node("a"))
-    );
+    assert_eq!(made.tokens.redeem(token.reveal(), end).await, Err(TokenError::Expired));
+    assert_eq!(made.tokens.redeem(token.reveal(), end - SECOND).await, Ok(node("a")));
 }
 
 #[tokio::test]
@@ -82,10 +60,7 @@ async fn looking_at_a_token_does_not_use_it_up() {
     let made = Tokens::new();
     let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
     assert_eq!(made.tokens.peek(token.reveal(), NOW), Ok(node("a")));
-    assert_eq!(
-        made.tokens.peek(token.reveal(), NOW + DEFAULT_TOKEN_LIFE),
-        Err(TokenError::Expired)
-    );
+    assert_eq!(made.tokens.peek(token.reveal(), NOW + DEFAULT_TOKEN_LIFE), Err(TokenError::Expired));
     assert_eq!(made.tokens.redeem(token.reveal(), NOW).await, Ok(node("a")));
 }
 
@@ -94,19 +69,8 @@ async fn texts_that_are_no_token_of_ours_are_unknown() {
     let made = Tokens::new();
     let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
     let text = token.reveal();
-    for stranger in [
-        "",
-        "sgt_",
-        &text[4..],
-        &text.to_uppercase(),
-        &format!("{text} "),
-        &text[..67],
-    ] {
-        assert_eq!(
-            made.tokens.redeem(stranger, NOW).await,
-            Err(TokenError::Unknown),
-            "{stranger:?}"
-        );
+    for stranger in ["", "sgt_", &text[4..], &text.to_uppercase(), &format!("{text} "), &text[..67]] {
+        assert_eq!(made.tokens.redeem(stranger, NOW).await, Err(TokenError::Unknown), "{stranger:?}");
     }
 }
 
@@ -133,16 +97,8 @@ async fn the_database_and_debug_do_not_tell_the_secret() {
     for entry in &made.tokens.tokens {
         let (key, value) = entry.unwrap();
         for stored in [key.to_vec(), value.to_vec()] {
-            assert!(
-                !stored
-                    .windows(8)
-                    .any(|window| secret.as_bytes().windows(8).any(|part| part == window))
-            );
-            assert!(
-                !stored
-                    .windows(8)
-                    .any(|window| raw.windows(8).any(|part| part == window))
-            );
+            assert!(!stored.windows(8).any(|window| secret.as_bytes().windows(8).any(|part| part == window)));
+            assert!(!stored.windows(8).any(|window| raw.windows(8).any(|part| part == window)));
         }
     }
 }
@@ -155,10 +111,7 @@ async fn tokens_that_ended_long_ago_are_forgotten_and_no_others() {
     made.tokens.redeem(used.reveal(), NOW).await.unwrap();
     let day_after = NOW + MIN_TOKEN_LIFE + REMEMBERED;
     assert_eq!(made.tokens.prune(day_after).await, Ok(0));
-    assert_eq!(
-        made.tokens.peek(short.reveal(), day_after),
-        Err(TokenError::Expired)
-    );
+    assert_eq!(made.tokens.peek(short.reveal(), day_after), Err(TokenError::Expired));
     assert_eq!(made.tokens.prune(day_after + SECOND).await, Ok(2));
     assert_eq!(made.tokens.peek(short.reveal(), NOW), Err(TokenError::Unknown));
     assert_eq!(made.tokens.peek(used.reveal(), NOW), Err(TokenError::Unknown));

@@ -127,45 +127,25 @@ impl StepReport {
         }
         if self.failed > 0 {
             let first = self.failures.first().map_or("", String::as_str);
-            problems.push(format!(
-                "{step}: {} of {} requests failed: {first}",
-                self.failed, self.requests
-            ));
+            problems.push(format!("{step}: {} of {} requests failed: {first}", self.failed, self.requests));
         }
         if (self.share_v1 - 0.9).abs() > SPLIT_TOLERANCE {
-            problems.push(format!(
-                "{step}: {:.1} % went to v1, not 90 %",
-                self.share_v1 * 100.0
-            ));
+            problems.push(format!("{step}: {:.1} % went to v1, not 90 %", self.share_v1 * 100.0));
         }
         for probe in self.probes.iter().filter(|probe| probe.got != probe.expected) {
-            let ProbeReport {
-                node,
-                approach,
-                expected,
-                got,
-                ..
-            } = probe;
-            problems.push(format!(
-                "{step}: {approach:?} at {node} was {got:?}, not {expected:?}"
-            ));
+            let ProbeReport { node, approach, expected, got, .. } = probe;
+            problems.push(format!("{step}: {approach:?} at {node} was {got:?}, not {expected:?}"));
         }
         for change in self.serials.iter().filter(|change| change.before == change.after) {
-            problems.push(format!(
-                "{step}: {} still presents serial {}",
-                change.node, change.before
-            ));
+            problems.push(format!("{step}: {} still presents serial {}", change.node, change.before));
         }
         problems
     }
 
     /// Whether a stranger was served, at every node alike.
     fn verdict(&self, approach: Approach) -> &'static str {
-        let mut verdicts = self
-            .probes
-            .iter()
-            .filter(|probe| probe.approach == approach)
-            .map(|probe| probe.got);
+        let mut verdicts =
+            self.probes.iter().filter(|probe| probe.approach == approach).map(|probe| probe.got);
         match verdicts.next() {
             None => "-",
             Some(first) if verdicts.any(|other| other != first) => "mixed",
@@ -177,11 +157,7 @@ impl StepReport {
     /// The row of the table.
     #[must_use]
     pub fn row(&self) -> String {
-        let split = format!(
-            "{:.1}/{:.1}",
-            self.share_v1 * 100.0,
-            (1.0 - self.share_v1) * 100.0
-        );
+        let split = format!("{:.1}/{:.1}", self.share_v1 * 100.0, (1.0 - self.share_v1) * 100.0);
         let mut row = format!(
             "{:<24} {:>8} {:>6} {:>10} {:>7.1} {:>7.1} {:>9.0} ms ",
             self.step, self.requests, self.failed, split, self.p50_ms, self.p99_ms, self.in_force_after_ms
@@ -232,12 +208,7 @@ mod tests {
             answered: [("service-b-v1".to_owned(), 900), ("service-b-v2".to_owned(), 100)].into(),
             ..Tally::default()
         };
-        StepReport::new(
-            "STRICT",
-            &tally,
-            Duration::from_millis(20),
-            vec![probe(Verdict::Refused)],
-        )
+        StepReport::new("STRICT", &tally, Duration::from_millis(20), vec![probe(Verdict::Refused)])
     }
 
     #[test]
@@ -247,33 +218,13 @@ mod tests {
 
     #[test]
     fn each_thing_that_can_go_wrong_is_a_problem_of_its_own() {
-        let serial = SerialChange {
-            node: "n".into(),
-            before: "1".into(),
-            after: "1".into(),
-        };
+        let serial = SerialChange { node: "n".into(), before: "1".into(), after: "1".into() };
         let wrong = [
-            StepReport {
-                failed: 1,
-                failures: vec!["status 503".into()],
-                ..good()
-            },
-            StepReport {
-                requests: 0,
-                ..good()
-            },
-            StepReport {
-                share_v1: 0.8,
-                ..good()
-            },
-            StepReport {
-                probes: vec![probe(Verdict::Accepted)],
-                ..good()
-            },
-            StepReport {
-                serials: vec![serial],
-                ..good()
-            },
+            StepReport { failed: 1, failures: vec!["status 503".into()], ..good() },
+            StepReport { requests: 0, ..good() },
+            StepReport { share_v1: 0.8, ..good() },
+            StepReport { probes: vec![probe(Verdict::Accepted)], ..good() },
+            StepReport { serials: vec![serial], ..good() },
         ];
         for step in wrong {
             assert_eq!(step.problems().len(), 1, "{step:?}");
@@ -282,10 +233,7 @@ mod tests {
 
     #[test]
     fn nodes_that_disagree_show_as_mixed() {
-        let step = StepReport {
-            probes: vec![probe(Verdict::Accepted), probe(Verdict::Refused)],
-            ..good()
-        };
+        let step = StepReport { probes: vec![probe(Verdict::Accepted), probe(Verdict::Refused)], ..good() };
         assert!(step.row().contains("mixed"));
         assert!(good().row().contains("refused"));
     }

@@ -36,10 +36,8 @@ pub const MESH: &str = "demo";
 /// The virtual service that `service-a` calls.
 pub const SERVICE: &str = "service-b.demo.internal";
 /// The destinations, and the addresses of their Envoys.
-const DESTINATIONS: [(&str, Ipv4Addr); 2] = [
-    ("service-b-v1", Ipv4Addr::new(127, 0, 0, 12)),
-    ("service-b-v2", Ipv4Addr::new(127, 0, 0, 13)),
-];
+const DESTINATIONS: [(&str, Ipv4Addr); 2] =
+    [("service-b-v1", Ipv4Addr::new(127, 0, 0, 12)), ("service-b-v2", Ipv4Addr::new(127, 0, 0, 13))];
 /// The caller.
 const CALLER: (&str, Ipv4Addr) = ("service-a", Ipv4Addr::new(127, 0, 0, 11));
 /// A virtual node without a proxy, whose certificate a stranger holds.
@@ -91,16 +89,9 @@ impl Stage {
         let mut applications = JoinSet::new();
         let mut destinations = Vec::new();
         for (node, ip) in DESTINATIONS {
-            let application = app::start(
-                node,
-                SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                &mut applications,
-            )
-            .await?;
-            destinations.push(Destination {
-                node,
-                address: SocketAddr::from((ip, application.port())),
-            });
+            let application =
+                app::start(node, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &mut applications).await?;
+            destinations.push(Destination { node, address: SocketAddr::from((ip, application.port())) });
         }
         say("creating the mesh through the App Mesh API …");
         create_resources(&client, &destinations).await?;
@@ -117,14 +108,7 @@ impl Stage {
             };
             sidecars.push(Sidecar::start(program, &server, &client, &plan).await?);
         }
-        let stage = Self {
-            server,
-            client,
-            sidecars,
-            destinations,
-            prober,
-            _applications: applications,
-        };
+        let stage = Self { server, client, sidecars, destinations, prober, _applications: applications };
         stage.wait_for_traffic().await?;
         Ok(stage)
     }
@@ -158,12 +142,7 @@ impl Stage {
     pub async fn set_mode(&self, mode: ModeStep) -> Result<()> {
         for Destination { node, address } in &self.destinations {
             let spec = mode.node_spec(&address.ip().to_string(), address.port());
-            put(
-                &self.client,
-                &format!("meshes/{MESH}/virtualNodes/{node}"),
-                json!({"spec": spec}),
-            )
-            .await?;
+            put(&self.client, &format!("meshes/{MESH}/virtualNodes/{node}"), json!({"spec": spec})).await?;
         }
         Ok(())
     }
@@ -208,14 +187,8 @@ impl Stage {
     pub async fn serials(&self) -> Result<Vec<(String, String)>> {
         let mut serials = Vec::new();
         for Destination { node, address } in &self.destinations {
-            let Served { serial } = self
-                .prober
-                .attempt(*address, Approach::TlsMeshCertificate)
-                .await?;
-            serials.push((
-                (*node).to_owned(),
-                serial.context("the handshake showed no certificate")?,
-            ));
+            let Served { serial } = self.prober.attempt(*address, Approach::TlsMeshCertificate).await?;
+            serials.push(((*node).to_owned(), serial.context("the handshake showed no certificate")?));
         }
         let held = self.caller()?.admin().serials().await?;
         serials.push((CALLER.0.to_owned(), held.join(",")));
@@ -233,11 +206,7 @@ impl Stage {
         }
         while started.elapsed() < PATIENCE {
             let after = self.serials().await?;
-            if before
-                .iter()
-                .zip(&after)
-                .all(|(before, after)| before.1 != after.1)
-            {
+            if before.iter().zip(&after).all(|(before, after)| before.1 != after.1) {
                 break;
             }
             tokio::time::sleep(PULSE).await;
@@ -255,12 +224,7 @@ impl Stage {
 
     /// The load starts once calls go through, so that not one of its requests may fail.
     async fn wait_for_traffic(&self) -> Result<()> {
-        let plan = Plan {
-            new_connections: 50,
-            kept_alive: 50,
-            connections: 1,
-            ..self.load_plan()?
-        };
+        let plan = Plan { new_connections: 50, kept_alive: 50, connections: 1, ..self.load_plan()? };
         let started = Instant::now();
         loop {
             let load = Load::start(&plan);
@@ -276,24 +240,14 @@ impl Stage {
 }
 
 async fn create_resources(client: &Client, destinations: &[Destination]) -> Result<()> {
-    put(
-        client,
-        "meshes",
-        json!({"meshName": MESH, "spec": {"egressFilter": {"type": "DROP_ALL"}}}),
-    )
-    .await?;
+    put(client, "meshes", json!({"meshName": MESH, "spec": {"egressFilter": {"type": "DROP_ALL"}}})).await?;
     let nodes = format!("meshes/{MESH}/virtualNodes");
     for Destination { node, address } in destinations {
         let spec = ModeStep::Disabled.node_spec(&address.ip().to_string(), address.port());
         put(client, &nodes, json!({"virtualNodeName": node, "spec": spec})).await?;
     }
     let backends = json!([{"virtualService": {"virtualServiceName": SERVICE}}]);
-    put(
-        client,
-        &nodes,
-        json!({"virtualNodeName": CALLER.0, "spec": {"backends": backends}}),
-    )
-    .await?;
+    put(client, &nodes, json!({"virtualNodeName": CALLER.0, "spec": {"backends": backends}})).await?;
     put(client, &nodes, json!({"virtualNodeName": OUTSIDER, "spec": {}})).await?;
     let router = "service-b-router";
     let listeners = json!([{"portMapping": {"port": 8080, "protocol": "http"}}]);
@@ -306,12 +260,7 @@ async fn create_resources(client: &Client, destinations: &[Destination]) -> Resu
         .collect();
     let route = json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": targets}}});
     let body = json!({"routeName": "canary-route", "spec": route});
-    put(
-        client,
-        &format!("meshes/{MESH}/virtualRouter/{router}/routes"),
-        body,
-    )
-    .await?;
+    put(client, &format!("meshes/{MESH}/virtualRouter/{router}/routes"), body).await?;
     let provider = json!({"virtualRouter": {"virtualRouterName": router}});
     let body = json!({"virtualServiceName": SERVICE, "spec": {"provider": provider}});
     put(client, &format!("meshes/{MESH}/virtualServices"), body).await?;
@@ -320,41 +269,20 @@ async fn create_resources(client: &Client, destinations: &[Destination]) -> Resu
 
 /// A stranger with a certificate of the mesh, and one that another CA issued for the same name.
 async fn prober(server: &Server, client: &Client, folder: &Path, clock: &Clock) -> Result<Prober> {
-    let secrets = server
-        .join(client, &Workload::virtual_node(MESH, OUTSIDER)?, clock.clone())
-        .await?;
+    let secrets = server.join(client, &Workload::virtual_node(MESH, OUTSIDER)?, clock.clone()).await?;
     let foreign = foreign_certificate(folder, clock)?;
     Prober::new(secrets.bundle().roots(), ClientCertificate::of(&secrets), foreign)
 }
 
 fn foreign_certificate(folder: &Path, clock: &Clock) -> Result<ClientCertificate> {
-    let terms = Terms {
-        trust_domain: "other.test".parse()?,
-        default_lifetime: DEFAULT_LEAF_LIFE,
-    };
+    let terms = Terms { trust_domain: "other.test".parse()?, default_lifetime: DEFAULT_LEAF_LIFE };
     let now = clock().into();
     let random = Random::system();
     let authority = Authority::open(&folder.join("other-ca"), &terms.trust_domain, random.clone(), now)?;
     let workload = Workload::virtual_node(MESH, CALLER.0)?;
-    let registration = Registration {
-        workload: workload.clone(),
-        dns_names: vec![],
-        spiffe_ids: vec![],
-    };
-    let grant = decide(
-        &Caller::Joining(workload),
-        &Request::default(),
-        Some(&registration),
-        &terms,
-    )?;
+    let registration = Registration { workload: workload.clone(), dns_names: vec![], spiffe_ids: vec![] };
+    let grant = decide(&Caller::Joining(workload), &Request::default(), Some(&registration), &terms)?;
     let (key, certificate) = authority.issue_with_new_key(&grant, Serial::draw(&random), now)?;
-    let chain = certificate
-        .chain_der()
-        .into_iter()
-        .map(CertificateDer::from)
-        .collect();
-    Ok(ClientCertificate {
-        chain,
-        key: PrivatePkcs8KeyDer::from(key.pkcs8_der().to_vec()).into(),
-    })
+    let chain = certificate.chain_der().into_iter().map(CertificateDer::from).collect();
+    Ok(ClientCertificate { chain, key: PrivatePkcs8KeyDer::from(key.pkcs8_der().to_vec()).into() })
 }

@@ -19,12 +19,7 @@ pub enum ModeStep {
 
 impl ModeStep {
     /// In the order of the demo.
-    pub const ALL: [Self; 4] = [
-        Self::Disabled,
-        Self::Permissive,
-        Self::Strict,
-        Self::StrictVerified,
-    ];
+    pub const ALL: [Self; 4] = [Self::Disabled, Self::Permissive, Self::Strict, Self::StrictVerified];
 
     /// The row's name.
     #[must_use]

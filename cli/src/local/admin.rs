@@ -23,10 +23,7 @@ impl Admin {
     /// The interface at `address`.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            http: Client::builder(TokioExecutor::new()).build_http(),
-        }
+        Self { address, http: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     /// The text of a page, such as `/stats`.
@@ -38,11 +35,8 @@ impl Admin {
             .method(Method::GET)
             .uri(format!("http://{}{path}", self.address))
             .body(Empty::new())?;
-        let answer = self
-            .http
-            .request(request)
-            .await
-            .with_context(|| format!("Envoy's admin at {}", self.address))?;
+        let answer =
+            self.http.request(request).await.with_context(|| format!("Envoy's admin at {}", self.address))?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
@@ -64,12 +58,8 @@ impl Admin {
     /// As [`Admin::text`].
     pub async fn counter(&self, name: &str) -> Result<u64> {
         let stats = self.text("/stats").await?;
-        let value = stats
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value.map_or(Ok(0), |value| {
-            value.parse().with_context(|| format!("{name} is {value:?}"))
-        })
+        let value = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.map_or(Ok(0), |value| value.parse().with_context(|| format!("{name} is {value:?}")))
     }
 
     /// Serial numbers of the certificates that Envoy holds and presents, lower-case hex, sorted.
@@ -79,14 +69,10 @@ impl Admin {
     pub async fn serials(&self) -> Result<Vec<String>> {
         let certs = self.json("/certs").await?;
         let entries = certs["certificates"].as_array().cloned().unwrap_or_default();
-        let chains = entries
-            .iter()
-            .filter_map(|entry| entry["cert_chain"].as_array())
-            .flatten();
+        let chains = entries.iter().filter_map(|entry| entry["cert_chain"].as_array()).flatten();
         let serials = chains.filter_map(|certificate| certificate["serial_number"].as_str());
-        let mut serials: Vec<String> = serials
-            .map(|serial| serial.trim_start_matches('0').to_ascii_lowercase())
-            .collect();
+        let mut serials: Vec<String> =
+            serials.map(|serial| serial.trim_start_matches('0').to_ascii_lowercase()).collect();
         serials.sort_unstable();
         serials.dedup();
         Ok(serials)

@@ -16,9 +16,7 @@ const CLIENT_HEADER: &str = "x-forwarded-client-cert";
 /// # Errors
 /// The address is taken.
 pub async fn start(name: &str, address: SocketAddr, tasks: &mut JoinSet<()>) -> Result<SocketAddr> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let bound = listener.local_addr()?;
     let router = Router::new().fallback(answer).with_state(name.to_owned());
     tasks.spawn(async move {
@@ -29,10 +27,7 @@ pub async fn start(name: &str, address: SocketAddr, tasks: &mut JoinSet<()>) -> 
 }
 
 async fn answer(State(name): State<String>, headers: HeaderMap) -> ([(&'static str, String); 1], String) {
-    let client = headers
-        .get(CLIENT_HEADER)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("-");
+    let client = headers.get(CLIENT_HEADER).and_then(|value| value.to_str().ok()).unwrap_or("-");
     let body = format!("{name} client={client}\n");
     ([(NAME_HEADER, name)], body)
 }

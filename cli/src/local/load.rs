@@ -58,12 +58,7 @@ pub struct Tally {
 impl Tally {
     /// Adds what came back later.
     pub fn add(&mut self, later: Self) {
-        let Self {
-            answered,
-            failed,
-            failures,
-            latencies,
-        } = later;
+        let Self { answered, failed, failures, latencies } = later;
         for (name, count) in answered {
             *self.answered.entry(name).or_default() += count;
         }
@@ -84,11 +79,7 @@ impl Tally {
     pub fn share(&self, name: &str) -> f64 {
         let answered: u64 = self.answered.values().sum();
         let of_name = self.answered.get(name).copied().unwrap_or(0);
-        if answered == 0 {
-            0.0
-        } else {
-            approximate(of_name) / approximate(answered)
-        }
+        if answered == 0 { 0.0 } else { approximate(of_name) / approximate(answered) }
     }
 
     /// The latency below which `percent` of the answers came.
@@ -117,11 +108,7 @@ impl Load {
     /// Starts sending.
     #[must_use]
     pub fn start(plan: &Plan) -> Self {
-        let mut load = Self {
-            tally: Arc::default(),
-            stop: CancellationToken::new(),
-            tasks: JoinSet::new(),
-        };
+        let mut load = Self { tally: Arc::default(), stop: CancellationToken::new(), tasks: JoinSet::new() };
         let (tally, stop) = (load.tally.clone(), load.stop.clone());
         load.tasks.spawn(open_loop(plan.clone(), tally, stop));
         for _ in 0..plan.connections {
@@ -210,17 +197,9 @@ async fn exchange(sender: &mut http1::SendRequest<Empty<Bytes>>, host: &str) -> 
     let request = Request::get("/").header("host", host).body(Empty::new())?;
     let answer = sender.send_request(request).await.context("request")?;
     let status = answer.status();
-    let name = answer
-        .headers()
-        .get(NAME_HEADER)
-        .and_then(|name| name.to_str().ok())
-        .map(str::to_owned);
+    let name = answer.headers().get(NAME_HEADER).and_then(|name| name.to_str().ok()).map(str::to_owned);
     let body = answer.into_body().collect().await.context("answer")?.to_bytes();
-    anyhow::ensure!(
-        status == StatusCode::OK,
-        "status {status}: {}",
-        String::from_utf8_lossy(&body)
-    );
+    anyhow::ensure!(status == StatusCode::OK, "status {status}: {}", String::from_utf8_lossy(&body));
     name.context("the answer is not an application's")
 }
 
@@ -233,9 +212,7 @@ fn record(
     let failure = match outcome {
         Ok(Ok(name)) => {
             *tally.answered.entry(name).or_default() += 1;
-            tally
-                .latencies
-                .push(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+            tally.latencies.push(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
             return;
         }
         Ok(Err(error)) => format!("{error:#}"),

@@ -74,12 +74,7 @@ impl Server {
     pub async fn start(program: &Path, folder: &Path) -> Result<Self> {
         let free = "127.0.0.1:0";
         let (process, ready) = Self::launch(program, folder, [free, free, free]).await?;
-        Ok(Self {
-            process,
-            program: program.to_owned(),
-            folder: folder.to_owned(),
-            ready,
-        })
+        Ok(Self { process, program: program.to_owned(), folder: folder.to_owned(), ready })
     }
 
     async fn launch(
@@ -88,17 +83,7 @@ impl Server {
         [api, grpc, ops]: [&str; 3],
     ) -> Result<(Process, ServerReady)> {
         let data = folder.join("data").display().to_string();
-        let args = [
-            "server",
-            "--data-dir",
-            &data,
-            "--api-addr",
-            api,
-            "--grpc-addr",
-            grpc,
-            "--ops-addr",
-            ops,
-        ];
+        let args = ["server", "--data-dir", &data, "--api-addr", api, "--grpc-addr", grpc, "--ops-addr", ops];
         let mut process = Process::start("server", program, &args.map(str::to_owned), folder)?;
         let line = process.line(READY).await?;
         let ready = serde_json::from_str(&line).with_context(|| format!("the server printed {line:?}"))?;
@@ -154,11 +139,7 @@ impl Server {
     pub async fn join(&self, client: &Client, workload: &Workload, clock: Clock) -> Result<Secrets> {
         let token = create_token(client, workload.mesh.as_str(), workload.name.as_str()).await?;
         let anchors = Anchors::read(&self.ca_file())?;
-        let server = signet_agent::join::Server {
-            addr: self.grpc_address().parse()?,
-            anchors,
-            clock,
-        };
+        let server = signet_agent::join::Server { addr: self.grpc_address().parse()?, anchors, clock };
         Ok(signet_agent::join::obtain(server, workload, Token::new(&token.into())).await?)
     }
 
@@ -227,10 +208,7 @@ impl Sidecar {
             ("--server", server.grpc_address().to_owned()),
             ("--ca-file", server.ca_file().display().to_string()),
             ("--token-file", token_file.display().to_string()),
-            (
-                "--resource",
-                format!("mesh/{}/virtualNode/{}", plan.mesh, plan.node),
-            ),
+            ("--resource", format!("mesh/{}/virtualNode/{}", plan.mesh, plan.node)),
             ("--state-dir", path("state")),
             ("--socket", path("agent.sock")),
             ("--envoy", plan.envoy.display().to_string()),
@@ -240,21 +218,12 @@ impl Sidecar {
             ("--admin-port", "0".to_owned()),
         ];
         let args: Vec<String> = std::iter::once("agent".to_owned())
-            .chain(
-                args.into_iter()
-                    .flat_map(|(flag, value)| [flag.to_owned(), value]),
-            )
+            .chain(args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]))
             // Two workers are plenty on one machine, and a short drain shows a change's end sooner.
             .chain(["--", "--concurrency", "1", "--drain-time-s", "3"].map(str::to_owned))
             .collect();
         let (process, ready) = Self::launch(program, &folder, &args).await?;
-        Ok(Self {
-            process,
-            program: program.to_owned(),
-            folder,
-            args,
-            ready,
-        })
+        Ok(Self { process, program: program.to_owned(), folder, args, ready })
     }
 
     async fn launch(program: &Path, folder: &Path, args: &[String]) -> Result<(Process, AgentReady)> {
@@ -312,17 +281,9 @@ impl Sidecar {
 /// # Errors
 /// The server refuses, or cannot be reached.
 pub async fn create_token(client: &Client, mesh: &str, node: &str) -> Result<String> {
-    let answer = client
-        .call(
-            Method::POST,
-            "/v1/tokens",
-            Some(&json!({"mesh": mesh, "virtualNode": node})),
-        )
-        .await?;
-    Ok(answer["token"]
-        .as_str()
-        .context("the answer holds no token")?
-        .to_owned())
+    let answer =
+        client.call(Method::POST, "/v1/tokens", Some(&json!({"mesh": mesh, "virtualNode": node}))).await?;
+    Ok(answer["token"].as_str().context("the answer holds no token")?.to_owned())
 }
 
 /// Creates or updates one App Mesh resource; `path` is relative to the API's version.
@@ -330,7 +291,5 @@ pub async fn create_token(client: &Client, mesh: &str, node: &str) -> Result<Str
 /// # Errors
 /// The server refuses, or cannot be reached.
 pub async fn put(client: &Client, path: &str, body: Value) -> Result<Value> {
-    client
-        .call(Method::PUT, &format!("/v20190125/{path}"), Some(&body))
-        .await
+    client.call(Method::PUT, &format!("/v20190125/{path}"), Some(&body)).await
 }

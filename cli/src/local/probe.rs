@@ -62,12 +62,8 @@ pub enum Approach {
 
 impl Approach {
     /// All of them, in the order of the demo's table.
-    pub const ALL: [Self; 4] = [
-        Self::Plaintext,
-        Self::TlsNoCertificate,
-        Self::TlsMeshCertificate,
-        Self::TlsForeignCertificate,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Plaintext, Self::TlsNoCertificate, Self::TlsMeshCertificate, Self::TlsForeignCertificate];
 }
 
 /// What came of an attempt that was served.
@@ -120,28 +116,20 @@ impl Prober {
             };
             let name = ServerName::IpAddress(address.ip().into());
             let stream = tls.connect(name, tcp).await.context("handshake")?;
-            let leaf = stream
-                .get_ref()
-                .1
-                .peer_certificates()
-                .and_then(<[_]>::first)
-                .context("no certificate")?;
+            let leaf =
+                stream.get_ref().1.peer_certificates().and_then(<[_]>::first).context("no certificate")?;
             let serial = serial_of(leaf)?;
             // In TLS 1.3 a refused client certificate shows only after the handshake.
             request(stream).await?;
             Ok(Served { serial: Some(serial) })
         };
-        timeout(PATIENCE, attempt)
-            .await
-            .map_err(|_| anyhow!("no answer within {} s", PATIENCE.as_secs()))?
+        timeout(PATIENCE, attempt).await.map_err(|_| anyhow!("no answer within {} s", PATIENCE.as_secs()))?
     }
 }
 
 async fn request<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Result<()> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/")
-        .header("host", "probe")
-        .body(Empty::<bytes::Bytes>::new())?;
+    let request = Request::get("/").header("host", "probe").body(Empty::<bytes::Bytes>::new())?;
     let exchange = async move {
         let answer = sender.send_request(request).await.context("request")?;
         let status = answer.status();

@@ -41,12 +41,7 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot run {}", program.display()))?;
         let lines = child.stdout.take().map(|stdout| BufReader::new(stdout).lines());
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            lines,
-            log,
-        })
+        Ok(Self { name: name.to_owned(), child, lines, log })
     }
 
     /// Where its log is.
@@ -64,19 +59,10 @@ impl Process {
         let line = timeout(patience, lines.next_line()).await;
         match line {
             Ok(Ok(Some(line))) => Ok(line),
-            Ok(Ok(None)) => Err(anyhow!(
-                "{} ended before it was ready{}",
-                self.name,
-                self.log_end()
-            )),
+            Ok(Ok(None)) => Err(anyhow!("{} ended before it was ready{}", self.name, self.log_end())),
             Ok(Err(error)) => Err(error).with_context(|| format!("cannot read what {} prints", self.name)),
             Err(_) => {
-                bail!(
-                    "{} was not ready within {} s{}",
-                    self.name,
-                    patience.as_secs(),
-                    self.log_end()
-                )
+                bail!("{} was not ready within {} s{}", self.name, patience.as_secs(), self.log_end())
             }
         }
     }
@@ -84,10 +70,7 @@ impl Process {
     /// Its process id, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
-        self.child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw)
+        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
     }
 
     /// Sends it a signal.
@@ -95,9 +78,7 @@ impl Process {
     /// # Errors
     /// It has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self
-            .pid()
-            .with_context(|| format!("{} has ended{}", self.name, self.log_end()))?;
+        let pid = self.pid().with_context(|| format!("{} has ended{}", self.name, self.log_end()))?;
         kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
@@ -122,10 +103,7 @@ impl Process {
     /// # Errors
     /// It cannot be killed.
     pub async fn kill(&mut self) -> Result<()> {
-        self.child
-            .kill()
-            .await
-            .with_context(|| format!("cannot kill {}", self.name))
+        self.child.kill().await.with_context(|| format!("cannot kill {}", self.name))
     }
 
     fn log_end(&self) -> String {

@@ -13,7 +13,7 @@ use signet_controlplane::{
         sigv4::{KeyPairs, Secret},
     },
     proxies::Proxies,
-    reconcile::{Pace, Reconcile},
+    reconcile::{Pace, PortView, Reconcile},
     server::Ads,
     store::{SledStore, Store},
 };
@@ -27,6 +27,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::InterceptorLayer, transport::Server};
+use tracing::warn;
 
 use super::{
     ServerArgs, credentials,
@@ -41,6 +42,9 @@ use super::{
 const WAITING_CONNECTIONS: usize = 64;
 /// A peer that does not answer HTTP/2 pings is gone.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How often ended tokens are looked for.
+const PRUNE: Duration = Duration::from_secs(60 * 60);
 
 /// A server whose ports are open.
 pub(super) struct Running {
@@ -65,22 +69,32 @@ struct Parts {
 impl Running {
     pub(super) async fn start(args: &ServerArgs, clock: Clock, drain: CancellationToken) -> Result<Self> {
         let parts = Parts::open(args, &clock)?;
-        parts.tokens.prune(clock().into()).await?;
-        let keys = credentials::open(&args.data_dir.join("credentials"), &mut rand::rng())?;
         let identity = ServerIdentity::new(parts.issuing.clone(), parts.terms.clone(), clock.clone()).await?;
-        let [api, grpc, ops] = [args.api_addr, args.grpc_addr, args.ops_addr];
-        let (api, grpc, ops) = (
-            bind(api, "--api-addr").await?,
-            bind(grpc, "--grpc-addr").await?,
-            bind(ops, "--ops-addr").await?,
-        );
-        let mut running = Self {
-            api: api.local_addr()?,
-            grpc: grpc.local_addr()?,
-            ops: ops.local_addr()?,
-            tasks: JoinSet::new(),
-        };
+        let api = bind(args.api_addr, "--api-addr").await?;
+        let grpc = bind(args.grpc_addr, "--grpc-addr").await?;
+        let ops = bind(args.ops_addr, "--ops-addr").await?;
+        let (api_addr, grpc_addr, ops_addr) = (api.local_addr()?, grpc.local_addr()?, ops.local_addr()?);
+        let mut running = Self { api: api_addr, grpc: grpc_addr, ops: ops_addr, tasks: JoinSet::new() };
+        let ports = running.spawn_reconcile(&parts, drain.clone());
+        let routes = parts.routes(args, ports, &clock)?;
+        running.tasks.spawn(serve_http(api, routes, drain.clone()));
+        running.spawn_grpc(grpc, &parts, &identity, clock.clone(), &drain)?;
+        let stop = drain.clone();
+        running.tasks.spawn(async move {
+            identity.keep(stop).await;
+            Ok(())
+        });
+        running.tasks.spawn(prune_tokens(parts.tokens, clock.clone(), drain.clone()));
+        let pages = ops::router(Ops { proxies: parts.proxies, draining: drain.clone() });
+        running.tasks.spawn(serve_http(ops, pages, drain));
+        Ok(running)
+    }
 
+    fn spawn_reconcile(
+        &mut self,
+        parts: &Parts,
+        stop: CancellationToken,
+    ) -> watch::Receiver<Arc<Vec<PortView>>> {
         let (progress, ports) = watch::channel(Arc::default());
         let reconcile = Reconcile {
             model: parts.store.subscribe(),
@@ -90,44 +104,8 @@ impl Running {
             pace: Pace::default(),
             progress,
         };
-        let stop = drain.clone();
-        running
-            .tasks
-            .spawn(async move { reconcile.run(stop).await.context("reconcile") });
-
-        let settings = ApiSettings {
-            account_id: args.account_id.clone(),
-            region: args.region.clone(),
-        };
-        let secret = Secret::new(keys.secret_access_key);
-        let pairs: KeyPairs = [(keys.access_key_id, secret)].into_iter().collect();
-        let model = parts.store.subscribe();
-        let own = V1 {
-            tokens: parts.tokens.clone(),
-            random: parts.random.clone(),
-            proxies: parts.proxies.clone(),
-            ports,
-            model,
-            clock: clock.clone(),
-        };
-        let routes = api::router(parts.store.clone(), settings, clock.clone()).merge(v1::router(own));
-        let routes = api::signed(routes, Arc::new(pairs), &args.region, clock.clone());
-        running.tasks.spawn(serve_http(api, routes, drain.clone()));
-
-        running.spawn_grpc(grpc, &parts, &identity, clock, &drain)?;
-        running.tasks.spawn({
-            let stop = drain.clone();
-            async move {
-                identity.keep(stop).await;
-                Ok(())
-            }
-        });
-        let pages = ops::router(Ops {
-            proxies: parts.proxies,
-            draining: drain.clone(),
-        });
-        running.tasks.spawn(serve_http(ops, pages, drain));
-        Ok(running)
+        self.tasks.spawn(async move { reconcile.run(stop).await.context("reconcile") });
+        ports
     }
 
     fn spawn_grpc(
@@ -152,11 +130,7 @@ impl Running {
             terms: parts.terms.clone(),
             clock,
         };
-        let ads = Ads::new(
-            parts.proxies.clone(),
-            parts.store.subscribe(),
-            parts.terms.trust_domain.clone(),
-        );
+        let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), parts.terms.trust_domain.clone());
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .layer(InterceptorLayer::new(tls::identify))
@@ -189,21 +163,38 @@ impl Parts {
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone())?),
-            issuing: Issuing::new(
-                Arc::new(authority),
-                Arc::new(ledger),
-                random.clone(),
-                clock.clone(),
-            ),
+            issuing: Issuing::new(Arc::new(authority), Arc::new(ledger), random.clone(), clock.clone()),
             tokens,
             random,
             proxies: Proxies::new(clock.clone()),
-            terms: Terms {
-                trust_domain: args.trust_domain.clone(),
-                default_lifetime,
-            },
+            terms: Terms { trust_domain: args.trust_domain.clone(), default_lifetime },
             database,
         })
+    }
+}
+
+impl Parts {
+    /// App Mesh's API and Signet's own, behind the signature check.
+    fn routes(
+        &self,
+        args: &ServerArgs,
+        ports: watch::Receiver<Arc<Vec<PortView>>>,
+        clock: &Clock,
+    ) -> Result<Router> {
+        let keys = credentials::open(&args.data_dir.join("credentials"), &mut rand::rng())?;
+        let pairs: KeyPairs =
+            [(keys.access_key_id, Secret::new(keys.secret_access_key))].into_iter().collect();
+        let settings = ApiSettings { account_id: args.account_id.clone(), region: args.region.clone() };
+        let own = V1 {
+            tokens: self.tokens.clone(),
+            random: self.random.clone(),
+            proxies: self.proxies.clone(),
+            ports,
+            model: self.store.subscribe(),
+            clock: clock.clone(),
+        };
+        let routes = api::router(self.store.clone(), settings, clock.clone()).merge(v1::router(own));
+        Ok(api::signed(routes, Arc::new(pairs), &args.region, clock.clone()))
     }
 }
 
@@ -220,6 +211,17 @@ fn publish_root(path: &Path, pem: &str) -> Result<()> {
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     bound.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+}
+
+/// Forgets tokens that ended long ago, now and every hour.
+async fn prune_tokens(tokens: JoinTokens, clock: Clock, stop: CancellationToken) -> Result<()> {
+    let mut hours = tokio::time::interval(PRUNE);
+    while stop.run_until_cancelled(hours.tick()).await.is_some() {
+        if let Err(error) = tokens.prune(clock().into()).await {
+            warn!(%error, "cannot forget old join tokens; trying again in an hour");
+        }
+    }
+    Ok(())
 }
 
 async fn serve_http(listener: TcpListener, routes: Router, stop: CancellationToken) -> Result<()> {

@@ -31,12 +31,7 @@ pub(super) fn open(path: &Path, rng: &mut dyn RngCore) -> Result<KeyPair> {
 /// A crash leaves the whole file or none: it is made beside, synced and renamed.
 fn write_new(path: &Path, keys: &KeyPair) -> Result<()> {
     let beside = path.with_extension("new");
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     writeln!(
         file,
         "[default]\naws_access_key_id = {}\naws_secret_access_key = {}",
@@ -54,10 +49,7 @@ fn write_new(path: &Path, keys: &KeyPair) -> Result<()> {
 fn random_text<const N: usize>(alphabet: &[u8; N], length: usize, rng: &mut dyn RngCore) -> String {
     let mut bytes = vec![0; length];
     rng.fill_bytes(&mut bytes);
-    bytes
-        .into_iter()
-        .map(|byte| char::from(alphabet[usize::from(byte) % N]))
-        .collect()
+    bytes.into_iter().map(|byte| char::from(alphabet[usize::from(byte) % N])).collect()
 }
 
 #[cfg(test)]
@@ -75,9 +67,6 @@ mod tests {
         assert_eq!(made.access_key_id, read.access_key_id);
         assert_eq!(made.secret_access_key, read.secret_access_key);
         assert_eq!((made.access_key_id.len(), made.secret_access_key.len()), (20, 40));
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -37,13 +37,7 @@ impl ServerIdentity {
         let certificate = issued.certificate();
         let renewal_at = certificate.validity().renewal_at(rand::rng().random());
         let presented = ServerCertificate::new(&certificate.chain_der(), key.pkcs8_der())?;
-        Ok(Self {
-            issuing,
-            terms,
-            clock,
-            certificate: Arc::new(presented),
-            renewal_at,
-        })
+        Ok(Self { issuing, terms, clock, certificate: Arc::new(presented), renewal_at })
     }
 
     /// Renews until `stop`; a failure keeps the last certificate and tries again.
@@ -67,8 +61,7 @@ impl ServerIdentity {
     async fn renew(&mut self) -> Result<()> {
         let (key, issued) = issue(&self.issuing, &self.terms).await?;
         let certificate = issued.certificate();
-        self.certificate
-            .replace(&certificate.chain_der(), key.pkcs8_der())?;
+        self.certificate.replace(&certificate.chain_der(), key.pkcs8_der())?;
         self.renewal_at = certificate.validity().renewal_at(rand::rng().random());
         info!(serial = %certificate.serial(), "renewed the server's certificate");
         Ok(())
@@ -78,9 +71,6 @@ impl ServerIdentity {
 async fn issue(issuing: &Issuing, terms: &Terms) -> Result<(PrivateKey, Issued)> {
     // Clients know the server by its SPIFFE ID, wherever it listens, so it needs no DNS name.
     let grant = Grant::for_server(terms, Vec::new());
-    let origin = Origin {
-        attestation: Attestation::Server,
-        predecessor: None,
-    };
+    let origin = Origin { attestation: Attestation::Server, predecessor: None };
     Ok(issuing.issue_with_new_key(&grant, origin).await?)
 }

@@ -73,10 +73,7 @@ impl ResolvesServerCert for ServerCertificate {
 }
 
 fn certified_key(chain: &[Vec<u8>], key: &[u8]) -> Result<CertifiedKey> {
-    let chain = chain
-        .iter()
-        .map(|der| CertificateDer::from(der.clone()))
-        .collect();
+    let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
     CertifiedKey::from_der(chain, key.clone_key(), &ring::default_provider())
         .context("the server's certificate and its key")
@@ -90,9 +87,7 @@ pub(super) fn config(roots: &[Vec<u8>], certificate: Arc<ServerCertificate>) -> 
     let provider = Arc::new(ring::default_provider());
     let mut store = RootCertStore::empty();
     for root in roots {
-        store
-            .add(CertificateDer::from(root.clone()))
-            .context("a root of the trust bundle")?;
+        store.add(CertificateDer::from(root.clone())).context("a root of the trust bundle")?;
     }
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider.clone())
         .allow_unauthenticated()
@@ -225,9 +220,7 @@ pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> 
 /// The one SPIFFE ID of a verified leaf, and its serial.
 fn identity_of(leaf: &CertificateDer<'_>) -> Result<(SpiffeId, Serial)> {
     let (_, certificate) = x509_parser::parse_x509_certificate(leaf)?;
-    let names = certificate
-        .subject_alternative_name()?
-        .context("the certificate has no SAN")?;
+    let names = certificate.subject_alternative_name()?.context("the certificate has no SAN")?;
     let mut uris = names.value.general_names.iter().filter_map(|name| match name {
         GeneralName::URI(uri) => Some(*uri),
         _ => None,

@@ -43,10 +43,7 @@ pub(super) struct V1 {
 
 /// The routes, unsigned: the caller puts the signature check before them.
 pub(super) fn router(v1: V1) -> Router {
-    Router::new()
-        .route("/v1/tokens", post(create_token))
-        .route("/v1/proxies", get(proxies))
-        .with_state(v1)
+    Router::new().route("/v1/tokens", post(create_token)).route("/v1/proxies", get(proxies)).with_state(v1)
 }
 
 #[derive(Deserialize)]
@@ -78,14 +75,9 @@ impl TokenRequest {
             }
         };
         let parse = |member: &str, text: &str| {
-            text.parse()
-                .map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
+            text.parse().map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
         };
-        Ok(Workload {
-            mesh: parse("mesh", &self.mesh)?,
-            kind,
-            name: parse("name", name)?,
-        })
+        Ok(Workload { mesh: parse("mesh", &self.mesh)?, kind, name: parse("name", name)? })
     }
 }
 
@@ -96,26 +88,16 @@ async fn create_token(
     let Json(request) = request.map_err(|refused| ApiError::bad_request(refused.body_text()))?;
     let workload = request.workload()?;
     if v1.model.borrow().registration(&workload).is_none() {
-        return Err(ApiError::not_found(format!(
-            "{workload} does not exist; create it first"
-        )));
+        return Err(ApiError::not_found(format!("{workload} does not exist; create it first")));
     }
-    let ttl = request
-        .ttl_seconds
-        .map_or(DEFAULT_TOKEN_LIFE, Duration::from_secs);
+    let ttl = request.ttl_seconds.map_or(DEFAULT_TOKEN_LIFE, Duration::from_secs);
     let now = (v1.clock)();
-    let token = v1
-        .tokens
-        .create(&workload, ttl, now.into(), &v1.random)
-        .await
-        .map_err(token_error)?;
+    let token = v1.tokens.create(&workload, ttl, now.into(), &v1.random).await.map_err(token_error)?;
     info!(%workload, ttl_secs = ttl.as_secs(), "made a join token");
     let answer = TokenAnswer {
         token: token.reveal().to_owned(),
         resource: workload.to_string(),
-        expires_at: OffsetDateTime::from(now + ttl)
-            .format(&Rfc3339)
-            .unwrap_or_default(),
+        expires_at: OffsetDateTime::from(now + ttl).format(&Rfc3339).unwrap_or_default(),
     };
     Ok((StatusCode::OK, Json(answer)))
 }
@@ -134,8 +116,5 @@ struct ProxiesAnswer {
 }
 
 async fn proxies(State(v1): State<V1>) -> Json<ProxiesAnswer> {
-    Json(ProxiesAnswer {
-        proxies: v1.proxies.list(),
-        ports: v1.ports.borrow().to_vec(),
-    })
+    Json(ProxiesAnswer { proxies: v1.proxies.list(), ports: v1.ports.borrow().to_vec() })
 }

@@ -92,6 +92,15 @@ fn visit_value(value: &Value, look: &mut dyn FnMut(&DynamicMessage)) {
         Value::Message(message) => visit_message(message, look),
         Value::List(values) => values.iter().for_each(|value| visit_value(value, look)),
         Value::Map(values) => values.values().for_each(|value| visit_value(value, look)),
-        _ => {}
+        Value::Bool(_)
+        | Value::I32(_)
+        | Value::I64(_)
+        | Value::U32(_)
+        | Value::U64(_)
+        | Value::F32(_)
+        | Value::F64(_)
+        | Value::String(_)
+        | Value::Bytes(_)
+        | Value::EnumNumber(_) => {}
     }
 }

@@ -25,10 +25,7 @@ pub struct InvalidBackoff {
 
 impl Backoff {
     /// From half a second to half a minute: well within the last third of the shortest life, 5 minutes.
-    pub const DEFAULT: Self = Self {
-        base: Duration::from_millis(500),
-        cap: Duration::from_secs(30),
-    };
+    pub const DEFAULT: Self = Self { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
 
     /// A back-off between two waits.
     ///
@@ -44,10 +41,7 @@ impl Backoff {
     /// The wait after a failure that `earlier` failures in a row came before.
     pub fn after(&self, earlier: u32, rng: &mut impl Rng) -> Duration {
         let factor = 1_u32.checked_shl(earlier).unwrap_or(u32::MAX);
-        let longest = self
-            .base
-            .checked_mul(factor)
-            .map_or(self.cap, |wait| wait.min(self.cap));
+        let longest = self.base.checked_mul(factor).map_or(self.cap, |wait| wait.min(self.cap));
         longest.mul_f64(rng.random_range(0.5..=1.0))
     }
 }
@@ -62,16 +56,8 @@ mod tests {
     fn waits_double_up_to_the_cap_and_stay_in_their_upper_half() {
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20)).unwrap();
         let mut rng = StdRng::seed_from_u64(7);
-        for (earlier, longest) in [
-            (0, 1),
-            (1, 2),
-            (2, 4),
-            (3, 8),
-            (4, 16),
-            (5, 20),
-            (31, 20),
-            (u32::MAX, 20),
-        ] {
+        for (earlier, longest) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 20), (31, 20), (u32::MAX, 20)]
+        {
             let longest = Duration::from_secs(longest);
             for _ in 0..100 {
                 let wait = backoff.after(earlier, &mut rng);

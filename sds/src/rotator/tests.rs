@@ -47,13 +47,7 @@ fn start_holding(script: &[Answer], held: impl FnOnce(&FakeSigner) -> Option<Sec
     let (handle, task) = rotator(rotation);
     let mut tasks = JoinSet::new();
     tasks.spawn(task);
-    World {
-        signer,
-        clock,
-        handle,
-        kept,
-        task: tasks,
-    }
+    World { signer, clock, handle, kept, task: tasks }
 }
 
 /// A certificate that an earlier life of the agent left behind.
@@ -76,10 +70,7 @@ impl World {
     /// What is published once it is as wanted, within two lives of a certificate.
     async fn until(&mut self, is_wanted: impl FnMut(&Option<Arc<Secrets>>) -> bool) -> Option<Arc<Secrets>> {
         let published = timeout(2 * LIFE, self.handle.secrets.wait_for(is_wanted)).await;
-        published
-            .expect("within two lives")
-            .expect("the task lives")
-            .clone()
+        published.expect("within two lives").expect("the task lives").clone()
     }
 
     fn now(&self) -> SystemTime {
@@ -108,23 +99,13 @@ async fn each_certificate_is_renewed_at_its_own_moment_between_half_and_seven_te
         moments.push(due.duration_since(issued).unwrap());
         let next = world.next_after(&held).await;
         let renewed = *world.signer.calls().last().unwrap();
-        assert!(
-            due <= renewed && renewed < due + Duration::from_secs(1),
-            "{renewed:?} against {due:?}"
-        );
-        assert_ne!(
-            held.leaf().key().public_key(),
-            next.leaf().key().public_key(),
-            "a fresh key each time"
-        );
+        assert!(due <= renewed && renewed < due + Duration::from_secs(1), "{renewed:?} against {due:?}");
+        assert_ne!(held.leaf().key().public_key(), next.leaf().key().public_key(), "a fresh key each time");
         held = next;
     }
     moments.sort();
     let spread = moments[moments.len() - 1] - moments[0];
-    assert!(
-        spread > LIFE / 20,
-        "the moments of 20 certificates are spread: {spread:?}"
-    );
+    assert!(spread > LIFE / 20, "the moments of 20 certificates are spread: {spread:?}");
     assert_eq!(world.signer.calls().len(), 21, "one call for each certificate");
 }
 
@@ -146,30 +127,14 @@ async fn every_failed_renewal_leaves_the_old_certificate_in_place_until_one_succ
     let held = world.first().await;
     world.signer.script(&failures);
     let calls = world.signer.called(1 + failures.len()).await;
-    assert!(
-        Arc::ptr_eq(&held, &world.first().await),
-        "ten failures and the old certificate is still there"
-    );
+    assert!(Arc::ptr_eq(&held, &world.first().await), "ten failures and the old certificate is still there");
     let next = world.next_after(&held).await;
     assert!(world.now() < wall(held.leaf().validity().not_after()));
     assert_ne!(next.leaf().serial(), held.leaf().serial());
-    let gaps: Vec<_> = calls[1..]
-        .windows(2)
-        .map(|two| two[1].duration_since(two[0]).unwrap())
-        .collect();
-    assert!(
-        gaps.iter().all(|gap| *gap >= Duration::from_millis(250)),
-        "no busy loop: {gaps:?}"
-    );
-    assert!(
-        gaps.iter().all(|gap| *gap <= Duration::from_secs(31)),
-        "no long silence: {gaps:?}"
-    );
-    assert_eq!(
-        world.kept.lock().unwrap().len(),
-        2,
-        "only what was verified was kept"
-    );
+    let gaps: Vec<_> = calls[1..].windows(2).map(|two| two[1].duration_since(two[0]).unwrap()).collect();
+    assert!(gaps.iter().all(|gap| *gap >= Duration::from_millis(250)), "no busy loop: {gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap <= Duration::from_secs(31)), "no long silence: {gaps:?}");
+    assert_eq!(world.kept.lock().unwrap().len(), 2, "only what was verified was kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,10 +146,7 @@ async fn a_slow_signer_delays_a_renewal_and_nothing_else() {
     let asked = world.signer.calls()[1];
     world.next_after(&held).await;
     let took = world.now().duration_since(asked).unwrap();
-    assert!(
-        took >= Duration::from_secs(20) && took < Duration::from_secs(21),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_secs(20) && took < Duration::from_secs(21), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,10 +157,7 @@ async fn an_expired_certificate_is_withdrawn_and_the_first_good_one_ends_the_out
     let end = wall(held.leaf().validity().not_after());
     world.until(Option::is_none).await;
     let withdrawn = world.now();
-    assert!(
-        end < withdrawn && withdrawn <= end + Duration::from_secs(2),
-        "{withdrawn:?} against {end:?}"
-    );
+    assert!(end < withdrawn && withdrawn <= end + Duration::from_secs(2), "{withdrawn:?} against {end:?}");
     assert!(world.signer.calls().len() < 2_000, "the outage was not hammered");
     assert!(world.task.try_join_next().is_none(), "the task goes on");
 }
@@ -218,10 +177,7 @@ async fn a_command_rotates_now_and_cuts_a_wait_short() {
     let asked = world.now();
     world.handle.commands.send(Command::RotateNow).await.unwrap();
     let third = world.next_after(&second).await;
-    assert!(
-        world.now() < asked + Duration::from_secs(1),
-        "not after the wait of the eighth failure"
-    );
+    assert!(world.now() < asked + Duration::from_secs(1), "not after the wait of the eighth failure");
     assert_eq!(world.signer.calls().len(), 11);
     assert_ne!(third.leaf().serial(), first.leaf().serial());
 }
@@ -267,16 +223,9 @@ async fn what_was_held_before_a_restart_is_served_at_once_and_renewed_at_the_sam
         due = renewal_at(held.leaf());
         Some(held)
     });
-    let held = world
-        .handle
-        .secrets
-        .borrow()
-        .clone()
-        .expect("served before anything was awaited");
+    let held = world.handle.secrets.borrow().clone().expect("served before anything was awaited");
     world.next_after(&held).await;
-    let [renewed] = world.signer.calls()[..] else {
-        panic!("one call")
-    };
+    let [renewed] = world.signer.calls()[..] else { panic!("one call") };
     assert!(due <= renewed && renewed < due + Duration::from_secs(1));
 }
 

@@ -69,19 +69,8 @@ fn serve(held: Option<Arc<Secrets>>) -> Served {
     let (sender, receiver) = watch::channel(held);
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(run(
-        listener,
-        receiver,
-        AllowedUsers::new([own_uid()]),
-        shutdown.clone(),
-    ));
-    Served {
-        _folder: folder,
-        path,
-        secrets: sender,
-        shutdown,
-        tasks,
-    }
+    tasks.spawn(run(listener, receiver, AllowedUsers::new([own_uid()]), shutdown.clone()));
+    Served { _folder: folder, path, secrets: sender, shutdown, tasks }
 }
 
 /// One SotW stream, as Envoy opens one for each secret.
@@ -105,27 +94,15 @@ impl Stream {
         let (requests, receiver) = mpsc::channel(8);
         requests.send(request(names, None)).await.unwrap();
         let mut client = connect(&served.path).await;
-        let responses = client
-            .stream_secrets(ReceiverStream::new(receiver))
-            .await
-            .unwrap()
-            .into_inner();
+        let responses = client.stream_secrets(ReceiverStream::new(receiver)).await.unwrap().into_inner();
         Self { requests, responses }
     }
 
     /// The next response, which is acknowledged.
     async fn next(&mut self, names: &[&str]) -> Vec<Secret> {
-        let response = timeout(PATIENCE, self.responses.message())
-            .await
-            .expect("in time")
-            .unwrap()
-            .unwrap();
+        let response = timeout(PATIENCE, self.responses.message()).await.expect("in time").unwrap().unwrap();
         self.requests.send(request(names, Some(&response))).await.unwrap();
-        response
-            .resources
-            .iter()
-            .map(|any| Secret::decode(any.value.as_slice()).unwrap())
-            .collect()
+        response.resources.iter().map(|any| Secret::decode(any.value.as_slice()).unwrap()).collect()
     }
 }
 
@@ -183,15 +160,8 @@ async fn an_unknown_name_is_left_unanswered_and_harms_no_other_and_withdrawal_se
     // Whatever the withdrawal or the unknown name had caused would come before this.
     assert_eq!(mixed.next(&names).await, expected(&second, "default"));
     served.shutdown.cancel();
-    let ended = timeout(PATIENCE, unknown.responses.message())
-        .await
-        .expect("in time")
-        .unwrap_err();
-    assert_eq!(
-        ended.code(),
-        Code::Unavailable,
-        "it was open, and had been sent nothing"
-    );
+    let ended = timeout(PATIENCE, unknown.responses.message()).await.expect("in time").unwrap_err();
+    assert_eq!(ended.code(), Code::Unavailable, "it was open, and had been sent nothing");
 }
 
 #[tokio::test]
@@ -201,10 +171,7 @@ async fn shutdown_ends_streams_so_that_the_client_comes_back_and_then_the_server
     stream.next(&["default"]).await;
     let asked = Instant::now();
     served.shutdown.cancel();
-    let ended = timeout(PATIENCE, stream.responses.message())
-        .await
-        .expect("in time")
-        .unwrap_err();
+    let ended = timeout(PATIENCE, stream.responses.message()).await.expect("in time").unwrap_err();
     assert_eq!(ended.code(), Code::Unavailable);
     served.tasks.join_next().await.unwrap().unwrap().unwrap();
     assert!(asked.elapsed() <= DRAIN + Duration::from_secs(1));
@@ -222,11 +189,7 @@ fn bytes_for(uid: u32, path: &Path) -> usize {
     set_thread_res_uid(uid, uid, uid).expect("this test becomes another user: run it as root, as CI does");
     let mut stream = BlockingStream::connect(path).expect("the file's mode lets root's group connect");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let opening = [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(),
-        &[0, 0, 0, 4, 0, 0, 0, 0, 0],
-    ]
-    .concat();
+    let opening = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
     // Both ends of a closed connection are silent: an error here says the same as no byte below.
     let _ = stream.write_all(&opening);
     stream.read(&mut [0; 4096]).unwrap_or(0)
@@ -243,10 +206,7 @@ async fn a_process_of_another_user_is_turned_away_before_it_is_told_a_byte() {
         // Its own thread, never used again: its user stays changed.
         let (sender, receiver) = oneshot::channel();
         std::thread::spawn(move || sender.send(bytes_for(uid, &path)));
-        timeout(PATIENCE, receiver)
-            .await
-            .expect("in time")
-            .expect("the thread ended well")
+        timeout(PATIENCE, receiver).await.expect("in time").expect("the thread ended well")
     };
     assert_eq!(told(12_345).await, 0);
     assert!(told(own_uid()).await > 0, "the own user is answered");

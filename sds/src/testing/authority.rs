@@ -48,16 +48,8 @@ impl MiniCa {
         let root_issuer = Issuer::new(root_params, root_key);
         let issuer_params = params("test issuer", 0);
         let issuer_key = KeyPair::generate().unwrap();
-        let intermediate = issuer_params
-            .signed_by(&issuer_key, &root_issuer)
-            .unwrap()
-            .der()
-            .clone();
-        Self {
-            root,
-            intermediate,
-            issuer: Issuer::new(issuer_params, issuer_key),
-        }
+        let intermediate = issuer_params.signed_by(&issuer_key, &root_issuer).unwrap().der().clone();
+        Self { root, intermediate, issuer: Issuer::new(issuer_params, issuer_key) }
     }
 
     #[must_use]
@@ -71,13 +63,8 @@ impl MiniCa {
         let request = CertificateSigningRequestDer::from(request);
         let request =
             CertificateSigningRequestParams::from_der(&request).expect("a request that proves its key");
-        let leaf = leaf_params(order)
-            .signed_by(&request.public_key, &self.issuer)
-            .unwrap();
-        Signed {
-            chain: vec![leaf.der().clone(), self.intermediate.clone()],
-            bundle: vec![self.root.clone()],
-        }
+        let leaf = leaf_params(order).signed_by(&request.public_key, &self.issuer).unwrap();
+        Signed { chain: vec![leaf.der().clone(), self.intermediate.clone()], bundle: vec![self.root.clone()] }
     }
 }
 

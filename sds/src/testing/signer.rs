@@ -59,10 +59,8 @@ pub struct FakeSigner {
     calls: watch::Sender<Vec<SystemTime>>,
 }
 
-const BOTH: &[ExtendedKeyUsagePurpose] = &[
-    ExtendedKeyUsagePurpose::ServerAuth,
-    ExtendedKeyUsagePurpose::ClientAuth,
-];
+const BOTH: &[ExtendedKeyUsagePurpose] =
+    &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
 
 impl FakeSigner {
     /// Signs for `identity`, lives of `life` from the moment of the call.
@@ -88,10 +86,7 @@ impl FakeSigner {
 
     /// Adds what the next calls shall come to.
     pub fn script(&self, answers: &[Answer]) {
-        self.script
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(answers);
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
     }
 
     /// When it was called.
@@ -103,20 +98,12 @@ impl FakeSigner {
     /// Waits until it was called `count` times in all, and says when.
     pub async fn called(&self, count: usize) -> Vec<SystemTime> {
         let mut calls = self.calls.subscribe();
-        calls
-            .wait_for(|calls| calls.len() >= count)
-            .await
-            .expect("the sender is here")
-            .clone()
+        calls.wait_for(|calls| calls.len() >= count).await.expect("the sender is here").clone()
     }
 
     fn next(&self) -> Answer {
         self.calls.send_modify(|calls| calls.push((self.clock)()));
-        self.script
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-            .unwrap_or(Answer::Good)
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or(Answer::Good)
     }
 
     /// What an answer that holds a certificate holds.
@@ -135,27 +122,16 @@ impl FakeSigner {
             Answer::Early => (now + self.life, now + 2 * self.life),
             _ => (now, now + self.life),
         };
-        let usages = if answer == Answer::ClientOnly {
-            &BOTH[1..]
-        } else {
-            BOTH
-        };
-        let order = Order {
-            uris: &uris,
-            not_before,
-            not_after,
-            usages,
-        };
+        let usages = if answer == Answer::ClientOnly { &BOTH[1..] } else { BOTH };
+        let order = Order { uris: &uris, not_before, not_after, usages };
         match answer {
             Answer::OtherKey => {
                 let key = KeyPair::generate().expect("randomness");
-                self.ca
-                    .issue(&key.request(&self.identity).expect("a request"), &order)
+                self.ca.issue(&key.request(&self.identity).expect("a request"), &order)
             }
-            Answer::OtherRoot => Signed {
-                bundle: vec![self.ca.root().clone()],
-                ..self.stranger.issue(request, &order)
-            },
+            Answer::OtherRoot => {
+                Signed { bundle: vec![self.ca.root().clone()], ..self.stranger.issue(request, &order) }
+            }
             _ => self.ca.issue(request, &order),
         }
     }

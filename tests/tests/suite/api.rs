@@ -24,152 +24,85 @@ async fn server() -> Result<(tempfile::TempDir, Server)> {
     Ok((folder, server))
 }
 
-/// Runs `aws … appmesh ARGS` against the server, as its users would.
-fn aws(server: &Server, args: &[&str]) -> Result<Output> {
+/// Runs `aws appmesh` with a command line and a spec, as its users would.
+fn aws(server: &Server, command: &str, spec: Option<&str>) -> Result<Output> {
     Ok(Command::new(python_tool("aws")?)
         .env("AWS_SHARED_CREDENTIALS_FILE", server.credentials())
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        .args([
-            "--region",
-            REGION,
-            "--endpoint-url",
-            &server.ready.api,
-            "--output",
-            "json",
-            "appmesh",
-        ])
-        .args(args)
+        .args(["--region", REGION, "--endpoint-url", &server.ready.api, "--output", "json", "appmesh"])
+        .args(command.split_whitespace())
+        .args(spec.iter().flat_map(|spec| ["--spec", spec]))
         .output()?)
 }
 
-fn answered(server: &Server, args: &[&str]) -> Result<Value> {
-    let output = aws(server, args)?;
+fn answered(server: &Server, command: &str, spec: Option<&str>) -> Result<Value> {
+    let output = aws(server, command, spec)?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "aws {args:?}: {errors}");
-    serde_json::from_slice(&output.stdout).with_context(|| format!("aws {args:?} printed no JSON"))
+    ensure!(output.status.success(), "aws appmesh {command}: {errors}");
+    serde_json::from_slice(&output.stdout).with_context(|| format!("aws appmesh {command} printed no JSON"))
+}
+
+fn refused(server: &Server, command: &str, code: &str) -> Result<()> {
+    let output = aws(server, command, None)?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && errors.contains(code), "aws appmesh {command}: {errors}");
+    Ok(())
 }
 
 const NODE: &str = r#"{"listeners":[{"portMapping":{"port":8080,"protocol":"http"}}],"serviceDiscovery":{"dns":{"hostname":"a.example.internal"}}}"#;
+const ROUTER: &str = r#"{"listeners":[{"portMapping":{"port":8080,"protocol":"http"}}]}"#;
+const PROVIDER: &str = r#"{"provider":{"virtualRouter":{"virtualRouterName":"service-a-router"}}}"#;
+const ROUTE: &str = "--mesh-name my-mesh --virtual-router-name service-a-router --route-name canary-route";
+const NODES: [&str; 2] = ["service-a-v1-node", "service-a-v2-node"];
+
+/// Creates one resource of every kind, nodes twice.
+fn create_all(server: &Server) -> Result<()> {
+    let create =
+        |command: &str, spec| answered(server, &format!("create-{command} --mesh-name my-mesh"), spec);
+    create("mesh", None)?;
+    for node in NODES {
+        let created = create(&format!("virtual-node --virtual-node-name {node}"), Some(NODE))?;
+        assert_eq!(created["virtualNode"]["spec"]["listeners"][0]["portMapping"]["port"], 8080);
+    }
+    create("virtual-router --virtual-router-name service-a-router", Some(ROUTER))?;
+    let created = answered(server, &format!("create-route {ROUTE}"), Some(CANARY))?;
+    assert_eq!(
+        created["route"]["spec"],
+        serde_json::from_str::<Value>(CANARY)?,
+        "it comes back as it was sent"
+    );
+    create("virtual-service --virtual-service-name a.example.internal", Some(PROVIDER))?;
+    Ok(())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_aws_cli_creates_describes_updates_lists_and_deletes_every_kind() -> Result<()> {
     let (_folder, mut server) = server().await?;
-    let mesh = ["--mesh-name", "my-mesh"];
-    let in_mesh = |args: &[&'static str]| [&args[..1], &mesh, &args[1..]].concat();
-    answered(&server, &["create-mesh", "--mesh-name", "my-mesh"])?;
-    for node in ["service-a-v1-node", "service-a-v2-node"] {
-        let args = [
-            "create-virtual-node",
-            "--mesh-name",
-            "my-mesh",
-            "--virtual-node-name",
-            node,
-            "--spec",
-            NODE,
-        ];
-        let created = answered(&server, &args)?;
-        assert_eq!(
-            created["virtualNode"]["spec"]["listeners"][0]["portMapping"]["port"],
-            8080
-        );
-    }
-    let router = r#"{"listeners":[{"portMapping":{"port":8080,"protocol":"http"}}]}"#;
-    answered(
-        &server,
-        &in_mesh(&[
-            "create-virtual-router",
-            "--virtual-router-name",
-            "service-a-router",
-            "--spec",
-            router,
-        ]),
-    )?;
-    let route = [
-        "--virtual-router-name",
-        "service-a-router",
-        "--route-name",
-        "canary-route",
-    ];
-    let created = answered(
-        &server,
-        &[&["create-route"], &mesh[..], &route, &["--spec", CANARY]].concat(),
-    )?;
-    let sent: Value = serde_json::from_str(CANARY)?;
-    assert_eq!(
-        created["route"]["spec"], sent,
-        "the spec comes back as it was sent"
-    );
-    let described = answered(&server, &[&["describe-route"], &mesh[..], &route].concat())?;
-    assert_eq!(described["route"]["spec"], sent);
+    create_all(&server)?;
+    let described = answered(&server, &format!("describe-route {ROUTE}"), None)?;
+    assert_eq!(described["route"]["spec"], serde_json::from_str::<Value>(CANARY)?);
     assert_eq!(described["route"]["metadata"]["version"], 1);
-    assert_eq!(
-        described["route"]["metadata"]["arn"],
-        "arn:aws:appmesh:us-east-1:000000000000:mesh/my-mesh/virtualRouter/service-a-router/route/canary-route"
-    );
-    let provider = r#"{"provider":{"virtualRouter":{"virtualRouterName":"service-a-router"}}}"#;
-    answered(
-        &server,
-        &in_mesh(&[
-            "create-virtual-service",
-            "--virtual-service-name",
-            "a.example.internal",
-            "--spec",
-            provider,
-        ]),
-    )?;
-    let updated = answered(
-        &server,
-        &in_mesh(&[
-            "update-virtual-node",
-            "--virtual-node-name",
-            "service-a-v1-node",
-            "--spec",
-            NODE,
-        ]),
-    )?;
-    assert_eq!(updated["virtualNode"]["metadata"]["version"], 2);
-    let listed = answered(&server, &in_mesh(&["list-virtual-nodes", "--page-size", "1"]))?;
-    assert_eq!(
-        listed["virtualNodes"].as_array().map(Vec::len),
-        Some(2),
-        "{listed}"
-    );
+    let arn = "arn:aws:appmesh:us-east-1:000000000000:mesh/my-mesh/virtualRouter/service-a-router/route/canary-route";
+    assert_eq!(described["route"]["metadata"]["arn"], arn);
+    let update = "update-virtual-node --mesh-name my-mesh --virtual-node-name service-a-v1-node";
+    assert_eq!(answered(&server, update, Some(NODE))?["virtualNode"]["metadata"]["version"], 2);
+    let listed = answered(&server, "list-virtual-nodes --mesh-name my-mesh --page-size 1", None)?;
+    assert_eq!(listed["virtualNodes"].as_array().map(Vec::len), Some(2), "{listed}");
 
-    let blocked = aws(&server, &["delete-mesh", "--mesh-name", "my-mesh"])?;
-    assert!(String::from_utf8_lossy(&blocked.stderr).contains("ResourceInUseException"));
-    let blocked = aws(
-        &server,
-        &in_mesh(&["delete-virtual-node", "--virtual-node-name", "service-a-v1-node"]),
-    )?;
-    assert!(String::from_utf8_lossy(&blocked.stderr).contains("ResourceInUseException"));
+    refused(&server, "delete-mesh --mesh-name my-mesh", "ResourceInUseException")?;
+    let delete = "delete-virtual-node --mesh-name my-mesh --virtual-node-name service-a-v1-node";
+    refused(&server, delete, "ResourceInUseException")?;
 
-    answered(
-        &server,
-        &in_mesh(&[
-            "delete-virtual-service",
-            "--virtual-service-name",
-            "a.example.internal",
-        ]),
-    )?;
-    let deleted = answered(&server, &[&["delete-route"], &mesh[..], &route].concat())?;
+    let delete = |command: &str| answered(&server, &format!("delete-{command} --mesh-name my-mesh"), None);
+    delete("virtual-service --virtual-service-name a.example.internal")?;
+    let deleted = answered(&server, &format!("delete-route {ROUTE}"), None)?;
     assert_eq!(deleted["route"]["status"]["status"], "DELETED");
-    answered(
-        &server,
-        &in_mesh(&[
-            "delete-virtual-router",
-            "--virtual-router-name",
-            "service-a-router",
-        ]),
-    )?;
-    for node in ["service-a-v1-node", "service-a-v2-node"] {
-        answered(
-            &server,
-            &in_mesh(&["delete-virtual-node", "--virtual-node-name", node]),
-        )?;
+    delete("virtual-router --virtual-router-name service-a-router")?;
+    for node in NODES {
+        delete(&format!("virtual-node --virtual-node-name {node}"))?;
     }
-    answered(&server, &["delete-mesh", "--mesh-name", "my-mesh"])?;
-    let gone = aws(&server, &["describe-mesh", "--mesh-name", "my-mesh"])?;
-    assert!(String::from_utf8_lossy(&gone.stderr).contains("NotFoundException"));
+    delete("mesh")?;
+    refused(&server, "describe-mesh --mesh-name my-mesh", "NotFoundException")?;
     server.stop().await;
     Ok(())
 }
@@ -209,22 +142,14 @@ async fn unsigned_wrongly_signed_and_malformed_requests_are_refused_logged_and_c
     assert_eq!(raw(&server, forged.as_bytes()).await?, 403);
 
     let real = KeyPair::from_file(&server.credentials(), "default")?;
-    let wrong_secret = KeyPair {
-        secret_access_key: "x".repeat(40),
-        ..real.clone()
-    };
-    let wrong_key = KeyPair {
-        access_key_id: "AKIAAAAAAAAAAAAAAAAA".into(),
-        ..real.clone()
-    };
+    let wrong_secret = KeyPair { secret_access_key: "x".repeat(40), ..real.clone() };
+    let wrong_key = KeyPair { access_key_id: "AKIAAAAAAAAAAAAAAAAA".into(), ..real.clone() };
     for keys in [wrong_secret, wrong_key] {
         let stranger = Client::new(&server.ready.api, REGION, keys, clock())?;
         let refused = put(&stranger, "meshes", json!({"meshName": "stranger"})).await;
         let refusal = refused.err().context("a stranger was served")?;
         assert_eq!(
-            refusal
-                .downcast_ref::<Refusal>()
-                .map(|refusal| refusal.status.as_u16()),
+            refusal.downcast_ref::<Refusal>().map(|refusal| refusal.status.as_u16()),
             Some(403),
             "{refusal}"
         );
@@ -250,17 +175,11 @@ async fn unsigned_wrongly_signed_and_malformed_requests_are_refused_logged_and_c
         ("nonsense", json!({})),
     ];
     for (path, body) in refused_bodies {
-        let refused = put(&client, path, body.clone())
-            .await
-            .err()
-            .with_context(|| format!("{path} took {body}"))?;
-        let refusal = refused
-            .downcast_ref::<Refusal>()
-            .with_context(|| format!("{path} {body}: {refused:#}"))?;
-        assert!(
-            (400..500).contains(&refusal.status.as_u16()),
-            "{path} {body}: {refusal}"
-        );
+        let refused =
+            put(&client, path, body.clone()).await.err().with_context(|| format!("{path} took {body}"))?;
+        let refusal =
+            refused.downcast_ref::<Refusal>().with_context(|| format!("{path} {body}: {refused:#}"))?;
+        assert!((400..500).contains(&refusal.status.as_u16()), "{path} {body}: {refusal}");
     }
     let after = client.call(Method::GET, "/v20190125/meshes", None).await?;
     assert_eq!(before, after);
@@ -283,9 +202,7 @@ async fn writes_that_were_answered_survive_kill_9() -> Result<()> {
         server.restart().await?;
         let client = server.client(clock())?;
         for earlier in 0..=round {
-            client
-                .call(Method::GET, &format!("/v20190125/meshes/mesh-{earlier}"), None)
-                .await?;
+            client.call(Method::GET, &format!("/v20190125/meshes/mesh-{earlier}"), None).await?;
         }
     }
     server.stop().await;

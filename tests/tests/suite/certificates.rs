@@ -23,20 +23,12 @@ fn judge(program: &Path, args: &[&str]) -> Result<String> {
 fn findings(report: &str) -> Result<Vec<String>> {
     let report: Value = serde_json::from_str(report)?;
     let results = report["results"].as_array().context("no results")?;
-    let findings = results
-        .iter()
-        .filter_map(|result| result["finding_descriptions"].as_array())
-        .flatten();
+    let findings = results.iter().filter_map(|result| result["finding_descriptions"].as_array()).flatten();
     let unknown_scheme = |finding: &Value| {
         finding["code"] == "pkix.invalid_uri_syntax"
-            && finding["message"]
-                .as_str()
-                .is_some_and(|message| message.contains("\"spiffe://"))
+            && finding["message"].as_str().is_some_and(|message| message.contains("\"spiffe://"))
     };
-    Ok(findings
-        .filter(|finding| !unknown_scheme(finding))
-        .map(Value::to_string)
-        .collect())
+    Ok(findings.filter(|finding| !unknown_scheme(finding)).map(Value::to_string).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,11 +62,8 @@ async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_
         files.push(file);
     }
     for file in files {
-        let report = Command::new(&lint)
-            .args(["lint", "-s", "NOTICE", "-f", "JSON"])
-            .arg(&file)
-            .output()?
-            .stdout;
+        let report =
+            Command::new(&lint).args(["lint", "-s", "NOTICE", "-f", "JSON"]).arg(&file).output()?.stdout;
         let report = String::from_utf8(report)?;
         let findings =
             findings(&report).with_context(|| format!("pkilint on {}: {report}", file.display()))?;
@@ -91,10 +80,7 @@ async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_
             &mesh.folder.path().join("presented-0.pem").display().to_string(),
         ],
     )?;
-    assert!(
-        names.contains("URI:spiffe://signet.internal/mesh/demo/virtual-node/service-b-v1"),
-        "{names}"
-    );
+    assert!(names.contains("URI:spiffe://signet.internal/mesh/demo/virtual-node/service-b-v1"), "{names}");
     assert_eq!(names.matches("URI:").count(), 1, "exactly one URI: {names}");
     mesh.end().await;
     Ok(())

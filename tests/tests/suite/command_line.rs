@@ -11,10 +11,7 @@ use signet::local::mesh::Server;
 use signet_tests::{clock, envoy_binary, machine, program};
 
 fn signet(args: &[&str]) -> Result<Output> {
-    Ok(Command::new(program()?)
-        .args(args)
-        .env_remove("AWS_SHARED_CREDENTIALS_FILE")
-        .output()?)
+    Ok(Command::new(program()?).args(args).env_remove("AWS_SHARED_CREDENTIALS_FILE").output()?)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -23,19 +20,10 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_command_explains_itself_with_an_example() -> Result<()> {
-    for command in [
-        &["demo"][..],
-        &["server"],
-        &["agent"],
-        &["token", "create"],
-        &["proxies"],
-    ] {
+    for command in [&["demo"][..], &["server"], &["agent"], &["token", "create"], &["proxies"]] {
         let output = signet(&[command, &["--help"]].concat())?;
         assert!(output.status.success());
-        assert!(
-            text(&output.stdout).contains("Examples:"),
-            "{command:?} has no example"
-        );
+        assert!(text(&output.stdout).contains("Examples:"), "{command:?} has no example");
     }
     Ok(())
 }
@@ -59,11 +47,7 @@ fn a_plaintext_api_beyond_loopback_needs_an_explicit_word() -> Result<()> {
     let data = folder.path().join("data").display().to_string();
     let output = signet(&["server", "--data-dir", &data, "--api-addr", "0.0.0.0:0"])?;
     assert!(!output.status.success());
-    assert!(
-        text(&output.stderr).contains("--dangerously-plaintext-api"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("--dangerously-plaintext-api"), "{}", text(&output.stderr));
     Ok(())
 }
 
@@ -85,11 +69,7 @@ async fn a_second_server_on_the_same_folder_is_told_so() -> Result<()> {
         free,
     ])?;
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stderr).contains("in use by another signet process"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("in use by another signet process"), "{}", text(&output.stderr));
     first.stop().await;
     Ok(())
 }
@@ -117,11 +97,7 @@ async fn an_agent_without_token_or_identity_says_how_to_get_one() -> Result<()> 
         "127.0.0.1",
     ])?;
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stderr).contains("signet token create"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("signet token create"), "{}", text(&output.stderr));
     server.stop().await;
     Ok(())
 }
@@ -135,10 +111,7 @@ async fn health_and_metrics_are_served_and_the_server_ends_on_sigterm_within_ten
     ops.text("/healthz").await?;
     ops.text("/readyz").await?;
     let metrics = ops.text("/metrics").await?;
-    assert!(
-        metrics.contains("signet_proxies") && metrics.trim_end().ends_with("# EOF"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("signet_proxies") && metrics.trim_end().ends_with("# EOF"), "{metrics}");
     let status = server.terminate(std::time::Duration::from_secs(10)).await?;
     assert!(status.success(), "{status}");
     Ok(())
@@ -149,12 +122,8 @@ async fn credentials_and_keys_are_readable_by_their_owner_alone() -> Result<()> 
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir()?;
     let mut server = Server::start(&program()?, folder.path()).await?;
-    signet::local::mesh::put(
-        &server.client(clock())?,
-        "meshes",
-        serde_json::json!({"meshName": "m"}),
-    )
-    .await?;
+    signet::local::mesh::put(&server.client(clock())?, "meshes", serde_json::json!({"meshName": "m"}))
+        .await?;
     let mut secrets = vec![server.credentials()];
     for entry in walk(&server.ready.data_dir.join("ca"))? {
         if entry.ends_with("key.pem") {
@@ -174,11 +143,7 @@ fn walk(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.is_dir() {
-            found.extend(walk(&path)?)
-        } else {
-            found.push(path)
-        }
+        if path.is_dir() { found.extend(walk(&path)?) } else { found.push(path) }
     }
     Ok(found)
 }
@@ -198,32 +163,16 @@ async fn the_demo_passes_and_its_document_holds_what_it_promises() -> Result<()>
     let names: Vec<&str> = steps.iter().filter_map(|step| step["step"].as_str()).collect();
     assert_eq!(
         names,
-        [
-            "DISABLED",
-            "PERMISSIVE",
-            "STRICT",
-            "STRICT, client verified",
-            "rotation of every leaf"
-        ]
+        ["DISABLED", "PERMISSIVE", "STRICT", "STRICT, client verified", "rotation of every leaf"]
     );
     for step in &steps {
         assert_eq!(step["failed"], 0, "{step}");
-        assert!(
-            step["requests"].as_u64().is_some_and(|requests| requests > 500),
-            "{step}"
-        );
+        assert!(step["requests"].as_u64().is_some_and(|requests| requests > 500), "{step}");
         assert_eq!(step["probes"].as_array().map(Vec::len), Some(8), "{step}");
         for number in ["p50Ms", "p99Ms", "inForceAfterMs", "shareV1"] {
-            assert!(
-                step[number].as_f64().is_some_and(|value| value > 0.0),
-                "{number} in {step}"
-            );
+            assert!(step[number].as_f64().is_some_and(|value| value > 0.0), "{number} in {step}");
         }
     }
-    assert!(
-        report["seconds"].as_f64().is_some_and(|seconds| seconds < 90.0),
-        "{}",
-        report["seconds"]
-    );
+    assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 90.0), "{}", report["seconds"]);
     Ok(())
 }

@@ -14,20 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Transport sockets of the ingress chains that Envoy runs: `tls`, `mtls` or `plaintext`.
 async fn ingress_chains(sidecar: &Sidecar) -> Result<BTreeSet<&'static str>> {
-    let dump = sidecar
-        .admin()
-        .json("/config_dump?resource=dynamic_listeners")
-        .await?;
+    let dump = sidecar.admin().json("/config_dump?resource=dynamic_listeners").await?;
     let listeners = dump["configs"].as_array().cloned().unwrap_or_default();
     let active = listeners.iter().map(|entry| &entry["active_state"]["listener"]);
-    let ingress = active.filter(|listener| {
-        listener["name"]
-            .as_str()
-            .is_some_and(|name| name.starts_with("lds_ingress"))
-    });
-    let chains = ingress
-        .filter_map(|listener| listener["filter_chains"].as_array())
-        .flatten();
+    let ingress = active
+        .filter(|listener| listener["name"].as_str().is_some_and(|name| name.starts_with("lds_ingress")));
+    let chains = ingress.filter_map(|listener| listener["filter_chains"].as_array()).flatten();
     Ok(chains.map(kind_of_chain).collect())
 }
 
@@ -72,14 +64,7 @@ async fn each_mode_serves_whom_it_must_and_no_request_is_lost_on_the_way_there_a
         }
     }
     let tally = load.stop().await;
-    assert_eq!(
-        tally.failed,
-        0,
-        "of {}: {:?}\n{}",
-        tally.requests(),
-        tally.failures,
-        mesh.stage.server.log()
-    );
+    assert_eq!(tally.failed, 0, "of {}: {:?}\n{}", tally.requests(), tally.failures, mesh.stage.server.log());
     mesh.end().await;
     Ok(())
 }
@@ -95,18 +80,12 @@ async fn in_strict_envoys_counters_show_verified_handshakes_and_none_in_plaintex
     eventually("a verified handshake", PATIENCE, || async {
         let stats = destination.text("/stats?filter=ssl").await?;
         let total = |suffix: &str| -> u64 {
-            let of_listener = stats
-                .lines()
-                .filter(|line| line.starts_with("listener.") && line.contains(suffix));
-            of_listener
-                .filter_map(|line| line.rsplit(": ").next()?.parse::<u64>().ok())
-                .sum()
+            let of_listener =
+                stats.lines().filter(|line| line.starts_with("listener.") && line.contains(suffix));
+            of_listener.filter_map(|line| line.rsplit(": ").next()?.parse::<u64>().ok()).sum()
         };
         ensure!(total(".ssl.handshake: ") > 0, "no handshake yet");
-        ensure!(
-            total(".ssl.no_certificate: ") == 0,
-            "a client came without a certificate"
-        );
+        ensure!(total(".ssl.no_certificate: ") == 0, "a client came without a certificate");
         Ok(())
     })
     .await?;
@@ -132,16 +111,11 @@ async fn the_split_follows_the_weights_and_a_changed_route() -> Result<()> {
         signet::local::mesh::put(&mesh.stage.client, path, spec(v1, v2)).await?;
         let caller = mesh.stage.caller()?;
         eventually("the caller's Envoy has the weights", PATIENCE, || async {
-            let dump = caller
-                .admin()
-                .text("/config_dump?resource=dynamic_route_configs")
-                .await?;
+            let dump = caller.admin().text("/config_dump?resource=dynamic_route_configs").await?;
             let weights: Vec<&str> = dump.lines().filter(|line| line.contains("\"weight\"")).collect();
             let has = |weight: u8| {
                 let zero = weight == 0;
-                zero || weights
-                    .iter()
-                    .any(|line| line.contains(&format!("\"weight\": {weight}")))
+                zero || weights.iter().any(|line| line.contains(&format!("\"weight\": {weight}")))
             };
             ensure!(has(v1) && has(v2), "the weights are {weights:?}");
             Ok(())
@@ -173,9 +147,7 @@ async fn a_stranger_cannot_use_the_callers_egress_listener_from_another_address(
     mesh.stage.set_mode(ModeStep::StrictVerified).await?;
     mesh.stage.until_in_force(ModeStep::StrictVerified).await;
     let probes = mesh.stage.probe(ModeStep::StrictVerified).await;
-    let foreign = probes
-        .iter()
-        .filter(|probe| probe.approach == Approach::TlsForeignCertificate);
+    let foreign = probes.iter().filter(|probe| probe.approach == Approach::TlsForeignCertificate);
     assert!(foreign.clone().count() == 2 && foreign.clone().all(|probe| probe.got == probe.expected));
     mesh.end().await;
     Ok(())

@@ -31,11 +31,7 @@ async fn a_killed_server_comes_back_with_everything_and_no_request_fails_meanwhi
 
     let after = mesh.stage.client.call(Method::GET, &path, None).await?;
     assert_eq!(before, after, "an acknowledged write was lost or changed");
-    assert_eq!(
-        root,
-        std::fs::read(mesh.stage.server.ca_file())?,
-        "the root is another one"
-    );
+    assert_eq!(root, std::fs::read(mesh.stage.server.ca_file())?, "the root is another one");
     eventually("all three proxies are synced again", PATIENCE, || async {
         let answer = mesh.stage.client.call(Method::GET, "/v1/proxies", None).await?;
         let proxies = answer["proxies"].as_array().cloned().unwrap_or_default();
@@ -76,10 +72,7 @@ async fn a_killed_agent_leaves_its_envoy_serving_and_the_next_one_takes_it_over_
     }
     mesh.stage.sidecars[1].restart_agent().await?;
 
-    assert_eq!(
-        mesh.stage.sidecars[1].ready.envoy_pid, envoy,
-        "it started another Envoy"
-    );
+    assert_eq!(mesh.stage.sidecars[1].ready.envoy_pid, envoy, "it started another Envoy");
     let serials = mesh.stage.serials().await?;
     mesh.stage.rotate(&serials).await?;
     for ((node, before), (_, after)) in serials.iter().zip(mesh.stage.serials().await?) {

@@ -59,28 +59,16 @@ async fn a_listener_that_envoy_cannot_bind_is_reported_once_and_a_fix_goes_out_a
     })
     .await?;
     let text = rejected.to_string();
-    assert!(
-        text.contains("lds_ingress") && text.contains("Address already in use"),
-        "{text}"
-    );
+    assert!(text.contains("lds_ingress") && text.contains("Address already in use"), "{text}");
     let refusals = admin.counter("listener_manager.lds.update_rejected").await?;
     assert!(refusals >= 1);
 
     // An unrelated change of the caller's backends reaches nobody here, and the refused bytes are not sent again.
     let outsider =
         json!({"spec": {"backends": [{"virtualService": {"virtualServiceName": "nowhere.internal"}}]}});
-    put(
-        &mesh.stage.client,
-        &format!("meshes/{MESH}/virtualNodes/outsider"),
-        outsider,
-    )
-    .await?;
+    put(&mesh.stage.client, &format!("meshes/{MESH}/virtualNodes/outsider"), outsider).await?;
     mesh.stage.probe(ModeStep::Disabled).await;
-    assert_eq!(
-        admin.counter("listener_manager.lds.update_rejected").await?,
-        refusals,
-        "it was sent again"
-    );
+    assert_eq!(admin.counter("listener_manager.lds.update_rejected").await?, refusals, "it was sent again");
 
     let fixed = ModeStep::Disabled.node_spec(&good.address.ip().to_string(), good.address.port());
     put(&mesh.stage.client, &path, json!({"spec": fixed})).await?;

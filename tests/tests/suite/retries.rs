@@ -36,18 +36,11 @@ struct Flaky {
 
 async fn answer(State(flaky): State<Flaky>) -> (StatusCode, [(&'static str, &'static str); 1]) {
     flaky.tries.fetch_add(1, Ordering::SeqCst);
-    let fails = flaky
-        .failures
-        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-        .is_ok();
+    let fails =
+        flaky.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
     let status = flaky.status.load(Ordering::SeqCst);
-    let status = u16::try_from(status)
-        .ok()
-        .and_then(|status| StatusCode::from_u16(status).ok());
-    (
-        status.filter(|_| fails).unwrap_or(StatusCode::OK),
-        [(NAME_HEADER, "flaky")],
-    )
+    let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    (status.filter(|_| fails).unwrap_or(StatusCode::OK), [(NAME_HEADER, "flaky")])
 }
 
 async fn start_application(flaky: Flaky, tasks: &mut JoinSet<()>) -> Result<SocketAddr> {
@@ -71,12 +64,7 @@ async fn create(client: &Client, application: SocketAddr) -> Result<()> {
     put(client, "meshes", json!({"meshName": "m"})).await?;
     let listeners = json!([{"portMapping": {"port": application.port(), "protocol": "http"}}]);
     let spec = json!({"listeners": listeners, "serviceDiscovery": {"dns": {"hostname": "127.0.0.1"}}});
-    put(
-        client,
-        "meshes/m/virtualNodes",
-        json!({"virtualNodeName": "flaky", "spec": spec}),
-    )
-    .await?;
+    put(client, "meshes/m/virtualNodes", json!({"virtualNodeName": "flaky", "spec": spec})).await?;
     let backends = json!([{"virtualService": {"virtualServiceName": SERVICE}}]);
     put(
         client,
@@ -85,33 +73,18 @@ async fn create(client: &Client, application: SocketAddr) -> Result<()> {
     )
     .await?;
     let router = json!({"listeners": [{"portMapping": {"port": 80, "protocol": "http"}}]});
-    put(
-        client,
-        "meshes/m/virtualRouters",
-        json!({"virtualRouterName": "r", "spec": router}),
-    )
-    .await?;
+    put(client, "meshes/m/virtualRouters", json!({"virtualRouterName": "r", "spec": router})).await?;
     let first = json!({"routeName": "route", "spec": route(None)});
     put(client, "meshes/m/virtualRouter/r/routes", first).await?;
     let provider = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
-    put(
-        client,
-        "meshes/m/virtualServices",
-        json!({"virtualServiceName": SERVICE, "spec": provider}),
-    )
-    .await?;
+    put(client, "meshes/m/virtualServices", json!({"virtualServiceName": SERVICE, "spec": provider})).await?;
     Ok(())
 }
 
 /// One request through the caller's Envoy; whether it came back with 200.
 async fn call(egress: SocketAddr) -> Result<bool> {
-    let plan = Plan {
-        address: egress,
-        host: SERVICE.into(),
-        new_connections: 1,
-        kept_alive: 1,
-        connections: 0,
-    };
+    let plan =
+        Plan { address: egress, host: SERVICE.into(), new_connections: 1, kept_alive: 1, connections: 0 };
     let load = Load::start(&plan);
     let tally = eventually("an answer", PATIENCE, || async {
         let tally = load.take();
@@ -139,12 +112,7 @@ async fn a_route_is_retried_as_often_and_for_what_its_policy_says() -> Result<()
     let (flaky, mut tasks) = (Flaky::default(), JoinSet::new());
     create(&client, start_application(flaky.clone(), &mut tasks).await?).await?;
     let ingress = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 31));
-    let plan = SidecarPlan {
-        mesh: "m".into(),
-        node: "caller".into(),
-        ingress,
-        envoy: envoy_binary()?,
-    };
+    let plan = SidecarPlan { mesh: "m".into(), node: "caller".into(), ingress, envoy: envoy_binary()? };
     let mut sidecar = Sidecar::start(&program()?, &server, &client, &plan).await?;
     let admin = sidecar.admin();
 
@@ -157,12 +125,7 @@ async fn a_route_is_retried_as_often_and_for_what_its_policy_says() -> Result<()
         (None, 500, 9, 1, false),
     ];
     for (retry, status, failures, tries, served) in cases {
-        put(
-            &client,
-            "meshes/m/virtualRouter/r/routes/route",
-            json!({"spec": route(retry.as_ref())}),
-        )
-        .await?;
+        put(&client, "meshes/m/virtualRouter/r/routes/route", json!({"spec": route(retry.as_ref())})).await?;
         // The policy's own number of retries tells that Envoy has it.
         let mark = match &retry {
             Some(policy) => format!("\"num_retries\": {}", policy["maxRetries"]),
@@ -177,10 +140,7 @@ async fn a_route_is_retried_as_often_and_for_what_its_policy_says() -> Result<()
         eventually("Envoy has the policy", PATIENCE, || async {
             let dump = admin.text("/config_dump?resource=dynamic_route_configs").await?;
             let only_503 = retry.is_some() || !dump.contains("504");
-            ensure!(
-                dump.contains(&mark) && dump.contains(codes) && only_503,
-                "it has {dump}"
-            );
+            ensure!(dump.contains(&mark) && dump.contains(codes) && only_503, "it has {dump}");
             Ok(())
         })
         .await?;
@@ -190,11 +150,7 @@ async fn a_route_is_retried_as_often_and_for_what_its_policy_says() -> Result<()
         let was_served = call(sidecar.ready.egress).await?;
         flaky.failures.store(0, Ordering::SeqCst);
         assert_eq!(was_served, served, "{retry:?} and {failures} × {status}");
-        assert_eq!(
-            flaky.tries.load(Ordering::SeqCst),
-            tries,
-            "{retry:?} and {failures} × {status}"
-        );
+        assert_eq!(flaky.tries.load(Ordering::SeqCst), tries, "{retry:?} and {failures} × {status}");
     }
     sidecar.stop().await;
     server.stop().await;

@@ -38,10 +38,7 @@ async fn envoy_counts_every_rotation_and_refuses_none() -> Result<()> {
         sidecar.rotate()?;
     }
     eventually("the update", Duration::from_secs(10), || async {
-        ensure!(
-            admin.counter("sds.default.update_success").await? > updates,
-            "no update yet"
-        );
+        ensure!(admin.counter("sds.default.update_success").await? > updates, "no update yet");
         Ok(())
     })
     .await?;

@@ -21,34 +21,16 @@ use tonic::{Code, transport::Channel};
 const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
 fn text(value: &str) -> Value {
-    Value {
-        kind: Some(Kind::StringValue(value.to_owned())),
-    }
+    Value { kind: Some(Kind::StringValue(value.to_owned())) }
 }
 
 /// A node as the agent's bootstrap describes it.
 fn node(id: &str) -> Node {
-    let place = [
-        ("interception", "none"),
-        ("ingressAddress", "127.0.0.21"),
-        ("egressPort", "15001"),
-    ];
-    let fields = place
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), text(value)))
-        .collect();
-    let signet = Value {
-        kind: Some(Kind::StructValue(Struct { fields })),
-    };
-    let metadata = Struct {
-        fields: [("signet".to_owned(), signet)].into(),
-    };
-    Node {
-        id: id.to_owned(),
-        cluster: id.to_owned(),
-        metadata: Some(metadata),
-        ..Node::default()
-    }
+    let place = [("interception", "none"), ("ingressAddress", "127.0.0.21"), ("egressPort", "15001")];
+    let fields = place.into_iter().map(|(key, value)| (key.to_owned(), text(value))).collect();
+    let signet = Value { kind: Some(Kind::StructValue(Struct { fields })) };
+    let metadata = Struct { fields: [("signet".to_owned(), signet)].into() };
+    Node { id: id.to_owned(), cluster: id.to_owned(), metadata: Some(metadata), ..Node::default() }
 }
 
 async fn first_answer(channel: Channel, node_id: &str) -> Result<DiscoveryResponse, tonic::Status> {
@@ -75,58 +57,30 @@ async fn a_stream_is_fed_its_own_nodes_configuration_and_no_others() -> Result<(
     for (name, port) in [("a", 8081), ("b", 8082)] {
         let spec = json!({"listeners": [{"portMapping": {"port": port, "protocol": "http"}}],
                           "serviceDiscovery": {"dns": {"hostname": "127.0.0.21"}}});
-        put(
-            &client,
-            "meshes/m/virtualNodes",
-            json!({"virtualNodeName": name, "spec": spec}),
-        )
-        .await?;
+        put(&client, "meshes/m/virtualNodes", json!({"virtualNodeName": name, "spec": spec})).await?;
     }
     let a = Outsider::join(&server, &client, "m", "a").await?;
     let address = server.grpc_address().to_owned();
 
-    let own = first_answer(
-        channel(&address, a.roots(), Some(a.certificate())).await?,
-        "mesh/m/virtualNode/a",
-    )
-    .await?;
-    let bytes: Vec<u8> = own
-        .resources
-        .iter()
-        .flat_map(|resource| resource.value.clone())
-        .collect();
+    let own =
+        first_answer(channel(&address, a.roots(), Some(a.certificate())).await?, "mesh/m/virtualNode/a")
+            .await?;
+    let bytes: Vec<u8> = own.resources.iter().flat_map(|resource| resource.value.clone()).collect();
     let clusters = String::from_utf8_lossy(&bytes);
     assert!(clusters.contains("cds_ingress_m_a_http_8081"), "{clusters}");
     assert!(!clusters.contains("8082"), "another node's cluster: {clusters}");
 
-    let of_b = first_answer(
-        channel(&address, a.roots(), Some(a.certificate())).await?,
-        "mesh/m/virtualNode/b",
-    )
-    .await;
-    assert_eq!(
-        of_b.err().context("a was fed b's configuration")?.code(),
-        Code::PermissionDenied
-    );
+    let of_b =
+        first_answer(channel(&address, a.roots(), Some(a.certificate())).await?, "mesh/m/virtualNode/b")
+            .await;
+    assert_eq!(of_b.err().context("a was fed b's configuration")?.code(), Code::PermissionDenied);
     let anonymous = first_answer(channel(&address, a.roots(), None).await?, "mesh/m/virtualNode/a").await;
-    assert_eq!(
-        anonymous
-            .err()
-            .context("nobody was fed a's configuration")?
-            .code(),
-        Code::Unauthenticated
-    );
+    assert_eq!(anonymous.err().context("nobody was fed a's configuration")?.code(), Code::Unauthenticated);
     let nonsense = first_answer(channel(&address, a.roots(), Some(a.certificate())).await?, "../a").await;
-    assert_eq!(
-        nonsense.err().context("nonsense was fed")?.code(),
-        Code::InvalidArgument
-    );
+    assert_eq!(nonsense.err().context("nonsense was fed")?.code(), Code::InvalidArgument);
 
     let log = server.log();
-    assert!(
-        log.contains("mesh/m/virtualNode/b"),
-        "the refusal is logged with its reason: {log}"
-    );
+    assert!(log.contains("mesh/m/virtualNode/b"), "the refusal is logged with its reason: {log}");
     server.stop().await;
     Ok(())
 }
@@ -137,12 +91,7 @@ async fn the_stream_of_a_deleted_node_ends() -> Result<()> {
     let mut server = Server::start(&program()?, folder.path()).await?;
     let client = server.client(clock())?;
     put(&client, "meshes", json!({"meshName": "m"})).await?;
-    put(
-        &client,
-        "meshes/m/virtualNodes",
-        json!({"virtualNodeName": "a", "spec": {}}),
-    )
-    .await?;
+    put(&client, "meshes/m/virtualNodes", json!({"virtualNodeName": "a", "spec": {}})).await?;
     let a = Outsider::join(&server, &client, "m", "a").await?;
     let channel = channel(server.grpc_address(), a.roots(), Some(a.certificate())).await?;
     let request = DiscoveryRequest {
@@ -156,12 +105,9 @@ async fn the_stream_of_a_deleted_node_ends() -> Result<()> {
         .await?
         .into_inner();
     answers.message().await?.context("no first answer")?;
-    client
-        .call(http::Method::DELETE, "/v20190125/meshes/m/virtualNodes/a", None)
-        .await?;
-    let ended = timeout(Duration::from_secs(10), async {
-        while let Ok(Some(_)) = answers.message().await {}
-    });
+    client.call(http::Method::DELETE, "/v20190125/meshes/m/virtualNodes/a", None).await?;
+    let ended =
+        timeout(Duration::from_secs(10), async { while let Ok(Some(_)) = answers.message().await {} });
     ended.await.context("the stream of a deleted node goes on")?;
     server.stop().await;
     Ok(())

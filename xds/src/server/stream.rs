@@ -68,14 +68,7 @@ where
         session: Session,
         shutdown: CancellationToken,
     ) -> Self {
-        Self {
-            source,
-            extensions,
-            requests,
-            session,
-            feed: None,
-            shutdown,
-        }
+        Self { source, extensions, requests, session, feed: None, shutdown }
     }
 
     /// The responses, each made when the one before has been taken.
@@ -108,7 +101,7 @@ where
             // client that never stops asking delays only itself.
             let turn = tokio::select! {
                 biased;
-                
+                () = self.shutdown.cancelled() => Some(Turn::End(super::shutting_down())),
                 request = self.requests.next() => self.on_request(request, span),
                 alive = next_snapshot(&mut self.feed) => (!alive).then(|| Turn::End(super::end_of_feed())),
                 () = sleep_until(deadline), if waiting => Some(Turn::End(no_request())),
@@ -140,11 +133,7 @@ where
             }
             None => return Some(Turn::Closed),
         };
-        let node = if self.feed.is_none() {
-            request.node().cloned()
-        } else {
-            None
-        };
+        let node = if self.feed.is_none() { request.node().cloned() } else { None };
         if let Err(error) = self.session.on_request(request.into()) {
             return Some(Turn::End(refuse(error)));
         }

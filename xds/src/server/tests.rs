@@ -11,6 +11,7 @@ use tokio::{
     io::duplex,
     sync::{mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -63,18 +64,12 @@ impl Drop for Recorder {
 impl Source for Fake {
     fn open(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, Refusal> {
         let id = node.map(|node| node.id.clone()).unwrap_or_default();
-        self.opened
-            .lock()
-            .unwrap()
-            .push((extensions.get().cloned(), id.clone()));
+        self.opened.lock().unwrap().push((extensions.get().cloned(), id.clone()));
         if id == "stranger" {
             return Err(Refusal::permission_denied("not you"));
         }
         let observer = Box::new(Recorder(id, self.seen.clone()));
-        Ok(Feed {
-            snapshots: self.snapshots.clone(),
-            observer,
-        })
+        Ok(Feed { snapshots: self.snapshots.clone(), observer })
     }
 }
 
@@ -91,11 +86,7 @@ impl Harness {
     async fn start(first: Option<&str>) -> Self {
         let (snapshots, receiver) = watch::channel(first.map(|text| Arc::new(snapshot(text))));
         let (sender, seen) = mpsc::unbounded_channel();
-        let source = Arc::new(Fake {
-            snapshots: receiver,
-            opened: Mutex::default(),
-            seen: sender,
-        });
+        let source = Arc::new(Fake { snapshots: receiver, opened: Mutex::default(), seen: sender });
         let shutdown = CancellationToken::new();
         let (ours, theirs) = duplex(16 << 10);
         let as_peer = |mut request: Request<()>| {
@@ -103,20 +94,14 @@ impl Harness {
             Ok(request)
         };
         let server = Server::builder()
-            .add_service(InterceptedService::new(
-                ads(source.clone(), shutdown.clone()),
-                as_peer,
-            ))
+            .add_service(InterceptedService::new(ads(source.clone(), shutdown.clone()), as_peer))
             .add_service(sds(source.clone(), shutdown.clone()))
             .serve_with_incoming(tokio_stream::once(Ok::<_, io::Error>(theirs)));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { server.await.unwrap() });
         let mut ours = Some(ours);
         let connector = service_fn(move |_| {
-            let connection = ours
-                .take()
-                .map(TokioIo::new)
-                .ok_or(io::Error::other("only one connection"));
+            let connection = ours.take().map(TokioIo::new).ok_or(io::Error::other("only one connection"));
             async move { connection }
         });
         let channel = Endpoint::from_static("http://test")
@@ -124,14 +109,7 @@ impl Harness {
             .connect_with_connector(connector)
             .await
             .unwrap();
-        Self {
-            snapshots,
-            seen,
-            source,
-            shutdown,
-            channel,
-            _tasks: tasks,
-        }
+        Self { snapshots, seen, source, shutdown, channel, _tasks: tasks }
     }
 
     fn publish(&self, text: &str) {
@@ -141,25 +119,15 @@ impl Harness {
     async fn sotw(&self) -> Wire<DiscoveryRequest, DiscoveryResponse> {
         let (requests, receiver) = mpsc::unbounded_channel();
         let stream = UnboundedReceiverStream::new(receiver);
-        let responses = AdsClient::new(self.channel.clone())
-            .stream_aggregated_resources(stream)
-            .await;
-        Wire {
-            requests,
-            responses: responses.unwrap().into_inner(),
-        }
+        let responses = AdsClient::new(self.channel.clone()).stream_aggregated_resources(stream).await;
+        Wire { requests, responses: responses.unwrap().into_inner() }
     }
 
     async fn delta(&self) -> Wire<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
         let (requests, receiver) = mpsc::unbounded_channel();
         let stream = UnboundedReceiverStream::new(receiver);
-        let responses = AdsClient::new(self.channel.clone())
-            .delta_aggregated_resources(stream)
-            .await;
-        Wire {
-            requests,
-            responses: responses.unwrap().into_inner(),
-        }
+        let responses = AdsClient::new(self.channel.clone()).delta_aggregated_resources(stream).await;
+        Wire { requests, responses: responses.unwrap().into_inner() }
     }
 
     /// Waits until an observer has seen a status of which this holds.
@@ -180,15 +148,11 @@ struct Wire<I, O> {
 
 impl<I, O> Wire<I, O> {
     async fn next(&mut self) -> O {
-        self.responses
-            .next()
-            .await
-            .expect("the stream goes on")
-            .expect("a response")
+        self.responses.next().await.expect("the stream goes on").expect("a response")
     }
 
     async fn end(&mut self) -> Code {
-        match self.responses.next().await {
+        match timeout(PATIENCE * 4, self.responses.next()).await.expect("an end in time") {
             None => Code::Ok,
             Some(Err(status)) => status.code(),
             Some(Ok(_)) => panic!("a response instead of the end"),
@@ -198,10 +162,7 @@ impl<I, O> Wire<I, O> {
 
 fn sotw_request(kind: ResourceType, names: &[&str]) -> DiscoveryRequest {
     DiscoveryRequest {
-        node: Some(Node {
-            id: "n".into(),
-            ..Node::default()
-        }),
+        node: Some(Node { id: "n".into(), ..Node::default() }),
         type_url: kind.type_url().into(),
         resource_names: names.iter().map(ToString::to_string).collect(),
         ..Default::default()
@@ -210,10 +171,7 @@ fn sotw_request(kind: ResourceType, names: &[&str]) -> DiscoveryRequest {
 
 fn delta_request(node: &str, kind: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest {
-        node: Some(Node {
-            id: node.into(),
-            ..Node::default()
-        }),
+        node: Some(Node { id: node.into(), ..Node::default() }),
         type_url: kind.type_url().into(),
         resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
         ..Default::default()
@@ -233,22 +191,12 @@ async fn a_sotw_stream_carries_resources_pushes_and_acknowledgements() {
     wire.requests.send(sotw_request(Cluster, &[])).unwrap();
     let response = wire.next().await;
     assert_eq!(response.type_url, Cluster.type_url());
-    assert!(
-        response
-            .resources
-            .iter()
-            .all(|any| any.type_url == Cluster.type_url())
-    );
+    assert!(response.resources.iter().all(|any| any.type_url == Cluster.type_url()));
     assert_eq!(response.resources.len(), 2);
-    let ack = DiscoveryRequest {
-        response_nonce: response.nonce.clone(),
-        ..sotw_request(Cluster, &[])
-    };
+    let ack = DiscoveryRequest { response_nonce: response.nonce.clone(), ..sotw_request(Cluster, &[]) };
     wire.requests.send(ack).unwrap();
     let accepted = version("C a@1", Cluster, "a");
-    harness
-        .seen("n", |status| status.accepted(Cluster, "a") == Some(&accepted))
-        .await;
+    harness.seen("n", |status| status.accepted(Cluster, "a") == Some(&accepted)).await;
     harness.publish("C a@2 b@1");
     let pushed = wire.next().await;
     assert_ne!(pushed.version_info, response.version_info);
@@ -259,22 +207,12 @@ async fn a_sotw_stream_carries_resources_pushes_and_acknowledgements() {
 async fn a_delta_stream_carries_versions_removals_and_refusals() {
     let mut harness = Harness::start(Some("S x@1")).await;
     let mut wire = harness.delta().await;
-    wire.requests
-        .send(delta_request("n", Secret, &["x", "y"]))
-        .unwrap();
+    wire.requests.send(delta_request("n", Secret, &["x", "y"])).unwrap();
     let response = wire.next().await;
-    let [resource] = &response.resources[..] else {
-        panic!("{response:?}")
-    };
-    assert_eq!(
-        (&*resource.name, &*resource.version),
-        ("x", &*version("S x@1", Secret, "x"))
-    );
+    let [resource] = &response.resources[..] else { panic!("{response:?}") };
+    assert_eq!((&*resource.name, &*resource.version), ("x", &*version("S x@1", Secret, "x")));
     assert_eq!(response.removed_resources, ["y"]);
-    let error_detail = Some(rpc::Status {
-        message: "bad key".into(),
-        ..Default::default()
-    });
+    let error_detail = Some(rpc::Status { message: "bad key".into(), ..Default::default() });
     let nack = DeltaDiscoveryRequest {
         node: None,
         response_nonce: response.nonce,
@@ -283,11 +221,7 @@ async fn a_delta_stream_carries_versions_removals_and_refusals() {
     };
     wire.requests.send(nack).unwrap();
     harness
-        .seen("n", |status| {
-            status
-                .rejections()
-                .any(|(_, name, it)| name == "x" && &*it.reason == "bad key")
-        })
+        .seen("n", |status| status.rejections().any(|(_, name, it)| name == "x" && &*it.reason == "bad key"))
         .await;
     harness.publish("S x@2");
     assert_eq!(wire.next().await.resources.len(), 1);
@@ -307,9 +241,7 @@ async fn the_source_is_given_what_the_transport_knows_and_the_node_says() {
 async fn a_source_may_refuse_with_a_status_of_its_own() {
     let harness = Harness::start(Some("C a@1")).await;
     let mut wire = harness.delta().await;
-    wire.requests
-        .send(delta_request("stranger", Cluster, &[]))
-        .unwrap();
+    wire.requests.send(delta_request("stranger", Cluster, &[])).unwrap();
     assert_eq!(wire.end().await, Code::PermissionDenied);
 }
 
@@ -320,27 +252,15 @@ async fn a_broken_protocol_ends_its_own_stream_only() {
     other.requests.send(delta_request("n", Secret, &["x"])).unwrap();
     other.next().await;
     let mut sotw = harness.sotw().await;
-    sotw.requests
-        .send(DiscoveryRequest {
-            node: None,
-            ..sotw_request(Cluster, &[])
-        })
-        .unwrap();
+    sotw.requests.send(DiscoveryRequest { node: None, ..sotw_request(Cluster, &[]) }).unwrap();
     assert_eq!(sotw.end().await, Code::InvalidArgument);
     let mut delta = harness.delta().await;
-    delta
-        .requests
-        .send(delta_request("n", Cluster, &["bad\0name"]))
-        .unwrap();
+    delta.requests.send(delta_request("n", Cluster, &["bad\0name"])).unwrap();
     assert_eq!(delta.end().await, Code::InvalidArgument);
     harness.publish("C a@1; S x@1 y@1");
     other.requests.send(delta_request("n", Secret, &["y"])).unwrap();
     assert_eq!(other.next().await.resources.len(), 1);
-    assert_eq!(
-        harness.source.opened.lock().unwrap().len(),
-        1,
-        "nothing is opened for a bad first request"
-    );
+    assert_eq!(harness.source.opened.lock().unwrap().len(), 1, "nothing is opened for a bad first request");
 }
 
 #[tokio::test]
@@ -378,12 +298,7 @@ async fn a_stream_ends_retriably_at_shutdown_asked_or_not() {
     harness.shutdown.cancel();
     assert_eq!(wire.end().await, Code::Unavailable);
     assert_eq!(silent.end().await, Code::Unavailable);
-    while harness
-        .seen
-        .recv()
-        .await
-        .is_some_and(|(_, status)| status.is_some())
-    {}
+    while harness.seen.recv().await.is_some_and(|(_, status)| status.is_some()) {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -406,12 +321,7 @@ async fn the_observer_goes_when_the_client_does() {
     wire.requests.send(delta_request("n", Cluster, &[])).unwrap();
     wire.next().await;
     drop(wire);
-    while harness
-        .seen
-        .recv()
-        .await
-        .is_some_and(|(_, status)| status.is_some())
-    {}
+    while harness.seen.recv().await.is_some_and(|(_, status)| status.is_some()) {}
 }
 
 #[tokio::test]
@@ -422,15 +332,10 @@ async fn a_client_that_does_not_read_delays_nobody_and_is_computed_nothing() {
     for _ in 0..200 {
         slow.requests.send(delta_request("slow", Secret, &["x"])).unwrap();
     }
-    harness
-        .seen("slow", |status| status.resource(Secret, "x").is_some())
-        .await;
+    harness.seen("slow", |status| status.resource(Secret, "x").is_some()).await;
     let mut quick = harness.delta().await;
     for _ in 0..200 {
-        quick
-            .requests
-            .send(delta_request("quick", Cluster, &["a"]))
-            .unwrap();
+        quick.requests.send(delta_request("quick", Cluster, &["a"])).unwrap();
         quick.next().await;
     }
     let mut updates = 0;
@@ -446,45 +351,22 @@ async fn sds_streams_serve_secrets_and_nothing_else() {
     let harness = Harness::start(Some("S x@1; C a@1")).await;
     let mut client = SdsClient::new(harness.channel.clone());
     // Neither a node nor a type is needed here.
-    let request = DiscoveryRequest {
-        node: None,
-        type_url: String::new(),
-        ..sotw_request(Secret, &["x"])
-    };
-    let mut responses = client
-        .stream_secrets(tokio_stream::iter([request]))
-        .await
-        .unwrap()
-        .into_inner();
+    let request = DiscoveryRequest { node: None, type_url: String::new(), ..sotw_request(Secret, &["x"]) };
+    let mut responses = client.stream_secrets(tokio_stream::iter([request])).await.unwrap().into_inner();
     assert_eq!(responses.next().await.unwrap().unwrap().resources.len(), 1);
     let request = delta_request("n", Secret, &["x"]);
-    let mut responses = client
-        .delta_secrets(tokio_stream::iter([request]))
-        .await
-        .unwrap()
-        .into_inner();
+    let mut responses = client.delta_secrets(tokio_stream::iter([request])).await.unwrap().into_inner();
     assert_eq!(responses.next().await.unwrap().unwrap().resources.len(), 1);
     let request = sotw_request(Cluster, &[]);
-    let mut responses = client
-        .stream_secrets(tokio_stream::iter([request]))
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(
-        responses.next().await.unwrap().unwrap_err().code(),
-        Code::InvalidArgument
-    );
+    let mut responses = client.stream_secrets(tokio_stream::iter([request])).await.unwrap().into_inner();
+    assert_eq!(responses.next().await.unwrap().unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
 async fn a_fetch_is_answered_once() {
     let harness = Harness::start(Some("S x@1")).await;
     let mut client = SdsClient::new(harness.channel.clone());
-    let answer = client
-        .fetch_secrets(sotw_request(Secret, &["x", "y"]))
-        .await
-        .unwrap()
-        .into_inner();
+    let answer = client.fetch_secrets(sotw_request(Secret, &["x", "y"])).await.unwrap().into_inner();
     assert_eq!(answer.resources.len(), 1);
     assert!(!answer.version_info.is_empty());
     for (request, code) in [
@@ -500,11 +382,7 @@ async fn a_fetch_waits_for_a_snapshot_but_not_for_ever() {
     let mut harness = Harness::start(None).await;
     let mut client = SdsClient::new(harness.channel.clone());
     assert_eq!(
-        client
-            .fetch_secrets(sotw_request(Secret, &["x"]))
-            .await
-            .unwrap_err()
-            .code(),
+        client.fetch_secrets(sotw_request(Secret, &["x"])).await.unwrap_err().code(),
         Code::DeadlineExceeded
     );
     while harness.seen.try_recv().is_ok() {}
@@ -514,16 +392,5 @@ async fn a_fetch_waits_for_a_snapshot_but_not_for_ever() {
         tokio::task::yield_now().await;
     }
     harness.publish("S x@1");
-    assert_eq!(
-        tasks
-            .join_next()
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap()
-            .into_inner()
-            .resources
-            .len(),
-        1
-    );
+    assert_eq!(tasks.join_next().await.unwrap().unwrap().unwrap().into_inner().resources.len(), 1);
 }

@@ -37,17 +37,10 @@ impl Watch {
             .cloned()
             .collect();
         let missing = |name: &Name| snapshot.get(self.kind, name).is_none();
-        let mut removed: BTreeSet<Name> = asked
-            .into_iter()
-            .filter(|name| missing(name) && !self.holds(name))
-            .collect();
+        let mut removed: BTreeSet<Name> =
+            asked.into_iter().filter(|name| missing(name) && !self.holds(name)).collect();
         if (gate.removals && !self.removal_refused) || variant == Variant::Sotw {
-            removed.extend(
-                self.told
-                    .keys()
-                    .filter(|name| missing(name) && self.holds(name))
-                    .cloned(),
-            );
+            removed.extend(self.told.keys().filter(|name| missing(name) && self.holds(name)).cloned());
         }
         if variant == Variant::Sotw {
             for name in mem::take(&mut removed) {
@@ -58,9 +51,6 @@ impl Watch {
         if resources.is_empty() && removed.is_empty() && !(owes && variant == Variant::Delta) {
             return None;
         }
-        Some(Draft {
-            resources,
-            removed: removed.into_iter().collect(),
-        })
+        Some(Draft { resources, removed: removed.into_iter().collect() })
     }
 }

@@ -48,11 +48,7 @@ pub(super) fn gate(
     snapshot: &Snapshot,
 ) -> Gate {
     use ResourceType::{Cluster, Endpoint, Listener, Route, Secret};
-    let idle = |kinds: &[ResourceType]| {
-        kinds
-            .iter()
-            .all(|kind| watches.get(kind).is_none_or(Watch::is_idle))
-    };
+    let idle = |kinds: &[ResourceType]| kinds.iter().all(|kind| watches.get(kind).is_none_or(Watch::is_idle));
     let before: &[ResourceType] = match kind {
         Cluster | Endpoint | Secret => &[],
         Listener | Route => &[Cluster, Endpoint],
@@ -62,11 +58,8 @@ pub(super) fn gate(
         && match kind {
             Secret => idle(&[Secret]),
             Cluster | Endpoint | Listener | Route => {
-                let in_force = |kind| {
-                    watches
-                        .get(&kind)
-                        .is_none_or(|watch| watch.is_in_force(snapshot, status))
-                };
+                let in_force =
+                    |kind| watches.get(&kind).is_none_or(|watch| watch.is_in_force(snapshot, status));
                 idle(&[Cluster, Endpoint, Listener, Route]) && in_force(Listener) && in_force(Route)
             }
         };

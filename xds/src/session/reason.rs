@@ -39,39 +39,24 @@ pub(super) fn blame(text: &str, resources: Vec<Resource>, in_force: impl Fn(&Res
         std::mem::swap(&mut innocent, &mut candidates);
     }
     if candidates.len() == 1 {
-        return Blame {
-            guilty: candidates,
-            suspects: Vec::new(),
-            innocent,
-        };
+        return Blame { guilty: candidates, suspects: Vec::new(), innocent };
     }
     for is_named in [stands_out as fn(&str, &str) -> bool, is_word] {
         if candidates.iter().any(|it| is_named(text, it.name())) {
             let (guilty, others): (_, Vec<_>) =
                 candidates.into_iter().partition(|it| is_named(text, it.name()));
             innocent.extend(others);
-            return Blame {
-                guilty,
-                suspects: Vec::new(),
-                innocent,
-            };
+            return Blame { guilty, suspects: Vec::new(), innocent };
         }
     }
-    Blame {
-        guilty: Vec::new(),
-        suspects: candidates,
-        innocent,
-    }
+    Blame { guilty: Vec::new(), suspects: candidates, innocent }
 }
 
 /// `name: why`, `'name'` or `"name"`, which is how Envoy speaks of the resource that is bad; other names may
 /// occur in the reasons.
 fn stands_out(text: &str, name: &str) -> bool {
     occurrences(text, name).any(|(before, after)| {
-        matches!(
-            (before, after),
-            (Some('\''), Some('\'')) | (Some('"'), Some('"')) | (_, Some(':'))
-        )
+        matches!((before, after), (Some('\''), Some('\'')) | (Some('"'), Some('"')) | (_, Some(':')))
     })
 }
 
@@ -97,10 +82,7 @@ pub(super) fn clean(text: &str) -> Arc<str> {
     let text = without_pem(head(text, MAX_READ));
     let text = without_inline_data(&text);
     let text = without_long_words(&text);
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     head(text.trim(), MAX_KEPT).into()
 }
 
@@ -128,9 +110,7 @@ fn without_pem(text: &str) -> Cow<'_, str> {
         kept.push_str(REDACTED);
         // Past the dashes that close the END line.
         let after_end = end.and_then(|end| rest.get(end + END.len()..));
-        rest = after_end
-            .and_then(|it| it.split_once("-----"))
-            .map_or("", |(_, rest)| rest);
+        rest = after_end.and_then(|it| it.split_once("-----")).map_or("", |(_, rest)| rest);
     }
 }
 
@@ -147,9 +127,7 @@ fn without_inline_data(text: &str) -> String {
         kept.push_str(before);
         // JSON closes the quotes of the field's own name first.
         let value = after.strip_prefix('"').unwrap_or(after);
-        rest = value
-            .split_once('"')
-            .map_or("", |(_, quoted)| after_quote(quoted));
+        rest = value.split_once('"').map_or("", |(_, quoted)| after_quote(quoted));
         kept.push_str(REDACTED);
     }
     kept.push_str(rest);

@@ -87,18 +87,11 @@ impl Ask {
     pub(super) fn check(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Names(names) => check_names(names.len(), names),
-            Self::Changes {
-                subscribe,
-                unsubscribe,
-                initial,
-            } => {
+            Self::Changes { subscribe, unsubscribe, initial } => {
                 check_names(subscribe.len(), subscribe)?;
                 check_names(unsubscribe.len(), unsubscribe)?;
                 check_names(initial.len(), initial.keys())?;
-                check_names(
-                    initial.len(),
-                    initial.values().filter(|version| !version.is_empty()),
-                )
+                check_names(initial.len(), initial.values().filter(|version| !version.is_empty()))
             }
         }
     }

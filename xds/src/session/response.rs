@@ -51,10 +51,7 @@ impl From<Response> for DeltaDiscoveryResponse {
 }
 
 fn any(resource: &Resource) -> Any {
-    Any {
-        type_url: resource.kind().type_url().to_owned(),
-        value: resource.value().to_vec(),
-    }
+    Any { type_url: resource.kind().type_url().to_owned(), value: resource.value().to_vec() }
 }
 
 fn versioned(resource: &Resource) -> v3::Resource {

@@ -33,8 +33,7 @@ impl Watch {
         let interest = self.interest_in(names);
         let before = mem::replace(&mut self.interest, interest);
         let added = |name: &&Name| first || !before.names.contains(*name);
-        self.asked
-            .extend(self.interest.names.iter().filter(added).cloned());
+        self.asked.extend(self.interest.names.iter().filter(added).cloned());
         self.owes |= self.interest.all && (first || !before.all);
         self.forget_unwanted(status);
     }
@@ -42,10 +41,7 @@ impl Watch {
     /// Nothing listed means everything, but only where that is possible and as long as nothing was ever
     /// listed; `*` always means everything. For other kinds `*` is a name like any other.
     fn interest_in(&mut self, names: Vec<String>) -> Interest {
-        let mut interest = Interest {
-            all: false,
-            names: names.into_iter().map(Name::from).collect(),
-        };
+        let mut interest = Interest { all: false, names: names.into_iter().map(Name::from).collect() };
         self.listed |= !interest.names.is_empty();
         if self.kind.is_wildcard() {
             interest.all = interest.names.remove("*") || !self.listed;

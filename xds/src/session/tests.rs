@@ -40,19 +40,11 @@ const LETTERS: [(&str, ResourceType); 5] = [
 ];
 
 fn kind(letter: &str) -> ResourceType {
-    LETTERS
-        .iter()
-        .find(|(it, _)| *it == letter)
-        .map(|(_, kind)| *kind)
-        .expect("a letter of a kind")
+    LETTERS.iter().find(|(it, _)| *it == letter).map(|(_, kind)| *kind).expect("a letter of a kind")
 }
 
 fn letter(kind: ResourceType) -> &'static str {
-    LETTERS
-        .iter()
-        .find(|(_, it)| *it == kind)
-        .map(|(letter, _)| *letter)
-        .expect("every kind has a letter")
+    LETTERS.iter().find(|(_, it)| *it == kind).map(|(letter, _)| *letter).expect("every kind has a letter")
 }
 
 /// A resource whose content can be told from its bytes.
@@ -60,51 +52,22 @@ fn resource(kind: ResourceType, name: &str, content: &str) -> Resource {
     let content = content.to_owned();
     match kind {
         ResourceType::Cluster => {
-            let discovery = if name.starts_with('e') {
-                DiscoveryType::Eds
-            } else {
-                DiscoveryType::Static
-            };
+            let discovery = if name.starts_with('e') { DiscoveryType::Eds } else { DiscoveryType::Static };
             let discovery = Some(ClusterDiscoveryType::Type(discovery.into()));
-            let message = Cluster {
-                alt_stat_name: content,
-                cluster_discovery_type: discovery,
-                ..Default::default()
-            };
+            let message =
+                Cluster { alt_stat_name: content, cluster_discovery_type: discovery, ..Default::default() };
             Resource::new(kind, name, &message)
         }
-        ResourceType::Endpoint => Resource::new(
-            kind,
-            name,
-            &ClusterLoadAssignment {
-                cluster_name: content,
-                ..Default::default()
-            },
-        ),
-        ResourceType::Listener => Resource::new(
-            kind,
-            name,
-            &Listener {
-                stat_prefix: content,
-                ..Default::default()
-            },
-        ),
-        ResourceType::Route => Resource::new(
-            kind,
-            name,
-            &RouteConfiguration {
-                name: content,
-                ..Default::default()
-            },
-        ),
-        ResourceType::Secret => Resource::new(
-            kind,
-            name,
-            &Secret {
-                name: content,
-                ..Default::default()
-            },
-        ),
+        ResourceType::Endpoint => {
+            Resource::new(kind, name, &ClusterLoadAssignment { cluster_name: content, ..Default::default() })
+        }
+        ResourceType::Listener => {
+            Resource::new(kind, name, &Listener { stat_prefix: content, ..Default::default() })
+        }
+        ResourceType::Route => {
+            Resource::new(kind, name, &RouteConfiguration { name: content, ..Default::default() })
+        }
+        ResourceType::Secret => Resource::new(kind, name, &Secret { name: content, ..Default::default() }),
     }
 }
 
@@ -139,12 +102,7 @@ fn version(letter: &str, text: &str) -> String {
 
 fn show(response: &Response) -> String {
     let mut parts = vec![letter(response.kind).to_owned()];
-    parts.extend(
-        response
-            .resources
-            .iter()
-            .map(|it| format!("{}@{}", it.name(), content(it))),
-    );
+    parts.extend(response.resources.iter().map(|it| format!("{}@{}", it.name(), content(it))));
     parts.extend(response.removed.iter().map(|name| format!("-{name}")));
     parts.join(" ")
 }
@@ -201,9 +159,7 @@ impl Peer {
     }
 
     fn give(&mut self, request: Request) -> Vec<String> {
-        self.session
-            .on_request(request)
-            .expect("a request within the protocol");
+        self.session.on_request(request).expect("a request within the protocol");
         self.drain()
     }
 
@@ -238,10 +194,8 @@ impl Peer {
             Variant::Sotw => self.names.get(&kind(letter)).cloned().unwrap_or_default(),
             Variant::Delta => Vec::new(),
         };
-        let request = Request {
-            rejection: rejection.map(Into::into),
-            ..self.request(letter, self.form(names))
-        };
+        let request =
+            Request { rejection: rejection.map(Into::into), ..self.request(letter, self.form(names)) };
         self.give(request)
     }
 
@@ -263,10 +217,7 @@ impl Peer {
 
     fn rejected(&self, letter: &str, name: &str) -> Option<(String, bool)> {
         let status = self.session.status().resource(kind(letter), name)?;
-        status
-            .rejected
-            .as_ref()
-            .map(|it| (it.version.to_string(), it.suspected))
+        status.rejected.as_ref().map(|it| (it.version.to_string(), it.suspected))
     }
 
     fn is_synced(&self) -> bool {

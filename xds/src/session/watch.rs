@@ -121,9 +121,7 @@ impl Watch {
 
     /// Whether the client runs everything of the snapshot that it asks for, and took the last removal.
     pub(super) fn is_in_force(&self, snapshot: &Snapshot, status: &Status) -> bool {
-        let mut wanted = snapshot
-            .resources(self.kind)
-            .filter(|it| self.interest.covers(it.name()));
+        let mut wanted = snapshot.resources(self.kind).filter(|it| self.interest.covers(it.name()));
         !self.removal_refused && wanted.all(|resource| status.runs(resource))
     }
 
@@ -134,18 +132,12 @@ impl Watch {
 
     /// Whether exactly this version was rejected.
     pub(super) fn is_refused(&self, resource: &Resource) -> bool {
-        self.refused
-            .get(resource.name())
-            .is_some_and(|it| *it.version == *resource.version())
+        self.refused.get(resource.name()).is_some_and(|it| *it.version == *resource.version())
     }
 
     /// Whether exactly this version was rejected, and no other resource can be to blame for it.
     pub(super) fn is_surely_refused(&self, resource: &Resource) -> bool {
-        self.is_refused(resource)
-            && self
-                .refused
-                .get(resource.name())
-                .is_some_and(|it| it.group.is_none())
+        self.is_refused(resource) && self.refused.get(resource.name()).is_some_and(|it| it.group.is_none())
     }
 
     /// Forgets rejections that a new snapshot makes void: of resources that changed or are gone, and of a group
@@ -171,10 +163,7 @@ impl Watch {
             if released && version == &*refused.version && told.contains_key(name) {
                 again.insert(Arc::clone(name));
             }
-            let posted = posted
-                .as_ref()
-                .and_then(|posted| posted.get(name))
-                .map(Resource::version);
+            let posted = posted.as_ref().and_then(|posted| posted.get(name)).map(Resource::version);
             !released && (version == &*refused.version || posted == Some(&refused.version))
         });
     }
@@ -210,11 +199,7 @@ impl Watch {
             }
             status.set_accepted(self.kind, name, resource.shared_version());
             // Another version, as the one that stands in for what was refused, does not clear that.
-            if self
-                .refused
-                .get(name)
-                .is_none_or(|refused| *refused.version == *resource.version())
-            {
+            if self.refused.get(name).is_none_or(|refused| *refused.version == *resource.version()) {
                 self.refused.remove(name);
                 status.clear_rejection(self.kind, name);
             }
@@ -230,18 +215,13 @@ impl Watch {
         if self.posted.is_some() {
             // What an accepted whole set lacks is gone, even if its removal was refused once.
             let (told, refused) = (&self.told, &self.refused);
-            status.retain(self.kind, |name| {
-                told.contains_key(name) || refused.contains_key(name)
-            });
+            status.retain(self.kind, |name| told.contains_key(name) || refused.contains_key(name));
         }
     }
 
     fn refuse(&mut self, flight: Flight, text: &str, status: &mut Status) {
-        let Blame {
-            guilty,
-            suspects,
-            innocent,
-        } = reason::blame(text, flight.resources, |resource| status.runs(resource));
+        let Blame { guilty, suspects, innocent } =
+            reason::blame(text, flight.resources, |resource| status.runs(resource));
         let reason = reason::clean(text);
         info!(
             kind = %self.kind, nonce = flight.nonce, rejected = guilty.len(), suspected = suspects.len(),
@@ -250,9 +230,8 @@ impl Watch {
         self.removal_refused |= !flight.removed.is_empty();
         for name in flight.removed {
             // It may be there still; it is taken away again after the next response that is accepted.
-            let known = status
-                .resource(self.kind, &name)
-                .and_then(|it| it.accepted.as_ref().or(it.sent.as_ref()));
+            let known =
+                status.resource(self.kind, &name).and_then(|it| it.accepted.as_ref().or(it.sent.as_ref()));
             if let Some(version) = known.filter(|_| self.posted.is_none() && !self.holds(&name)) {
                 self.told.insert(name, Told::Held(Arc::clone(version)));
             }
@@ -262,10 +241,7 @@ impl Watch {
         let guilty = guilty.into_iter().map(|resource| (resource, None));
         for (resource, group) in guilty.chain(suspects.into_iter().map(|resource| (resource, Some(group)))) {
             let (name, version) = (resource.shared_name(), resource.shared_version());
-            let refused = Refused {
-                version: Arc::clone(version),
-                group,
-            };
+            let refused = Refused { version: Arc::clone(version), group };
             self.refused.insert(Arc::clone(name), refused);
             if self.interest.covers(name) {
                 let rejection = Rejection {
@@ -279,16 +255,10 @@ impl Watch {
         // A whole set waits for a change of its own: what is innocent in it will come with that.
         if self.posted.is_none() {
             let told = &self.told;
-            let unchanged = |it: &Resource| {
-                told.get(it.name())
-                    .is_some_and(|told| told.version() == Some(it.version()))
-            };
-            self.again.extend(
-                innocent
-                    .iter()
-                    .filter(|it| unchanged(it))
-                    .map(|it| Arc::clone(it.shared_name())),
-            );
+            let unchanged =
+                |it: &Resource| told.get(it.name()).is_some_and(|told| told.version() == Some(it.version()));
+            self.again
+                .extend(innocent.iter().filter(|it| unchanged(it)).map(|it| Arc::clone(it.shared_name())));
         }
     }
 
@@ -322,8 +292,7 @@ impl Watch {
         let mut warming = Vec::new();
         if self.posted.is_some() {
             let kept: BTreeSet<&str> = draft.resources.iter().map(Resource::name).collect();
-            self.told
-                .retain(|name, told| kept.contains(&**name) || told.version().is_none());
+            self.told.retain(|name, told| kept.contains(&**name) || told.version().is_none());
         }
         for resource in &draft.resources {
             let name = resource.shared_name();
@@ -358,11 +327,7 @@ impl Watch {
     /// A digest over names and versions of all that the client holds, equal on every replica.
     pub(super) fn version(&self) -> String {
         let mut digest = Sha256::new();
-        for (name, version) in self
-            .told
-            .iter()
-            .filter_map(|(name, told)| Some((name, told.version()?)))
-        {
+        for (name, version) in self.told.iter().filter_map(|(name, told)| Some((name, told.version()?))) {
             for part in [name, version] {
                 digest.update(part.len().to_be_bytes());
                 digest.update(part);

@@ -23,26 +23,15 @@ impl Watch {
         if self.interest.is_empty() {
             return None;
         }
-        let set = self.wanted(snapshot, gate, |name, known| {
-            asked.contains(name) || (owes && !known)
-        });
+        let set = self.wanted(snapshot, gate, |name, known| asked.contains(name) || (owes && !known));
         let parked = set.values().any(|resource| self.is_refused(resource));
-        let unchanged = self
-            .posted
-            .as_ref()
-            .is_some_and(|posted| same_versions(posted, &set));
+        let unchanged = self.posted.as_ref().is_some_and(|posted| same_versions(posted, &set));
         if unchanged && (parked || !owes && asked.is_empty()) {
             return None;
         }
         let resources: Vec<Resource> = set
             .values()
-            .filter_map(|it| {
-                if self.is_surely_refused(it) {
-                    self.accepted.get(it.name())
-                } else {
-                    Some(it)
-                }
-            })
+            .filter_map(|it| if self.is_surely_refused(it) { self.accepted.get(it.name()) } else { Some(it) })
             .cloned()
             .collect();
         let dropped = |name: &Name| !set.contains_key(name);
@@ -62,10 +51,7 @@ impl Watch {
         let nothing = BTreeMap::new();
         let posted = self.posted.as_ref().unwrap_or(&nothing);
         let mut set = BTreeMap::new();
-        for resource in snapshot
-            .resources(self.kind)
-            .filter(|it| self.interest.covers(it.name()))
-        {
+        for resource in snapshot.resources(self.kind).filter(|it| self.interest.covers(it.name())) {
             let before = posted.get(resource.name());
             let now = gate.additions || at_once(resource.name(), before.is_some());
             if let Some(chosen) = if now { Some(resource) } else { before } {
@@ -85,7 +71,5 @@ impl Watch {
 
 fn same_versions(a: &BTreeMap<Name, Resource>, b: &BTreeMap<Name, Resource>) -> bool {
     a.len() == b.len()
-        && a.values()
-            .zip(b.values())
-            .all(|(a, b)| a.name() == b.name() && a.version() == b.version())
+        && a.values().zip(b.values()).all(|(a, b)| a.name() == b.name() && a.version() == b.version())
 }

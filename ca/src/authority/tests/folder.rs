@@ -25,9 +25,7 @@ impl Folder {
     fn new() -> Self {
         let (folder, authority) = fixtures::authority();
         issue(&authority);
-        authority
-            .issue_with_new_key(&server_grant(), serial(2), NOW)
-            .unwrap();
+        authority.issue_with_new_key(&server_grant(), serial(2), NOW).unwrap();
         let [root, mesh] = ["root", "meshes/my-mesh"].map(|name| folder.path().join(name));
         Self { folder, root, mesh }
     }
@@ -42,17 +40,13 @@ impl Folder {
 
     fn unfit(&self) -> Unfit {
         let refused = self.refused();
-        let Error::Unfit { unfit, .. } = refused else {
-            panic!("{refused}")
-        };
+        let Error::Unfit { unfit, .. } = refused else { panic!("{refused}") };
         unfit
     }
 }
 
 fn issue(authority: &Authority) -> Certificate {
-    authority
-        .issue(&csr(), &grant_for(&node("a"), DEFAULT_LEAF_LIFE), serial(1), NOW)
-        .unwrap()
+    authority.issue(&csr(), &grant_for(&node("a"), DEFAULT_LEAF_LIFE), serial(1), NOW).unwrap()
 }
 
 /// Every file below a folder with what it holds.
@@ -85,29 +79,19 @@ fn keys_are_files_for_their_owner_alone() {
     let folder = Folder::new();
     let files = contents(folder.path());
     for key in files.keys().filter(|path| path.ends_with("key.pem")) {
-        assert_eq!(
-            fs::metadata(key).unwrap().permissions().mode() & 0o7777,
-            0o600,
-            "{key:?}"
-        );
+        assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o7777, 0o600, "{key:?}");
     }
     let exposed = folder.mesh.join("key.pem");
     fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = folder.refused().to_string();
-    assert!(
-        refused.contains(&format!("chmod 600 {}", exposed.display())),
-        "{refused}"
-    );
+    assert!(refused.contains(&format!("chmod 600 {}", exposed.display())), "{refused}");
 }
 
 #[test]
 fn a_pair_that_lacks_a_file_is_refused_and_never_replaced() {
-    for (pair, file) in [
-        ("root", "key.pem"),
-        ("root", "cert.pem"),
-        ("meshes/my-mesh", "key.pem"),
-        ("server", "cert.pem"),
-    ] {
+    for (pair, file) in
+        [("root", "key.pem"), ("root", "cert.pem"), ("meshes/my-mesh", "key.pem"), ("server", "cert.pem")]
+    {
         let folder = Folder::new();
         fs::remove_file(folder.path().join(pair).join(file)).unwrap();
         let before = contents(folder.path());
@@ -131,11 +115,7 @@ fn a_certificate_that_does_not_belong_to_its_key_is_refused() {
     fs::copy(folder.mesh.join("key.pem"), folder.root.join("key.pem")).unwrap();
     assert_eq!(folder.unfit(), Unfit::OtherKey);
     let folder = Folder::new();
-    fs::copy(
-        folder.path().join("server/cert.pem"),
-        folder.mesh.join("cert.pem"),
-    )
-    .unwrap();
+    fs::copy(folder.path().join("server/cert.pem"), folder.mesh.join("cert.pem")).unwrap();
     assert_eq!(folder.unfit(), Unfit::OtherKey);
 }
 
@@ -156,18 +136,28 @@ fn an_issuer_of_another_root_is_refused() {
 #[test]
 fn a_leaf_in_place_of_an_issuer_or_a_root_is_refused() {
     let folder = Folder::new();
-    let (key, leaf) = open(folder.path())
-        .unwrap()
-        .issue_with_new_key(&server_grant(), serial(3), NOW)
-        .unwrap();
+    let (key, leaf) =
+        open(folder.path()).unwrap().issue_with_new_key(&server_grant(), serial(3), NOW).unwrap();
     for pair in [&folder.mesh, &folder.root] {
         fs::remove_file(pair.join("key.pem")).unwrap();
         key.write_new(&pair.join("key.pem")).unwrap();
-        fs::write(
-            pair.join("cert.pem"),
-            pem::encode("CERTIFICATE", leaf.leaf_der()).as_bytes(),
-        )
-        .unwrap();
+        fs::write(pair.join("cert.pem"), pem::encode("CERTIFICATE", leaf.leaf_der()).as_bytes()).unwrap();
+        assert_eq!(folder.unfit(), Unfit::NotAnAuthority);
+    }
+}
+
+#[test]
+fn an_authority_that_may_not_sign_certificates_is_refused() {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
+    let folder = Folder::new();
+    let pem = fs::read_to_string(folder.root.join("key.pem")).unwrap();
+    let key = KeyPair::from_pem(&pem).unwrap();
+    let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
+    let cases = [(IsCa::ExplicitNoCa, KeyUsagePurpose::KeyCertSign), (ca(), KeyUsagePurpose::CrlSign)];
+    for (is_ca, usage) in cases {
+        let mut params = CertificateParams::default();
+        (params.is_ca, params.key_usages) = (is_ca, vec![usage]);
+        fs::write(folder.root.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
         assert_eq!(folder.unfit(), Unfit::NotAnAuthority);
     }
 }
@@ -175,14 +165,7 @@ fn a_leaf_in_place_of_an_issuer_or_a_root_is_refused() {
 #[test]
 fn a_root_that_ended_or_has_not_begun_is_refused() {
     let folder = Folder::new();
-    let at = |now| {
-        Authority::open(
-            folder.path(),
-            &trust_domain(),
-            Random::dangerously_from_seed(1),
-            now,
-        )
-    };
+    let at = |now| Authority::open(folder.path(), &trust_domain(), Random::dangerously_from_seed(1), now);
     let end = NOW + ROOT_LIFE;
     assert!(at(end).is_ok());
     let second = std::time::Duration::from_secs(1);
@@ -191,13 +174,7 @@ fn a_root_that_ended_or_has_not_begun_is_refused() {
     );
     let start = NOW - BACKDATE;
     assert!(at(start).is_ok());
-    assert!(matches!(
-        at(start - second),
-        Err(Error::Unfit {
-            unfit: Unfit::NotYetValid(_),
-            ..
-        })
-    ));
+    assert!(matches!(at(start - second), Err(Error::Unfit { unfit: Unfit::NotYetValid(_), .. })));
 }
 
 #[test]
@@ -218,12 +195,7 @@ fn certificate_files_are_one_block_with_white_space_around_it() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("\n\n{text}\n\n")).unwrap();
     assert!(open(folder.path()).is_ok());
-    for content in [
-        String::new(),
-        "junk".to_owned(),
-        format!("{text}{text}"),
-        text.replace('M', "N"),
-    ] {
+    for content in [String::new(), "junk".to_owned(), format!("{text}{text}"), text.replace('M', "N")] {
         fs::write(&path, &content).unwrap();
         let refused = folder.refused();
         assert!(matches!(refused, Error::Unfit { .. }), "{content:?}: {refused}");
@@ -252,10 +224,7 @@ fn a_mesh_name_of_the_greatest_length_has_an_issuer() {
     let workload = signet_policies::identity::Workload::virtual_node(&mesh, "a").unwrap();
     let grant = grant_for(&workload, DEFAULT_LEAF_LIFE);
     let issued = authority.issue(&csr(), &grant, serial(1), NOW).unwrap();
-    let again = open(folder.path())
-        .unwrap()
-        .issue(&csr(), &grant, serial(2), NOW)
-        .unwrap();
+    let again = open(folder.path()).unwrap().issue(&csr(), &grant, serial(2), NOW).unwrap();
     assert_eq!(again.chain_der()[1], issued.chain_der()[1]);
 }
 

@@ -27,26 +27,13 @@ impl Every {
     fn new() -> Self {
         let (folder, authority) = authority();
         let root = authority.bundle()[0].clone();
-        let leaf = authority
-            .issue(&csr(), &grant_for(&node("a"), DEFAULT_LEAF_LIFE), serial(1), NOW)
-            .unwrap();
-        let (_, server) = authority
-            .issue_with_new_key(&server_grant(), serial(2), NOW)
-            .unwrap();
-        let every = Self {
-            folder,
-            root,
-            leaf: leaf.chain_der(),
-            server: server.chain_der(),
-        };
-        let kinds = [
-            ("root", &every.root),
-            ("leaf", &every.leaf[0]),
-            ("leaf-issuer", &every.leaf[1]),
-        ];
-        for (kind, der) in kinds
-            .into_iter()
-            .chain([("server", &every.server[0]), ("server-issuer", &every.server[1])])
+        let leaf =
+            authority.issue(&csr(), &grant_for(&node("a"), DEFAULT_LEAF_LIFE), serial(1), NOW).unwrap();
+        let (_, server) = authority.issue_with_new_key(&server_grant(), serial(2), NOW).unwrap();
+        let every = Self { folder, root, leaf: leaf.chain_der(), server: server.chain_der() };
+        let kinds = [("root", &every.root), ("leaf", &every.leaf[0]), ("leaf-issuer", &every.leaf[1])];
+        for (kind, der) in
+            kinds.into_iter().chain([("server", &every.server[0]), ("server-issuer", &every.server[1])])
         {
             fs::write(every.path(kind), pem::encode("CERTIFICATE", der).as_bytes()).unwrap();
         }
@@ -62,16 +49,8 @@ impl Every {
         let [root, issuer, leaf] = ["root", &format!("{kind}-issuer"), kind]
             .map(|kind| self.path(kind).to_str().unwrap().to_owned());
         let moment = moment.to_string();
-        let arguments = [
-            "verify",
-            "-x509_strict",
-            "-CAfile",
-            &root,
-            "-untrusted",
-            &issuer,
-            "-attime",
-            &moment,
-        ];
+        let arguments =
+            ["verify", "-x509_strict", "-CAfile", &root, "-untrusted", &issuer, "-attime", &moment];
         openssl(&[&arguments[..], &["-purpose", purpose], more, &[&leaf]].concat())
     }
 }
@@ -82,13 +61,9 @@ fn openssl_accepts_leaves_as_servers_and_clients_within_their_lives_and_in_no_ot
     let [now, start, end] = [0, -60, 86_400].map(|offset| NOW.unix() + offset);
     for kind in ["leaf", "server"] {
         for purpose in ["sslserver", "sslclient"] {
-            for (moment, accepted) in [
-                (now, true),
-                (start, true),
-                (end - 1, true),
-                (start - 1, false),
-                (end + 1, false),
-            ] {
+            for (moment, accepted) in
+                [(now, true), (start, true), (end - 1, true), (start - 1, false), (end + 1, false)]
+            {
                 let (verified, said) = every.verify(kind, purpose, moment, &[]);
                 assert_eq!(verified, accepted, "{kind} {purpose} at {moment}: {said}");
             }
@@ -97,16 +72,8 @@ fn openssl_accepts_leaves_as_servers_and_clients_within_their_lives_and_in_no_ot
             assert!(!every.verify(kind, purpose, now, &[]).0, "{kind} {purpose}");
         }
     }
-    assert!(
-        every
-            .verify("leaf", "sslserver", now, &["-verify_hostname", "a.apps.local"])
-            .0
-    );
-    assert!(
-        !every
-            .verify("leaf", "sslserver", now, &["-verify_hostname", "b.apps.local"])
-            .0
-    );
+    assert!(every.verify("leaf", "sslserver", now, &["-verify_hostname", "a.apps.local"]).0);
+    assert!(!every.verify("leaf", "sslserver", now, &["-verify_hostname", "b.apps.local"]).0);
 }
 
 #[test]
@@ -146,10 +113,7 @@ fn webpki_accepts_leaves_as_servers_and_clients() {
     let root = CertificateDer::from(every.root.as_slice());
     let anchors = [anchor_from_trusted_cert(&root).unwrap()];
     let now = u64::try_from(NOW.unix()).unwrap();
-    let chains = [
-        (&every.leaf, LEAF, "a.apps.local"),
-        (&every.server, SERVER, "signet.example.net"),
-    ];
+    let chains = [(&every.leaf, LEAF, "a.apps.local"), (&every.server, SERVER, "signet.example.net")];
     for (chain, uri, dns) in chains {
         let [leaf, issuer] = [0, 1].map(|place| CertificateDer::from(chain[place].as_slice()));
         let leaf = EndEntityCert::try_from(&leaf).unwrap();
@@ -179,15 +143,8 @@ fn webpki_accepts_leaves_as_servers_and_clients() {
         // Without the issuer there is no way to the root.
         let moment = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let algorithms = &[ring::ECDSA_P256_SHA256];
-        let alone = leaf.verify_for_usage(
-            algorithms,
-            &anchors,
-            &[],
-            moment,
-            KeyUsage::server_auth(),
-            None,
-            None,
-        );
+        let alone =
+            leaf.verify_for_usage(algorithms, &anchors, &[], moment, KeyUsage::server_auth(), None, None);
         assert!(alone.is_err());
     }
 }
@@ -208,17 +165,10 @@ fn pkilint_finds_nothing_in_any_kind_of_certificate_but_the_scheme_that_it_does_
     for (kind, uri) in kinds {
         let report: serde_json::Value = serde_json::from_str(&pkilint(&every.path(kind))).unwrap();
         let findings = report["results"].as_array().unwrap().iter();
-        let findings: Vec<_> = findings
-            .flat_map(|result| result["finding_descriptions"].as_array().unwrap().clone())
-            .collect();
-        let [finding] = findings.as_slice() else {
-            panic!("{kind}: {findings:#?}")
-        };
+        let findings: Vec<_> =
+            findings.flat_map(|result| result["finding_descriptions"].as_array().unwrap().clone()).collect();
+        let [finding] = findings.as_slice() else { panic!("{kind}: {findings:#?}") };
         assert_eq!(finding["code"], "pkix.invalid_uri_syntax", "{kind}");
-        assert_eq!(
-            finding["message"],
-            format!("Invalid URI syntax: \"{uri}\""),
-            "{kind}"
-        );
+        assert_eq!(finding["message"], format!("Invalid URI syntax: \"{uri}\""), "{kind}");
     }
 }

@@ -22,16 +22,11 @@ fn parsed(der: &[u8]) -> X509Certificate<'_> {
 fn a_leaf_starts_a_minute_early_and_ends_with_the_granted_life() {
     let (_folder, authority) = authority();
     for life in [MIN_LEAF_LIFE, DEFAULT_LEAF_LIFE, MAX_LEAF_LIFE] {
-        let certificate = authority
-            .issue(&csr(), &grant_for(&node("a"), life), serial(1), NOW)
-            .unwrap();
+        let certificate = authority.issue(&csr(), &grant_for(&node("a"), life), serial(1), NOW).unwrap();
         assert_eq!(certificate.validity().not_before(), NOW - BACKDATE);
         assert_eq!(certificate.validity().not_after(), NOW + life);
         let (leaf, validity) = (parsed(certificate.leaf_der()), certificate.validity());
-        assert_eq!(
-            leaf.validity().not_before.timestamp(),
-            validity.not_before().unix()
-        );
+        assert_eq!(leaf.validity().not_before.timestamp(), validity.not_before().unix());
         assert_eq!(leaf.validity().not_after.timestamp(), validity.not_after().unix());
     }
 }
@@ -71,26 +66,13 @@ fn each_mesh_and_the_server_have_an_issuer_of_their_own_that_stays() {
     let (_folder, authority) = authority();
     let issue = |grant: &Grant, now| {
         let (_, certificate) = authority.issue_with_new_key(grant, serial(1), now).unwrap();
-        (
-            certificate.issuer_name().to_string(),
-            certificate.chain_der()[1].clone(),
-        )
+        (certificate.issuer_name().to_string(), certificate.chain_der()[1].clone())
     };
     let first = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
-    let made = [
-        issue(&first, NOW),
-        issue(&grant_of_other_mesh(), NOW),
-        issue(&server_grant(), NOW),
-    ];
-    assert_eq!(
-        made.each_ref().map(|(name, _)| name.as_str()),
-        ["mesh/my-mesh", "mesh/other", "server"]
-    );
+    let made = [issue(&first, NOW), issue(&grant_of_other_mesh(), NOW), issue(&server_grant(), NOW)];
+    assert_eq!(made.each_ref().map(|(name, _)| name.as_str()), ["mesh/my-mesh", "mesh/other", "server"]);
     assert_eq!(made.iter().map(|(_, der)| der).collect::<BTreeSet<_>>().len(), 3);
-    assert_eq!(
-        issue(&grant_for(&node("b"), DEFAULT_LEAF_LIFE), NOW + DAY),
-        made[0]
-    );
+    assert_eq!(issue(&grant_for(&node("b"), DEFAULT_LEAF_LIFE), NOW + DAY), made[0]);
 }
 
 #[test]
@@ -106,13 +88,8 @@ fn an_issuer_is_replaced_before_it_cuts_the_longest_leaf_short() {
     assert_eq!(next.validity().not_after(), last_day + DAY + MAX_LEAF_LIFE);
     // The new one is what a restarted server finds.
     let domain = crate::fixtures::trust_domain();
-    let again = Authority::open(
-        folder.path(),
-        &domain,
-        Random::dangerously_from_seed(2),
-        last_day + DAY,
-    )
-    .unwrap();
+    let again =
+        Authority::open(folder.path(), &domain, Random::dangerously_from_seed(2), last_day + DAY).unwrap();
     assert_eq!(issue(&again, last_day + DAY).chain_der()[1], next.chain_der()[1]);
     // An issuer that ended meanwhile is replaced as well.
     let later = NOW + ISSUER_LIFE * 3;
@@ -124,30 +101,12 @@ fn an_issuer_is_replaced_before_it_cuts_the_longest_leaf_short() {
 fn the_names_are_the_grants_whatever_the_request_asks_for() {
     let (_folder, authority) = authority();
     let asking_for_b = VerifiedCsr::from_der(&csr_of(&csr_params_for(&node("b")))).unwrap();
-    let certificate = authority
-        .issue(
-            &asking_for_b,
-            &grant_for(&node("a"), DEFAULT_LEAF_LIFE),
-            serial(1),
-            NOW,
-        )
-        .unwrap();
+    let certificate =
+        authority.issue(&asking_for_b, &grant_for(&node("a"), DEFAULT_LEAF_LIFE), serial(1), NOW).unwrap();
     let leaf = parsed(certificate.leaf_der());
-    let names = leaf
-        .subject_alternative_name()
-        .unwrap()
-        .unwrap()
-        .value
-        .general_names
-        .clone();
+    let names = leaf.subject_alternative_name().unwrap().unwrap().value.general_names.clone();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        names,
-        [
-            "URI(spiffe://signet.internal/mesh/my-mesh/virtual-node/a)",
-            "DNSName(a.apps.local)"
-        ]
-    );
+    assert_eq!(names, ["URI(spiffe://signet.internal/mesh/my-mesh/virtual-node/a)", "DNSName(a.apps.local)"]);
     assert_eq!(leaf.public_key().raw, asking_for_b.key().spki());
     assert!(!leaf.is_ca());
 }
@@ -155,10 +114,7 @@ fn the_names_are_the_grants_whatever_the_request_asks_for() {
 #[test]
 fn a_grant_of_another_trust_domain_is_refused() {
     let (_folder, authority) = authority();
-    let terms = Terms {
-        trust_domain: "other.test".parse().unwrap(),
-        ..crate::fixtures::terms()
-    };
+    let terms = Terms { trust_domain: "other.test".parse().unwrap(), ..crate::fixtures::terms() };
     let refused = authority.issue(&csr(), &Grant::for_server(&terms, vec![]), serial(1), NOW);
     assert!(matches!(refused, Err(Error::ForeignGrant(_))), "{refused:?}");
 }
@@ -171,9 +127,7 @@ fn a_certificate_that_does_not_say_what_was_granted_is_noticed() {
     let issuer = authority.issuer(certificate.issuer_name(), NOW).unwrap();
     let public = key.public();
     let other_key = PrivateKey::generate().unwrap().public();
-    let other_id = "spiffe://signet.internal/mesh/my-mesh/virtual-node/b"
-        .parse()
-        .unwrap();
+    let other_id = "spiffe://signet.internal/mesh/my-mesh/virtual-node/b".parse().unwrap();
     let life = certificate.validity();
     let leaf = Leaf {
         serial: serial(1),
@@ -187,60 +141,15 @@ fn a_certificate_that_does_not_say_what_was_granted_is_noticed() {
     let later = |moment: Timestamp| moment + Duration::from_secs(1);
     let end_later = Validity::new(life.not_before(), later(life.not_after())).unwrap();
     let start_later = Validity::new(later(life.not_before()), life.not_after()).unwrap();
-    assert_eq!(
-        says(&Leaf {
-            serial: serial(2),
-            ..leaf
-        }),
-        Err("serial")
-    );
-    assert_eq!(
-        says(&Leaf {
-            life: end_later,
-            ..leaf
-        }),
-        Err("end")
-    );
-    assert_eq!(
-        says(&Leaf {
-            life: start_later,
-            ..leaf
-        }),
-        Err("start")
-    );
-    assert_eq!(
-        says(&Leaf {
-            key: &other_key,
-            ..leaf
-        }),
-        Err("key")
-    );
-    assert_eq!(
-        says(&Leaf {
-            spiffe_id: &other_id,
-            ..leaf
-        }),
-        Err("names")
-    );
-    assert_eq!(
-        says(&Leaf {
-            dns_names: &[],
-            ..leaf
-        }),
-        Err("names")
-    );
-    let other_issuer = Template {
-        issuer: vec![0x30, 0],
-        ..issuer.template.clone()
-    };
-    assert_eq!(
-        check::says(certificate.leaf_der(), &leaf, &other_issuer),
-        Err("issuer")
-    );
-    let other_issuer_key = Template {
-        issuer_key_id: [0; 20],
-        ..issuer.template.clone()
-    };
+    assert_eq!(says(&Leaf { serial: serial(2), ..leaf }), Err("serial"));
+    assert_eq!(says(&Leaf { life: end_later, ..leaf }), Err("end"));
+    assert_eq!(says(&Leaf { life: start_later, ..leaf }), Err("start"));
+    assert_eq!(says(&Leaf { key: &other_key, ..leaf }), Err("key"));
+    assert_eq!(says(&Leaf { spiffe_id: &other_id, ..leaf }), Err("names"));
+    assert_eq!(says(&Leaf { dns_names: &[], ..leaf }), Err("names"));
+    let other_issuer = Template { issuer: vec![0x30, 0], ..issuer.template.clone() };
+    assert_eq!(check::says(certificate.leaf_der(), &leaf, &other_issuer), Err("issuer"));
+    let other_issuer_key = Template { issuer_key_id: [0; 20], ..issuer.template.clone() };
     assert_eq!(
         check::says(certificate.leaf_der(), &leaf, &other_issuer_key),
         Err("authority key identifier")
@@ -248,8 +157,20 @@ fn a_certificate_that_does_not_say_what_was_granted_is_noticed() {
     let no_leaf = authority.root.der.as_slice();
     assert!(check::says(no_leaf, &leaf, &issuer.template).is_err());
     let with_a_byte_more = [certificate.leaf_der(), &[0]].concat();
-    assert_eq!(
-        check::says(&with_a_byte_more, &leaf, &issuer.template),
-        Err("encoding")
-    );
+    assert_eq!(check::says(&with_a_byte_more, &leaf, &issuer.template), Err("encoding"));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_again_is_withheld() {
+    let (_folder, authority) = authority();
+    let grant = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
+    let name = authority.issue(&csr(), &grant, serial(1), NOW).unwrap().issuer_name().clone();
+    let mut issuers = authority.issuers.lock().unwrap();
+    let mut issuer = Arc::into_inner(issuers.remove(&name).unwrap()).unwrap();
+    // A name that is longer than it says.
+    issuer.template.issuer.push(0);
+    issuers.insert(name, Arc::new(issuer));
+    drop(issuers);
+    let withheld = authority.issue(&csr(), &grant, serial(2), NOW);
+    assert!(matches!(withheld, Err(Error::Mismatch("encoding"))), "{withheld:?}");
 }

@@ -30,16 +30,9 @@ async fn a_record_that_cannot_be_read_is_an_error_and_no_absence() {
     ledger.append(record.clone()).await.unwrap();
     let moved = suite::record(8).serial;
     let text = ledger.records.get(record.serial.to_bytes()).unwrap().unwrap();
-    for (key, text) in [
-        (moved, &*text),
-        (record.serial, b"{}"),
-        (record.serial, b"{\"version\":\"9\"}"),
-    ] {
+    for (key, text) in [(moved, &*text), (record.serial, b"{}"), (record.serial, b"{\"version\":\"9\"}")] {
         ledger.records.insert(key.to_bytes(), text).unwrap();
-        assert!(
-            matches!(ledger.get(key).await, Err(LedgerError::Damaged { .. })),
-            "{key}"
-        );
+        assert!(matches!(ledger.get(key).await, Err(LedgerError::Damaged { .. })), "{key}");
         assert!(ledger.list(None, 10).await.is_err());
     }
 }

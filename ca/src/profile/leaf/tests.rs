@@ -18,16 +18,11 @@ fn by_rcgen(leaf: &Leaf<'_>, issuer: &[u8], issuer_key: &SigningKey) -> Vec<u8> 
     params.not_after = calendar(leaf.life.not_after());
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(leaf.spiffe_id.to_string().try_into().unwrap())];
-    let dns = leaf
-        .dns_names
-        .iter()
-        .map(|name| SanType::DnsName(name.as_str().try_into().unwrap()));
+    let dns = leaf.dns_names.iter().map(|name| SanType::DnsName(name.as_str().try_into().unwrap()));
     params.subject_alt_names.extend(dns);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     params.key_identifier_method = KeyIdMethod::Sha256;
     let key_id = [&[4, 20], leaf.key.id().as_slice()].concat();
@@ -93,16 +88,7 @@ fn a_life_beyond_the_year_9999_makes_no_leaf() {
     let leaf_key = PrivateKey::generate().unwrap().public();
     let spiffe_id = "spiffe://td/a".parse().unwrap();
     let serial = Serial::draw(&Random::dangerously_from_seed(1));
-    let leaf = Leaf {
-        serial,
-        life,
-        key: &leaf_key,
-        spiffe_id: &spiffe_id,
-        dns_names: &[],
-    };
-    let template = Template {
-        issuer: vec![0x30, 0],
-        issuer_key_id: [0; 20],
-    };
+    let leaf = Leaf { serial, life, key: &leaf_key, spiffe_id: &spiffe_id, dns_names: &[] };
+    let template = Template { issuer: vec![0x30, 0], issuer_key_id: [0; 20] };
     assert_eq!(template.sign(&leaf, &key), Ok(None));
 }

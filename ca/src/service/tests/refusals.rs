@@ -14,21 +14,12 @@ fn changed(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
 }
 
 fn uri(name: &str) -> SanType {
-    SanType::URI(
-        node(name)
-            .spiffe_id(&fixtures::trust_domain())
-            .to_string()
-            .try_into()
-            .unwrap(),
-    )
+    SanType::URI(node(name).spiffe_id(&fixtures::trust_domain()).to_string().try_into().unwrap())
 }
 
 fn with_broken_signature() -> Vec<u8> {
     let mut csr = sound_csr("a");
-    let name = csr
-        .windows(14)
-        .position(|window| window == b"virtual-node/a")
-        .unwrap();
+    let name = csr.windows(14).position(|window| window == b"virtual-node/a").unwrap();
     csr[name + 13] = b'b';
     csr
 }
@@ -36,9 +27,7 @@ fn with_broken_signature() -> Vec<u8> {
 fn with_rsa_1024() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let arguments = [
-        "req", "-new", "-newkey", "rsa:1024", "-nodes", "-subj", "/", "-outform", "DER",
-    ];
+    let arguments = ["req", "-new", "-newkey", "rsa:1024", "-nodes", "-subj", "/", "-outform", "DER"];
     let (made, said) = openssl(&[&arguments[..], &["-keyout", &path("key"), "-out", &path("csr")]].concat());
     assert!(made, "{said}");
     std::fs::read(path("csr")).unwrap()
@@ -51,24 +40,14 @@ fn bad_requests() -> Vec<(&'static str, Vec<u8>, Code, &'static str)> {
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
     let twice = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0]);
     vec![
-        (
-            "CA:TRUE",
-            changed(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
-            Invalid,
-            "CA:TRUE",
-        ),
+        ("CA:TRUE", changed(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)), Invalid, "CA:TRUE"),
         (
             "keyCertSign",
             changed(|p| p.key_usages = vec![KeyUsagePurpose::KeyCertSign]),
             Invalid,
             "keyCertSign",
         ),
-        (
-            "code signing",
-            otherwise(ExtendedKeyUsagePurpose::CodeSigning),
-            Invalid,
-            "another use",
-        ),
+        ("code signing", otherwise(ExtendedKeyUsagePurpose::CodeSigning), Invalid, "another use"),
         ("the name of another node", sound_csr("b"), Denied, "may not hold"),
         ("the name of a stranger", sound_csr("c"), Denied, "may not hold"),
         (
@@ -86,39 +65,23 @@ fn bad_requests() -> Vec<(&'static str, Vec<u8>, Code, &'static str)> {
             Denied,
             "DNS name",
         ),
-        (
-            "two URIs",
-            changed(|p| p.subject_alt_names.push(uri("b"))),
-            Invalid,
-            "2 URIs",
-        ),
-        (
-            "one URI twice",
-            changed(|p| p.subject_alt_names.push(uri("a"))),
-            Invalid,
-            "2 URIs",
-        ),
+        ("two URIs", changed(|p| p.subject_alt_names.push(uri("b"))), Invalid, "2 URIs"),
+        ("one URI twice", changed(|p| p.subject_alt_names.push(uri("a"))), Invalid, "2 URIs"),
         (
             "an extension twice",
             changed(|p| p.custom_extensions = vec![twice.clone(), twice]),
             Invalid,
             "twice",
         ),
-        (
-            "a broken signature",
-            with_broken_signature(),
-            Invalid,
-            "signature",
-        ),
+        ("a broken signature", with_broken_signature(), Invalid, "signature"),
         ("RSA 1024", with_rsa_1024(), Invalid, "1024 bits"),
         ("1 MiB of junk", vec![0x30; 1024 * 1024], Invalid, "1048576 bytes"),
         ("nothing", vec![], Invalid, "cannot be read"),
         (
             "a URI with a line break",
             changed(|p| {
-                p.subject_alt_names = vec![SanType::URI(
-                    "spiffe://signet.internal/a\nINFO forged".try_into().unwrap(),
-                )];
+                p.subject_alt_names =
+                    vec![SanType::URI("spiffe://signet.internal/a\nINFO forged".try_into().unwrap())];
             }),
             Invalid,
             "the path holds",
@@ -134,9 +97,7 @@ async fn a_join_with_a_bad_request_is_refused_with_one_line_and_keeps_its_token(
         let log = Log::new();
         let status = fixture.join(&token, csr).await.unwrap_err();
         assert_eq!(status.code(), code, "{case}: {status}");
-        let [line] = &log.take()[..] else {
-            panic!("{case}: not one line")
-        };
+        let [line] = &log.take()[..] else { panic!("{case}: not one line") };
         assert!(
             line.contains("WARN") && line.contains("caller=\"mesh/my-mesh/virtualNode/a\""),
             "{case}: {line}"
@@ -155,9 +116,7 @@ async fn a_renewal_with_a_bad_request_is_refused_with_one_line() {
         let log = Log::new();
         let status = fixture.renew(Some(holder(&node("a"))), csr, 0).await.unwrap_err();
         assert_eq!(status.code(), code, "{case}: {status}");
-        let [line] = &log.take()[..] else {
-            panic!("{case}: not one line")
-        };
+        let [line] = &log.take()[..] else { panic!("{case}: not one line") };
         let caller = "caller=\"spiffe://signet.internal/mesh/my-mesh/virtual-node/a\"";
         assert!(line.contains(caller) && line.contains(reason), "{case}: {line}");
         assert!(fixture.records().await.is_empty(), "{case}");
@@ -171,28 +130,17 @@ async fn bad_tokens_are_refused_with_one_line_that_does_not_tell_them() {
     fixture.join(&used, sound_csr("a")).await.unwrap();
     let (tokens, a) = (&fixture.service.tokens, node("a"));
     let long_ago = NOW - crate::MIN_TOKEN_LIFE;
-    let expired = tokens
-        .create(&a, crate::MIN_TOKEN_LIFE, long_ago, &fixture.random)
-        .await
-        .unwrap();
+    let expired = tokens.create(&a, crate::MIN_TOKEN_LIFE, long_ago, &fixture.random).await.unwrap();
     let expired = expired.reveal().to_owned();
     let unknown = format!("sgt_{}", "0".repeat(64));
-    for (token, reason) in [
-        (&used, "used before"),
-        (&expired, "expired"),
-        (&unknown, "unknown"),
-        (&String::new(), "unknown"),
-    ] {
+    for (token, reason) in
+        [(&used, "used before"), (&expired, "expired"), (&unknown, "unknown"), (&String::new(), "unknown")]
+    {
         let log = Log::new();
         let status = fixture.join(token, sound_csr("a")).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);
-        let [line] = &log.take()[..] else {
-            panic!("{reason}: not one line")
-        };
-        assert!(
-            line.contains(reason) && (token.is_empty() || !line.contains(token.as_str())),
-            "{line}"
-        );
+        let [line] = &log.take()[..] else { panic!("{reason}: not one line") };
+        assert!(line.contains(reason) && (token.is_empty() || !line.contains(token.as_str())), "{line}");
     }
     assert_eq!(fixture.records().await.len(), 1);
 }
@@ -203,10 +151,7 @@ async fn a_node_that_does_not_exist_neither_joins_nor_renews() {
     let gone = node("gone");
     let token = fixture.token(&gone).await;
     let joined = fixture.join(&token, csr_of(&csr_params())).await.unwrap_err();
-    let renewed = fixture
-        .renew(Some(holder(&gone)), csr_of(&csr_params()), 0)
-        .await
-        .unwrap_err();
+    let renewed = fixture.renew(Some(holder(&gone)), csr_of(&csr_params()), 0).await.unwrap_err();
     for status in [joined, renewed] {
         assert_eq!(status.code(), Code::PermissionDenied);
         assert!(status.message().contains("does not exist"), "{status}");
@@ -223,22 +168,13 @@ async fn only_holders_of_a_workloads_certificate_renew() {
         (None, Code::Unauthenticated),
         (Some(Caller::Anonymous), Code::Unauthenticated),
         (Some(Caller::Joining(node("a"))), Code::Unauthenticated),
-        (
-            Some(id("spiffe://signet.internal/signet/server")),
-            Code::PermissionDenied,
-        ),
-        (
-            Some(id("spiffe://other.test/mesh/my-mesh/virtual-node/a")),
-            Code::PermissionDenied,
-        ),
+        (Some(id("spiffe://signet.internal/signet/server")), Code::PermissionDenied),
+        (Some(id("spiffe://other.test/mesh/my-mesh/virtual-node/a")), Code::PermissionDenied),
         (Some(holder(&node("b"))), Code::PermissionDenied),
     ];
     for (caller, code) in callers {
         let log = Log::new();
-        let status = fixture
-            .renew(caller.clone(), sound_csr("a"), 0)
-            .await
-            .unwrap_err();
+        let status = fixture.renew(caller.clone(), sound_csr("a"), 0).await.unwrap_err();
         assert_eq!(status.code(), code, "{caller:?}: {status}");
         assert_eq!(log.take().len(), 1, "{caller:?}");
     }
@@ -249,10 +185,7 @@ async fn only_holders_of_a_workloads_certificate_renew() {
 async fn lives_outside_the_bounds_are_refused() {
     let fixture = Fixture::new();
     for seconds in [1, 299, 90 * 86_400 + 1, u64::MAX] {
-        let status = fixture
-            .renew(Some(holder(&node("a"))), sound_csr("a"), seconds)
-            .await
-            .unwrap_err();
+        let status = fixture.renew(Some(holder(&node("a"))), sound_csr("a"), seconds).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{seconds}: {status}");
     }
     assert!(fixture.records().await.is_empty());
@@ -264,10 +197,7 @@ async fn a_ledger_that_cannot_write_withholds_the_certificate_and_is_not_shown_t
     let log = Log::new();
     let token = fixture.token(&node("a")).await;
     let joined = fixture.join(&token, sound_csr("a")).await.unwrap_err();
-    let renewed = fixture
-        .renew(Some(holder(&node("a"))), sound_csr("a"), 0)
-        .await
-        .unwrap_err();
+    let renewed = fixture.renew(Some(holder(&node("a"))), sound_csr("a"), 0).await.unwrap_err();
     for status in [joined, renewed] {
         assert_eq!(status.code(), Code::Unavailable);
         assert!(!status.message().contains("no space"), "{status}");
@@ -275,10 +205,7 @@ async fn a_ledger_that_cannot_write_withholds_the_certificate_and_is_not_shown_t
     let lines = log.take();
     let lines: Vec<_> = lines.iter().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(lines.len(), 2);
-    assert!(
-        lines.iter().all(|line| line.contains("no space left on device")),
-        "{lines:?}"
-    );
+    assert!(lines.iter().all(|line| line.contains("no space left on device")), "{lines:?}");
     // The token was used up first, so that it never makes two certificates.
     assert_eq!(fixture.service.tokens.peek(&token, NOW), Err(TokenError::Used));
 }

@@ -22,11 +22,7 @@ async fn client(fixture: &Fixture, caller: Caller, tasks: &mut tokio::task::Join
     let server = tonic::service::interceptor::InterceptedService::new(server, identify);
     let incoming = tokio_stream::once(Ok::<_, io::Error>(far)).chain(tokio_stream::pending());
     tasks.spawn(async move {
-        Server::builder()
-            .add_service(server)
-            .serve_with_incoming(incoming)
-            .await
-            .unwrap();
+        Server::builder().add_service(server).serve_with_incoming(incoming).await.unwrap();
     });
     let mut near = Some(near);
     let connect = tower::service_fn(move |_: Uri| {
@@ -37,10 +33,7 @@ async fn client(fixture: &Fixture, caller: Caller, tasks: &mut tokio::task::Join
                 .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
         }
     });
-    let channel = Endpoint::from_static("http://signet")
-        .connect_with_connector(connect)
-        .await
-        .unwrap();
+    let channel = Endpoint::from_static("http://signet").connect_with_connector(connect).await.unwrap();
     Grpc::new(channel)
 }
 
@@ -52,10 +45,7 @@ async fn call<M: prost::Message + 'static>(
     client.ready().await.unwrap();
     let path: PathAndQuery = format!("/signet.node.v1.NodeService/{rpc}").parse().unwrap();
     let codec = ProstCodec::<M, IssuedCertificate>::default();
-    client
-        .unary(Request::new(message), path, codec)
-        .await
-        .map(Response::into_inner)
+    client.unary(Request::new(message), path, codec).await.map(Response::into_inner)
 }
 
 #[tokio::test]
@@ -64,30 +54,12 @@ async fn agents_join_and_renew_over_grpc() {
     let mut tasks = tokio::task::JoinSet::new();
     let token = fixture.token(&node("a")).await;
     let mut stranger = client(&fixture, Caller::Anonymous, &mut tasks).await;
-    let joined = call(
-        &mut stranger,
-        "Join",
-        JoinRequest {
-            token,
-            csr: sound_csr("a"),
-        },
-    )
-    .await
-    .unwrap();
+    let joined = call(&mut stranger, "Join", JoinRequest { token, csr: sound_csr("a") }).await.unwrap();
     assert_eq!(joined.chain.len(), 2);
-    let renewal = || RenewRequest {
-        csr: sound_csr("a"),
-        lifetime_secs: 0,
-    };
-    assert_eq!(
-        call(&mut stranger, "Renew", renewal()).await.unwrap_err().code(),
-        Code::Unauthenticated
-    );
+    let renewal = || RenewRequest { csr: sound_csr("a"), lifetime_secs: 0 };
+    assert_eq!(call(&mut stranger, "Renew", renewal()).await.unwrap_err().code(), Code::Unauthenticated);
     let mut known = client(&fixture, holder(&node("a")), &mut tasks).await;
-    assert_eq!(
-        call(&mut known, "Renew", renewal()).await.unwrap().bundle,
-        joined.bundle
-    );
+    assert_eq!(call(&mut known, "Renew", renewal()).await.unwrap().bundle, joined.bundle);
 }
 
 #[tokio::test]
@@ -97,23 +69,12 @@ async fn messages_that_are_too_long_or_none_are_refused_with_one_line() {
     let token = fixture.token(&node("a")).await;
     let mut client = client(&fixture, holder(&node("b")), &mut tasks).await;
     let log = Log::new();
-    let junk = JoinRequest {
-        token: token.clone(),
-        csr: vec![0x30; 1024 * 1024],
-    };
+    let junk = JoinRequest { token: token.clone(), csr: vec![0x30; 1024 * 1024] };
     let status = call(&mut client, "Join", junk).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "{status}");
-    let [line] = &log.take()[..] else {
-        panic!("not one line")
-    };
-    assert!(
-        line.contains("caller=\"spiffe://signet.internal/mesh/my-mesh/virtual-node/b\""),
-        "{line}"
-    );
-    assert!(
-        line.contains("refused a message") && line.contains("too large"),
-        "{line}"
-    );
+    let [line] = &log.take()[..] else { panic!("not one line") };
+    assert!(line.contains("caller=\"spiffe://signet.internal/mesh/my-mesh/virtual-node/b\""), "{line}");
+    assert!(line.contains("refused a message") && line.contains("too large"), "{line}");
     // The token as a number is no JoinRequest.
     let status = call(&mut client, "Join", 7_u64).await.unwrap_err();
     assert_eq!(status.code(), Code::Internal, "{status}");

@@ -13,28 +13,12 @@ fn names(resources: &[Resource]) -> Vec<&str> {
 #[test]
 fn the_resource_that_a_text_names_is_guilty_and_the_others_are_not() {
     let cases: &[(&str, &[&str], &[&str])] = &[
-        (
-            "Error adding/updating cluster(s) bad: malformed IP address: x",
-            &["good", "bad"],
-            &["bad"],
-        ),
-        (
-            "Error adding/updating cluster(s) b: why, d: why",
-            &["a", "b", "c", "d"],
-            &["b", "d"],
-        ),
+        ("Error adding/updating cluster(s) bad: malformed IP address: x", &["good", "bad"], &["bad"]),
+        ("Error adding/updating cluster(s) b: why, d: why", &["a", "b", "c", "d"], &["b", "d"]),
         ("Duplicate entry of domain x in route r", &["r", "s"], &["r"]),
         ("Duplicate entry of domain x in route r.", &["r", "s"], &["r"]),
-        (
-            "filter chain 'http' has the same rules as 'tcp'",
-            &["http", "x", "filter"],
-            &["http"],
-        ),
-        (
-            "Error adding/updating listener(s) in: cannot bind out",
-            &["in", "out"],
-            &["in"],
-        ),
+        ("filter chain 'http' has the same rules as 'tcp'", &["http", "x", "filter"], &["http"]),
+        ("Error adding/updating listener(s) in: cannot bind out", &["in", "out"], &["in"]),
         ("service-bad: no", &["bad", "service"], &[]),
         ("mesh/bad: no", &["bad", "mesh"], &[]),
         ("Proto constraint validation failed", &["a", "b"], &[]),
@@ -43,39 +27,23 @@ fn the_resource_that_a_text_names_is_guilty_and_the_others_are_not() {
         let blame = blame(text, resources(sent), |_| false);
         assert_eq!(names(&blame.guilty), *guilty, "{text}");
         assert_eq!(blame.suspects.is_empty(), !guilty.is_empty(), "{text}");
-        assert_eq!(
-            blame.guilty.len() + blame.suspects.len() + blame.innocent.len(),
-            sent.len(),
-            "{text}"
-        );
+        assert_eq!(blame.guilty.len() + blame.suspects.len() + blame.innocent.len(), sent.len(), "{text}");
     }
 }
 
 #[test]
 fn a_resource_alone_in_its_message_is_guilty_whatever_the_text() {
-    assert_eq!(
-        names(&blame("?", resources(&["only"]), |_| true).guilty),
-        ["only"]
-    );
+    assert_eq!(names(&blame("?", resources(&["only"]), |_| true).guilty), ["only"]);
 }
 
 #[test]
 fn what_was_in_force_before_is_to_blame_only_when_there_is_nobody_else() {
     let old = |it: &Resource| it.name().starts_with("old");
     let found = blame("?", resources(&["old", "new", "newer"]), old);
-    assert_eq!(
-        (names(&found.suspects), names(&found.innocent)),
-        (vec!["new", "newer"], vec!["old"])
-    );
+    assert_eq!((names(&found.suspects), names(&found.innocent)), (vec!["new", "newer"], vec!["old"]));
     let found = blame("old: it is", resources(&["old", "new"]), old);
-    assert_eq!(
-        (names(&found.guilty), names(&found.innocent)),
-        (vec!["new"], vec!["old"])
-    );
-    assert_eq!(
-        names(&blame("?", resources(&["old", "older"]), old).suspects),
-        ["old", "older"]
-    );
+    assert_eq!((names(&found.guilty), names(&found.innocent)), (vec!["new"], vec!["old"]));
+    assert_eq!(names(&blame("?", resources(&["old", "older"]), old).suspects), ["old", "older"]);
 }
 
 #[test]
@@ -99,11 +67,7 @@ fn key_material_never_survives() {
             !kept.contains(secret) && !kept.contains(short) && kept.contains(REDACTED),
             "{text} -> {kept}"
         );
-        assert_eq!(
-            kept.ends_with("in listener"),
-            text.ends_with("in listener"),
-            "{text} -> {kept}"
-        );
+        assert_eq!(kept.ends_with("in listener"), text.ends_with("in listener"), "{text} -> {kept}");
     }
 }
 

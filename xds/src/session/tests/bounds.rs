@@ -13,10 +13,7 @@ const SDS: Service = Service::Only(ResourceType::Secret);
 
 #[test]
 fn a_node_is_demanded_on_ads_and_welcome_elsewhere() {
-    assert_eq!(
-        refusal(Service::Aggregated, |it| it.node = None),
-        Some(ProtocolError::MissingNode)
-    );
+    assert_eq!(refusal(Service::Aggregated, |it| it.node = None), Some(ProtocolError::MissingNode));
     assert_eq!(
         refusal(Service::Aggregated, |it| it.node = Some(String::new())),
         Some(ProtocolError::MissingNode)
@@ -30,29 +27,16 @@ fn a_stream_belongs_to_the_node_of_its_first_request() {
     for service in [Service::Aggregated, SDS] {
         let mut peer = Peer::new(Variant::Delta, service, "S x@1");
         peer.ask("S", &["x"]);
-        let request = Request {
-            node: None,
-            ..peer.request("S", changes(vec![], &[], &[]))
-        };
-        assert_eq!(
-            peer.session.on_request(request.clone()),
-            Ok(()),
-            "it need not be repeated"
-        );
-        let other = Request {
-            node: Some("other".into()),
-            ..request
-        };
+        let request = Request { node: None, ..peer.request("S", changes(vec![], &[], &[])) };
+        assert_eq!(peer.session.on_request(request.clone()), Ok(()), "it need not be repeated");
+        let other = Request { node: Some("other".into()), ..request };
         assert_eq!(peer.session.on_request(other), Err(ProtocolError::OtherNode));
     }
 }
 
 #[test]
 fn the_type_is_demanded_on_ads_and_implied_elsewhere() {
-    assert_eq!(
-        refusal(Service::Aggregated, |it| it.type_url.clear()),
-        Some(ProtocolError::MissingType)
-    );
+    assert_eq!(refusal(Service::Aggregated, |it| it.type_url.clear()), Some(ProtocolError::MissingType));
     assert_eq!(refusal(SDS, |it| it.type_url.clear()), None);
 }
 
@@ -61,10 +45,7 @@ fn a_service_for_one_type_refuses_every_other() {
     for type_url in [ResourceType::Cluster.type_url(), "type.googleapis.com/x.Y"] {
         let refused = refusal(SDS, |it| it.type_url = type_url.into()).expect("refused");
         assert_eq!(refused, ProtocolError::OtherType(ResourceType::Secret));
-        assert!(
-            !refused.to_string().contains(type_url),
-            "what the peer sent is not echoed"
-        );
+        assert!(!refused.to_string().contains(type_url), "what the peer sent is not echoed");
     }
 }
 
@@ -82,11 +63,7 @@ fn an_unknown_type_on_ads_neither_ends_the_stream_nor_delays_the_others() {
 fn names_that_no_resource_can_have_are_refused() {
     for name in [String::new(), "a\0b".into(), "a".repeat(MAX_NAME + 1)] {
         let refused = refusal(SDS, |it| it.ask = Ask::Names(vec!["fine".into(), name.clone()]));
-        assert!(
-            matches!(refused, Some(ProtocolError::BadName(_))),
-            "{} bytes",
-            name.len()
-        );
+        assert!(matches!(refused, Some(ProtocolError::BadName(_))), "{} bytes", name.len());
         for ask in [
             changes(vec![name.clone()], &[], &[]),
             changes(vec![], &[&name], &[]),
@@ -94,18 +71,10 @@ fn names_that_no_resource_can_have_are_refused() {
         ] {
             let peer = Peer::delta("");
             let refused = Session::new(Variant::Delta, SDS, 0).on_request(peer.request("S", ask));
-            assert!(
-                matches!(refused, Err(ProtocolError::BadName(_))),
-                "{} bytes",
-                name.len()
-            );
+            assert!(matches!(refused, Err(ProtocolError::BadName(_))), "{} bytes", name.len());
         }
     }
-    assert_eq!(
-        refusal(SDS, |it| it.ask =
-            Ask::Names(vec!["a".repeat(MAX_NAME), "../%2e".into()])),
-        None
-    );
+    assert_eq!(refusal(SDS, |it| it.ask = Ask::Names(vec!["a".repeat(MAX_NAME), "../%2e".into()])), None);
 }
 
 #[test]

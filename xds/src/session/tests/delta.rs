@@ -15,22 +15,14 @@ fn only_what_changed_is_sent() {
 fn a_subscription_goes_from_everything_to_a_name_to_nothing() {
     let mut peer = Peer::delta("L a@1 b@1");
     assert_eq!(peer.ask("L", &[]), ["L a@1 b@1"]);
-    assert_eq!(
-        peer.ask("L", &["a"]),
-        ["L a@1"],
-        "a name asked for is answered, held or not"
-    );
+    assert_eq!(peer.ask("L", &["a"]), ["L a@1"], "a name asked for is answered, held or not");
     assert_eq!(peer.unsubscribe("L", &["*"]), NOTHING);
     peer.ack("L");
     assert_eq!(peer.see("L a@1 b@2"), NOTHING);
     assert_eq!(peer.see("L a@2 b@2"), ["L a@2"]);
     peer.ack("L");
     assert_eq!(peer.unsubscribe("L", &["a"]), NOTHING);
-    assert_eq!(
-        peer.see("L a@3 b@3"),
-        NOTHING,
-        "no names left is nothing, not everything"
-    );
+    assert_eq!(peer.see("L a@3 b@3"), NOTHING, "no names left is nothing, not everything");
     assert_eq!(peer.ask("L", &["*"]), ["L a@3 b@3"]);
 }
 
@@ -55,11 +47,7 @@ fn a_name_left_under_a_wildcard_is_answered() {
     let mut peer = Peer::delta("C a@1");
     peer.ask("C", &["*", "a", "b"]);
     peer.ack("C");
-    assert_eq!(
-        peer.unsubscribe("C", &["a"]),
-        ["C a@1"],
-        "it still comes with the wildcard"
-    );
+    assert_eq!(peer.unsubscribe("C", &["a"]), ["C a@1"], "it still comes with the wildcard");
     assert_eq!(peer.unsubscribe("C", &["b"]), ["C -b"], "it does not exist");
     assert_eq!(peer.unsubscribe("C", &["b", "never-asked"]), NOTHING);
 }
@@ -75,11 +63,7 @@ fn a_name_that_does_not_exist_is_said_to_be_gone_and_pushed_when_it_comes() {
         assert_eq!(peer.see(""), [format!("{letter} -x")]);
         peer.ack(letter);
         assert_eq!(peer.session.status().resource(kind(letter), "x"), None);
-        assert_eq!(
-            peer.see(&format!("{letter} x@1")),
-            [format!("{letter} x@1")],
-            "and again"
-        );
+        assert_eq!(peer.see(&format!("{letter} x@1")), [format!("{letter} x@1")], "and again");
     }
 }
 
@@ -124,10 +108,7 @@ fn an_acknowledgement_counts_for_its_own_response_only() {
     peer.nonces.clear();
     peer.ask("S", &["b"]);
     peer.ack("S");
-    assert_eq!(
-        (peer.accepted("S", "a"), peer.accepted("S", "b").is_some()),
-        (None, true)
-    );
+    assert_eq!((peer.accepted("S", "a"), peer.accepted("S", "b").is_some()), (None, true));
     peer.give(first);
     assert!(peer.accepted("S", "a").is_some());
 }
@@ -135,20 +116,12 @@ fn an_acknowledgement_counts_for_its_own_response_only() {
 #[test]
 fn after_a_reconnect_only_differences_are_sent() {
     let mut peer = Peer::delta("C same@1 changed@2 new@1; S same@1 changed@2 new@1");
-    let (same, changed, gone) = (
-        version("C", "same@1"),
-        version("C", "changed@1"),
-        version("C", "gone@1"),
-    );
+    let (same, changed, gone) = (version("C", "same@1"), version("C", "changed@1"), version("C", "gone@1"));
     let initial = [("same", &*same), ("changed", &*changed), ("gone", &*gone)];
     let mut request = peer.request("C", changes(vec![], &[], &initial));
     request.nonce = "of-another-stream".into();
     assert_eq!(peer.give(request), ["C changed@2 new@1"]);
-    assert_eq!(
-        peer.accepted("C", "same"),
-        Some(&*same),
-        "what it brings along it has accepted"
-    );
+    assert_eq!(peer.accepted("C", "same"), Some(&*same), "what it brings along it has accepted");
     assert_eq!(peer.accepted("C", "changed"), Some(&*changed));
     assert!(!peer.is_synced());
     assert_eq!(peer.ack("C"), ["C -gone"]);
@@ -161,22 +134,10 @@ fn after_a_reconnect_only_differences_are_sent() {
 #[test]
 fn after_a_reconnect_named_resources_are_resumed_too() {
     let (same, changed) = (version("S", "same@1"), version("S", "changed@1"));
-    let initial = [
-        ("same", &*same),
-        ("changed", &*changed),
-        ("gone", "1"),
-        ("not-asked", "1"),
-    ];
+    let initial = [("same", &*same), ("changed", &*changed), ("gone", "1"), ("not-asked", "1")];
     let names = ["same", "changed", "gone", "new"].map(String::from).to_vec();
-    let mut peer = Peer::new(
-        Variant::Delta,
-        Service::Only(ResourceType::Secret),
-        "S same@1 changed@2 new@1",
-    );
-    assert_eq!(
-        peer.give(peer.request("S", changes(names, &[], &initial))),
-        ["S changed@2 new@1"]
-    );
+    let mut peer = Peer::new(Variant::Delta, Service::Only(ResourceType::Secret), "S same@1 changed@2 new@1");
+    assert_eq!(peer.give(peer.request("S", changes(names, &[], &initial))), ["S changed@2 new@1"]);
     assert_eq!(peer.ack("S"), ["S -gone"]);
     assert_eq!(peer.session.status().resource(kind("S"), "not-asked"), None);
 }
@@ -185,14 +146,8 @@ fn after_a_reconnect_named_resources_are_resumed_too() {
 fn a_reconnect_with_nothing_new_is_answered_for_wildcards_and_silent_for_names() {
     let mut peer = Peer::delta("C a@1; R r@1");
     let (cluster, route) = (version("C", "a@1"), version("R", "r@1"));
-    assert_eq!(
-        peer.give(peer.request("C", changes(vec![], &[], &[("a", &cluster)]))),
-        ["C"]
-    );
-    assert_eq!(
-        peer.give(peer.request("R", changes(vec!["r".into()], &[], &[("r", &route)]))),
-        NOTHING
-    );
+    assert_eq!(peer.give(peer.request("C", changes(vec![], &[], &[("a", &cluster)]))), ["C"]);
+    assert_eq!(peer.give(peer.request("R", changes(vec!["r".into()], &[], &[("r", &route)]))), NOTHING);
     assert!(peer.is_synced());
 }
 
@@ -201,18 +156,12 @@ fn versions_brought_along_later_than_at_first_are_not_believed() {
     let mut peer = Peer::delta("S a@1");
     peer.ask("S", &["x"]);
     let version = version("S", "a@1");
-    assert_eq!(
-        peer.give(peer.request("S", changes(vec!["a".into()], &[], &[("a", &version)]))),
-        ["S a@1"]
-    );
+    assert_eq!(peer.give(peer.request("S", changes(vec!["a".into()], &[], &[("a", &version)]))), ["S a@1"]);
 }
 
 #[test]
 fn a_name_taken_and_dropped_in_one_request_is_dropped() {
     let mut peer = Peer::delta("S a@1");
-    assert_eq!(
-        peer.give(peer.request("S", changes(vec!["a".into()], &["a"], &[]))),
-        NOTHING
-    );
+    assert_eq!(peer.give(peer.request("S", changes(vec!["a".into()], &["a"], &[]))), NOTHING);
     assert_eq!(peer.see("S a@2"), NOTHING);
 }

@@ -3,18 +3,9 @@ use super::*;
 /// A client that holds everything of the snapshot and has acknowledged it.
 fn settled(mut peer: Peer) -> Peer {
     let first = peer.snapshot.clone();
-    let names = |kind| {
-        first
-            .resources(kind)
-            .map(|it| it.name().to_owned())
-            .collect::<Vec<_>>()
-    };
+    let names = |kind| first.resources(kind).map(|it| it.name().to_owned()).collect::<Vec<_>>();
     for (letter, kind) in LETTERS {
-        let names = if kind.is_wildcard() {
-            Vec::new()
-        } else {
-            names(kind)
-        };
+        let names = if kind.is_wildcard() { Vec::new() } else { names(kind) };
         peer.ask(letter, &names.iter().map(String::as_str).collect::<Vec<_>>());
         peer.ack(letter);
     }
@@ -33,11 +24,7 @@ fn the_first_requests_are_answered_at_once_in_whatever_order() {
         assert_eq!(peer.ask("E", &["ex"]), ["E ex@1"]);
         assert_eq!(peer.ask("S", &["s"]), ["S s@1"]);
         assert_eq!(peer.ask("C", &[]), ["C ex@1"]);
-        assert_eq!(
-            peer.ack("E"),
-            ["E ex@1"],
-            "endpoints come again after their cluster"
-        );
+        assert_eq!(peer.ack("E"), ["E ex@1"], "endpoints come again after their cluster");
     }
 }
 
@@ -85,19 +72,11 @@ fn listeners_and_routes_go_before_clusters_and_endpoints() {
 fn a_snapshot_in_the_middle_of_a_sequence_takes_over() {
     let mut peer = settled(Peer::delta(BEFORE));
     peer.see("C ex@1 ey@1; E ex@1; L in@2; R r@2; S s@1");
-    assert_eq!(
-        peer.see("C ex@1 ey@1 ez@1; E ex@1; L in@3; R r@3; S s@1"),
-        NOTHING,
-        "one response at a time"
-    );
+    assert_eq!(peer.see("C ex@1 ey@1 ez@1; E ex@1; L in@3; R r@3; S s@1"), NOTHING, "one response at a time");
     assert_eq!(peer.ack("C"), ["C ez@1"]);
     assert_eq!(peer.ack("C"), ["L in@3", "R r@3"], "version 2 was never sent");
     peer.ack("R");
-    assert_eq!(
-        peer.see("C ex@1; E ex@1; L in@3; R r@4; S s@1"),
-        ["R r@4"],
-        "removals wait for it"
-    );
+    assert_eq!(peer.see("C ex@1; E ex@1; L in@3; R r@4; S s@1"), ["R r@4"], "removals wait for it");
     assert_eq!(peer.ack("L"), NOTHING);
     assert_eq!(peer.ack("R"), ["C -ey -ez"]);
 }
@@ -115,22 +94,11 @@ fn a_snapshot_that_takes_a_removal_back_leaves_no_trace() {
 
 #[test]
 fn endpoints_are_sent_again_after_a_changed_cluster() {
-    for peer in [
-        Peer::delta("C ex@1 ey@1; E ex@1 ey@1"),
-        Peer::sotw("C ex@1 ey@1; E ex@1 ey@1"),
-    ] {
+    for peer in [Peer::delta("C ex@1 ey@1; E ex@1 ey@1"), Peer::sotw("C ex@1 ey@1; E ex@1 ey@1")] {
         let mut peer = settled(peer);
         let responses = peer.see("C ex@1 ey@2; E ex@1 ey@1");
-        let expected = if peer.variant == Variant::Delta {
-            "C ey@2"
-        } else {
-            "C ex@1 ey@2"
-        };
-        assert_eq!(
-            responses,
-            [expected, "E ey@1"],
-            "those of the unchanged cluster do not"
-        );
+        let expected = if peer.variant == Variant::Delta { "C ey@2" } else { "C ex@1 ey@2" };
+        assert_eq!(responses, [expected, "E ey@1"], "those of the unchanged cluster do not");
         assert_eq!(peer.ack("C"), NOTHING);
         assert_eq!(peer.ack("E"), NOTHING);
         assert!(peer.is_synced());
@@ -186,10 +154,7 @@ fn after_a_reconnect_changes_keep_the_order_too() {
 
 #[test]
 fn a_refused_cluster_does_not_stop_listeners_and_routes() {
-    for peer in [
-        Peer::delta("C a@1; L in@1; R r@1"),
-        Peer::sotw("C a@1; L in@1; R r@1"),
-    ] {
+    for peer in [Peer::delta("C a@1; L in@1; R r@1"), Peer::sotw("C a@1; L in@1; R r@1")] {
         let mut peer = settled(peer);
         peer.see("C a@2; L in@2; R r@1");
         assert_eq!(peer.nack("C", "no"), ["L in@2"]);
@@ -199,18 +164,11 @@ fn a_refused_cluster_does_not_stop_listeners_and_routes() {
 #[test]
 fn while_a_listener_or_route_is_refused_nothing_is_removed() {
     for (letter, after) in [("L", "C b@1; L in@2; R r@1"), ("R", "C b@1; L in@1; R r@2")] {
-        for peer in [
-            Peer::delta("C a@1; L in@1; R r@1"),
-            Peer::sotw("C a@1; L in@1; R r@1"),
-        ] {
+        for peer in [Peer::delta("C a@1; L in@1; R r@1"), Peer::sotw("C a@1; L in@1; R r@1")] {
             let mut peer = settled(peer);
             peer.see(after);
             peer.ack("C");
-            assert_eq!(
-                peer.nack(letter, "no"),
-                NOTHING,
-                "{letter}: the old one may need cluster a"
-            );
+            assert_eq!(peer.nack(letter, "no"), NOTHING, "{letter}: the old one may need cluster a");
             assert!(!peer.is_synced());
             let fixed = peer.see(&after.replace("@2", "@3"));
             assert_eq!(fixed.len(), 1);
@@ -233,4 +191,12 @@ fn secrets_wait_for_nothing() {
         peer.see("C ex@2; E ex@1; L in@1; R r@1; S s@1");
         assert_eq!(peer.see("C ex@2; E ex@1; L in@1; R r@1; S s@2"), ["S s@2"]);
     }
+}
+
+#[test]
+fn a_resource_that_is_to_go_does_not_go_early_for_the_asking() {
+    let mut peer = settled(Peer::delta("C a@1; L in@1; R r@1"));
+    peer.see("C b@1; L in@2; R r@1");
+    assert_eq!(peer.ask("C", &["a"]), ["L in@2"], "the listener in force may need a");
+    assert_eq!(peer.ack("L"), ["C -a"]);
 }

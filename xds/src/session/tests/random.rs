@@ -41,18 +41,8 @@ fn an_event() -> impl Strategy<Value = Event> {
     let resource = (a_kind(), select(&NAMES[..]), 0..3_u8);
     let answer = (a_kind(), prop::bool::weighted(0.3), any::<bool>())
         .prop_map(|(kind, rejects, names)| Event::Answer { kind, rejects, names });
-    let junk = (
-        a_kind(),
-        select(&["", "7-1", "7-2", "x"][..]),
-        some_names(),
-        any::<bool>(),
-    )
-        .prop_map(|(kind, nonce, names, rejects)| Event::Junk {
-            kind,
-            nonce,
-            names,
-            rejects,
-        });
+    let junk = (a_kind(), select(&["", "7-1", "7-2", "x"][..]), some_names(), any::<bool>())
+        .prop_map(|(kind, nonce, names, rejects)| Event::Junk { kind, nonce, names, rejects });
     prop_oneof![
         3 => prop::collection::vec(resource, 0..10).prop_map(Event::Configure),
         6 => answer,
@@ -75,12 +65,7 @@ struct Client {
 impl Client {
     fn new(variant: Variant) -> Self {
         let peer = Peer::new(variant, Service::Aggregated, "");
-        Self {
-            peer,
-            view: BTreeMap::new(),
-            unanswered: Vec::new(),
-            refused: BTreeSet::new(),
-        }
+        Self { peer, view: BTreeMap::new(), unanswered: Vec::new(), refused: BTreeSet::new() }
     }
 
     fn apply(&mut self, event: Event) {
@@ -92,27 +77,19 @@ impl Client {
                     .collect();
                 let snapshot = &self.peer.snapshot;
                 self.refused.retain(|(kind, name, version)| {
-                    snapshot
-                        .get(*kind, name)
-                        .is_some_and(|it| it.version() == version)
+                    snapshot.get(*kind, name).is_some_and(|it| it.version() == version)
                 });
             }
             Event::Answer { kind, rejects, names } => self.answer(kind, rejects, names),
             Event::Ask(kind, names) => self.ask(kind, names),
             Event::Drop(kind, names) => self.drop(kind, &names),
-            Event::Junk {
-                kind,
-                nonce,
-                names,
-                rejects,
-            } => {
+            Event::Junk { kind, nonce, names, rejects } => {
                 let names: Vec<String> = names.into_iter().map(Into::into).collect();
                 let mut request = self.request(kind, nonce.into(), self.peer.form(names));
                 request.rejection = rejects.then(|| "junk".into());
                 // Under a nonce that happens to be good it is a refusal of an unknown extent: begin anew.
                 self.refused.clear();
-                self.unanswered
-                    .retain(|it| (it.kind, &*it.nonce) != (kind, nonce));
+                self.unanswered.retain(|it| (it.kind, &*it.nonce) != (kind, nonce));
                 self.peer.session.on_request(request).unwrap();
             }
         }
@@ -120,13 +97,7 @@ impl Client {
     }
 
     fn request(&self, kind: ResourceType, nonce: String, ask: Ask) -> Request {
-        Request {
-            node: Some("n".into()),
-            type_url: kind.type_url().into(),
-            nonce,
-            rejection: None,
-            ask,
-        }
+        Request { node: Some("n".into()), type_url: kind.type_url().into(), nonce, rejection: None, ask }
     }
 
     fn names(&self, kind: ResourceType) -> Vec<String> {
@@ -142,8 +113,7 @@ impl Client {
         };
         self.peer.names.insert(kind, names.clone());
         let request = self.request(kind, nonce.clone(), self.peer.form(names));
-        self.unanswered
-            .retain(|it| (it.kind, &it.nonce) != (kind, &nonce));
+        self.unanswered.retain(|it| (it.kind, &it.nonce) != (kind, &nonce));
         self.peer.session.on_request(request).unwrap();
     }
 
@@ -190,8 +160,7 @@ impl Client {
     fn receive(&mut self) {
         // A client forgets what it no longer asks for.
         let watches = &self.peer.session.watches;
-        self.view
-            .retain(|(kind, name), _| watches[kind].interest.covers(name));
+        self.view.retain(|(kind, name), _| watches[kind].interest.covers(name));
         self.peer.drain();
         for response in std::mem::take(&mut self.peer.last) {
             let kind = response.kind;
@@ -205,10 +174,7 @@ impl Client {
                 assert!(!self.refused.contains(&key), "{it:?} again");
             }
             if self.peer.variant == Variant::Sotw {
-                assert!(
-                    kind.is_wildcard() || !response.resources.is_empty(),
-                    "empty {kind} response"
-                );
+                assert!(kind.is_wildcard() || !response.resources.is_empty(), "empty {kind} response");
                 if kind.is_wildcard() {
                     self.view.retain(|(it, _), _| *it != kind);
                 }
@@ -229,11 +195,7 @@ impl Client {
             let Some(kind) = self.unanswered.first().map(|response| response.kind) else {
                 return;
             };
-            self.apply(Event::Answer {
-                kind,
-                rejects: false,
-                names: false,
-            });
+            self.apply(Event::Answer { kind, rejects: false, names: false });
         }
         panic!("the session never comes to rest: {:?}", self.unanswered);
     }
@@ -241,13 +203,8 @@ impl Client {
 
 /// Every resource once more with content that it never had, so that no rejection stands.
 fn fresh() -> Vec<(ResourceType, &'static str, u8)> {
-    let pairs = ResourceType::ALL
-        .into_iter()
-        .flat_map(|kind| NAMES.map(|name| (kind, name)));
-    pairs
-        .filter(|(_, name)| *name != "eb")
-        .map(|(kind, name)| (kind, name, 9))
-        .collect()
+    let pairs = ResourceType::ALL.into_iter().flat_map(|kind| NAMES.map(|name| (kind, name)));
+    pairs.filter(|(_, name)| *name != "eb").map(|(kind, name)| (kind, name, 9)).collect()
 }
 
 fn run(variant: Variant, events: Vec<Event>) {
@@ -258,11 +215,7 @@ fn run(variant: Variant, events: Vec<Event>) {
     client.apply(Event::Configure(fresh()));
     client.settle();
     for kind in ResourceType::ALL {
-        let names: Vec<&str> = if kind.is_wildcard() {
-            vec!["*"]
-        } else {
-            NAMES.to_vec()
-        };
+        let names: Vec<&str> = if kind.is_wildcard() { vec!["*"] } else { NAMES.to_vec() };
         client.ask(kind, names);
         client.receive();
     }

@@ -27,19 +27,11 @@ fn an_acknowledgement_is_silent_and_moves_what_is_accepted() {
 fn a_subscription_goes_from_everything_to_a_name_to_nothing() {
     let mut peer = Peer::sotw("L a@1 b@1");
     assert_eq!(peer.ask("L", &[]), ["L a@1 b@1"]);
-    assert_eq!(
-        peer.ask("L", &["*", "a"]),
-        ["L a@1 b@1"],
-        "a name asked for is answered"
-    );
+    assert_eq!(peer.ask("L", &["*", "a"]), ["L a@1 b@1"], "a name asked for is answered");
     assert_eq!(peer.ask("L", &["a"]), NOTHING);
     assert_eq!(peer.see("L a@1 b@2"), NOTHING, "b is no longer wanted");
     assert_eq!(peer.see("L a@2 b@2"), ["L a@2"]);
-    assert_eq!(
-        peer.ask("L", &[]),
-        NOTHING,
-        "an empty list is no wildcard once names were listed"
-    );
+    assert_eq!(peer.ask("L", &[]), NOTHING, "an empty list is no wildcard once names were listed");
     assert_eq!(peer.see("L a@3 b@3"), NOTHING);
     assert_eq!(peer.ask("L", &["*"]), ["L a@3 b@3"]);
 }
@@ -68,11 +60,7 @@ fn routes_endpoints_and_secrets_come_alone_and_their_end_is_not_told() {
         peer.ack(letter);
         assert_eq!(peer.see(&format!("{letter} a@1 b@2")), [format!("{letter} b@2")]);
         peer.ack(letter);
-        assert_eq!(
-            peer.see(&format!("{letter} a@1")),
-            NOTHING,
-            "Envoy's SDS refuses an empty response"
-        );
+        assert_eq!(peer.see(&format!("{letter} a@1")), NOTHING, "Envoy's SDS refuses an empty response");
         assert_eq!(peer.see(&format!("{letter} a@1 b@2")), [format!("{letter} b@2")]);
     }
 }
@@ -119,20 +107,13 @@ fn a_list_with_a_name_twice_is_the_list_with_it_once() {
 fn a_stale_nonce_is_ignored_and_counted() {
     let mut peer = Peer::sotw("S a@1 b@1");
     peer.ask("S", &["a"]);
-    let stale = Request {
-        ask: Ask::Names(vec!["a".into(), "b".into()]),
-        ..peer.asking("S", &["a"])
-    };
+    let stale = Request { ask: Ask::Names(vec!["a".into(), "b".into()]), ..peer.asking("S", &["a"]) };
     peer.ack("S");
     peer.see("S a@2 b@1");
     assert_eq!(peer.give(stale), NOTHING);
     assert_eq!(peer.session.status().stale_nonces(), 1);
     assert_eq!(peer.accepted("S", "a"), Some(&*version("S", "a@1")));
-    assert_eq!(
-        peer.ask("S", &["a", "b"]),
-        ["S b@1"],
-        "the names come again with the right nonce"
-    );
+    assert_eq!(peer.ask("S", &["a", "b"]), ["S b@1"], "the names come again with the right nonce");
     assert_eq!(peer.accepted("S", "a"), Some(&*version("S", "a@2")));
 }
 
@@ -159,10 +140,7 @@ fn types_have_nonces_and_versions_of_their_own() {
     let mut peer = Peer::sotw("C a@1; L in@1");
     peer.ask("C", &[]);
     peer.ask("L", &[]);
-    let cross = Request {
-        nonce: peer.nonces[&ResourceType::Listener].clone(),
-        ..peer.asking("C", &[])
-    };
+    let cross = Request { nonce: peer.nonces[&ResourceType::Listener].clone(), ..peer.asking("C", &[]) };
     assert_eq!(peer.give(cross), NOTHING);
     assert_eq!(peer.accepted("C", "a"), None);
     assert_eq!(peer.session.status().stale_nonces(), 1);
@@ -199,10 +177,7 @@ fn nonces_are_never_repeated() {
             peer.ask("S", &["x"]);
             peer.see(&format!("C a@{round}; S x@{round}"));
             for response in &peer.last {
-                assert!(
-                    !response.nonce.is_empty() && seen.insert(response.nonce.clone()),
-                    "{response:?}"
-                );
+                assert!(!response.nonce.is_empty() && seen.insert(response.nonce.clone()), "{response:?}");
             }
         }
     }
