@@ -144,7 +144,7 @@ fn print_ready(ready: &Ready, host: IpAddr, socket: &std::path::Path) {
 
 /// Flags win over App Mesh's variables.
 fn config(args: AgentArgs) -> Result<AgentConfig> {
-    let variables: BTreeMap<String, String> = std::env::vars().collect();
+    let variables = variables();
     let environment = Environment::parse(&variables)?;
     let Some(workload) = args.resource.or(environment.workload) else {
         bail!("whose proxy is this? Say --resource mesh/MESH/virtualNode/NAME, or set APPMESH_RESOURCE_ARN");
@@ -185,6 +185,11 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
         interception: Interception::None,
         initial_fetch_timeout: environment.initial_fetch_timeout.unwrap_or(INITIAL_FETCH_TIMEOUT),
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+fn variables() -> BTreeMap<String, String> {
+    std::env::vars().collect()
 }
 
 fn default_socket(variables: &BTreeMap<String, String>) -> PathBuf {

@@ -109,11 +109,7 @@ impl Proxies {
     /// An empty registry; `clock` tells since when a proxy is connected.
     #[must_use]
     pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self {
-            clock,
-            entries: Mutex::default(),
-            changes: watch::Sender::new(0),
-        })
+        Arc::new(Self { clock, entries: Mutex::default(), changes: watch::Sender::new(0) })
     }
 
     /// Registers a stream of `proxy`. It is fed as soon as reconcile has seen it.
@@ -123,10 +119,8 @@ impl Proxies {
     pub fn connect(self: &Arc<Self>, proxy: Proxy, envoy: Option<String>) -> Feed {
         let (feed, snapshots) = watch::channel(None);
         let mut entries = self.lock();
-        let predecessor = entries
-            .by_key
-            .iter()
-            .find(|(_, entry)| entry.gone.is_some() && entry.proxy == proxy);
+        let predecessor =
+            entries.by_key.iter().find(|(_, entry)| entry.gone.is_some() && entry.proxy == proxy);
         if let Some(key) = predecessor.map(|(key, _)| *key) {
             entries.by_key.remove(&key);
         }
@@ -134,27 +128,10 @@ impl Proxies {
         entries.next += 1;
         let since = (self.clock)();
         let (status, wanted, gone) = (Status::default(), None, None);
-        entries.by_key.insert(
-            key,
-            Entry {
-                proxy,
-                envoy,
-                since,
-                status,
-                wanted,
-                feed: Some(feed),
-                gone,
-            },
-        );
+        entries.by_key.insert(key, Entry { proxy, envoy, since, status, wanted, feed: Some(feed), gone });
         drop(entries);
         self.touch();
-        Feed {
-            snapshots,
-            observer: Box::new(Stream {
-                key,
-                proxies: Arc::clone(self),
-            }),
-        }
+        Feed { snapshots, observer: Box::new(Stream { key, proxies: Arc::clone(self) }) }
     }
 
     /// Every connected proxy, by workload and then by age.
@@ -201,9 +178,7 @@ impl Proxies {
 
     /// Forgets the proxies that have been gone since `moment` or longer.
     pub(crate) fn forget_gone(&self, moment: Instant) {
-        self.lock()
-            .by_key
-            .retain(|_, entry| entry.gone.is_none_or(|gone| gone > moment));
+        self.lock().by_key.retain(|_, entry| entry.gone.is_none_or(|gone| gone > moment));
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {

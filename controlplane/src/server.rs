@@ -76,21 +76,14 @@ impl Ads {
     /// Feeds the nodes of `model` from `proxies`, which reconcile must be filling.
     #[must_use]
     pub fn new(proxies: Arc<Proxies>, model: watch::Receiver<Arc<Model>>, trust_domain: TrustDomain) -> Self {
-        Self {
-            proxies,
-            model,
-            trust_domain,
-        }
+        Self { proxies, model, trust_domain }
     }
 
     fn admit(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, Refused> {
         let proven = self.workload(extensions)?;
         let (proxy, envoy) = describe(node.ok_or(Misdescribed::Absent)?)?;
         if proxy.workload != proven {
-            return Err(Refused::Impostor {
-                proven,
-                claimed: proxy.workload,
-            });
+            return Err(Refused::Impostor { proven, claimed: proxy.workload });
         }
         let exists = self.model.borrow().meshes.get(&proven.mesh).is_some_and(|mesh| {
             proven.kind == WorkloadKind::VirtualNode && mesh.virtual_nodes.contains_key(&proven.name)

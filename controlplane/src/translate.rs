@@ -64,14 +64,7 @@ impl Scope<'_> {
     /// A port of a node in this proxy's mesh.
     fn port(&self, node: &ResourceName, port: NonZeroU16) -> PortId {
         let mesh = self.proxy.workload.mesh.clone();
-        PortId {
-            workload: Workload {
-                mesh,
-                kind: WorkloadKind::VirtualNode,
-                name: node.clone(),
-            },
-            port,
-        }
+        PortId { workload: Workload { mesh, kind: WorkloadKind::VirtualNode, name: node.clone() }, port }
     }
 }
 
@@ -80,12 +73,7 @@ impl Scope<'_> {
 /// Ports that `in_force` does not hold stand as the model asks.
 #[must_use]
 pub fn snapshot(model: &Model, proxy: &Proxy, in_force: &InForce, trust_domain: &TrustDomain) -> Snapshot {
-    let Workload {
-        mesh,
-        kind: WorkloadKind::VirtualNode,
-        name,
-    } = &proxy.workload
-    else {
+    let Workload { mesh, kind: WorkloadKind::VirtualNode, name } = &proxy.workload else {
         return Snapshot::default();
     };
     let Some(mesh) = model.meshes.get(mesh) else {
@@ -94,14 +82,7 @@ pub fn snapshot(model: &Model, proxy: &Proxy, in_force: &InForce, trust_domain: 
     let Some(node) = mesh.virtual_nodes.get(name) else {
         return Snapshot::default();
     };
-    Scope {
-        mesh,
-        node,
-        proxy,
-        in_force,
-        trust_domain,
-    }
-    .snapshot()
+    Scope { mesh, node, proxy, in_force, trust_domain }.snapshot()
 }
 
 impl Scope<'_> {
@@ -113,11 +94,7 @@ impl Scope<'_> {
             let local = cluster::local(self, mapping);
             resources.push(Resource::new(ResourceType::Cluster, local.name.clone(), &local));
             let ingress = listener::ingress(self, listener);
-            resources.push(Resource::new(
-                ResourceType::Listener,
-                ingress.name.clone(),
-                &ingress,
-            ));
+            resources.push(Resource::new(ResourceType::Listener, ingress.name.clone(), &ingress));
             let routes = route::ingress(self, mapping);
             resources.push(Resource::new(ResourceType::Route, routes.name.clone(), &routes));
         }
@@ -127,11 +104,7 @@ impl Scope<'_> {
             }
         }
         let egress = listener::egress(self);
-        resources.push(Resource::new(
-            ResourceType::Listener,
-            egress.name.clone(),
-            &egress,
-        ));
+        resources.push(Resource::new(ResourceType::Listener, egress.name.clone(), &egress));
         let routes = route::egress(self, &backends);
         resources.push(Resource::new(ResourceType::Route, routes.name.clone(), &routes));
         resources.into_iter().collect()
@@ -142,12 +115,7 @@ impl Scope<'_> {
 fn distinct<'a>(
     backends: &'a [backend::Backend<'a>],
 ) -> BTreeMap<(&'a ResourceName, NonZeroU16), &'a backend::Destination<'a>> {
-    let routes = backends
-        .iter()
-        .flat_map(|backend| &backend.ports)
-        .flat_map(|port| &port.routes);
+    let routes = backends.iter().flat_map(|backend| &backend.ports).flat_map(|port| &port.routes);
     let targets = routes.flat_map(|route| &route.targets);
-    targets
-        .map(|(destination, _)| ((destination.node, destination.mapping.port), destination))
-        .collect()
+    targets.map(|(destination, _)| ((destination.node, destination.mapping.port), destination)).collect()
 }

@@ -1,4 +1,4 @@
-//! The tonic shell around [`Session`](crate::Session): one for ADS and SDS, SotW and delta.
+//! The tonic shell around [`Session`]: one for ADS and SDS, SotW and delta.
 //!
 //! A stream is one future that its connection polls: it reads a request only when it has nothing to send and
 //! looks at the newest snapshot only when the client takes the response, so a client that does not read costs

@@ -221,10 +221,10 @@ pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> 
 fn identity_of(leaf: &CertificateDer<'_>) -> Result<(SpiffeId, Serial)> {
     let (_, certificate) = x509_parser::parse_x509_certificate(leaf)?;
     let names = certificate.subject_alternative_name()?.context("the certificate has no SAN")?;
-    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
+    let uri_of = |name: &GeneralName<'_>| {
+        if let GeneralName::URI(uri) = name { Some((*uri).to_owned()) } else { None }
+    };
+    let mut uris = names.value.general_names.iter().filter_map(uri_of);
     let uri = uris.next().context("the certificate has no URI SAN")?;
     ensure!(uris.next().is_none(), "the certificate has several URI SANs");
     if certificate.is_ca() {

@@ -22,7 +22,7 @@ use signet_policies::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 /// What the routes work with.
 #[derive(Clone)]
@@ -103,10 +103,11 @@ async fn create_token(
 }
 
 fn token_error(error: TokenError) -> ApiError {
-    match error {
-        TokenError::Lifetime(_) => ApiError::bad_request(format!("ttlSeconds: {error}")),
-        _ => ApiError::unavailable("the token could not be stored; try again"),
+    if let TokenError::Lifetime(_) = error {
+        return ApiError::bad_request(format!("ttlSeconds: {error}"));
     }
+    warn!(%error, "cannot store a join token");
+    ApiError::unavailable("the token could not be stored; try again")
 }
 
 #[derive(Serialize)]

@@ -54,24 +54,18 @@ pub struct RejectionView {
 
 impl ProxyView {
     pub(super) fn of(entry: &Entry) -> Self {
-        let rejections = entry
-            .status
-            .rejections()
-            .map(|(kind, name, rejection)| RejectionView {
-                kind: kind.to_string(),
-                name: name.to_owned(),
-                version: rejection.version.to_string(),
-                reason: rejection.reason.to_string(),
-                suspected: rejection.suspected,
-            });
+        let rejections = entry.status.rejections().map(|(kind, name, rejection)| RejectionView {
+            kind: kind.to_string(),
+            name: name.to_owned(),
+            version: rejection.version.to_string(),
+            reason: rejection.reason.to_string(),
+            suspected: rejection.suspected,
+        });
         let rejections: Vec<_> = rejections.collect();
         let asks = [ResourceType::Cluster, ResourceType::Listener]
             .into_iter()
             .all(|kind| entry.status.is_subscribed(kind));
-        let synced = entry
-            .wanted
-            .as_ref()
-            .is_some_and(|wanted| asks && entry.status.is_synced(wanted));
+        let synced = entry.wanted.as_ref().is_some_and(|wanted| asks && entry.status.is_synced(wanted));
         let status = match (rejections.is_empty(), synced) {
             (false, _) => ProxyState::Rejected,
             (true, true) => ProxyState::Synced,

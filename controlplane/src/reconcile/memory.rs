@@ -97,9 +97,7 @@ impl Memory for Database {
                 None => batch.remove(port.into_bytes()),
             }
         }
-        self.commit(move || tree.apply_batch(batch))
-            .await
-            .map_err(MemoryError::Store)
+        self.commit(move || tree.apply_batch(batch)).await.map_err(MemoryError::Store)
     }
 }
 
@@ -108,12 +106,7 @@ impl Memory for Database {
 #[serde(tag = "version")]
 enum Record {
     #[serde(rename = "1")]
-    V1 {
-        offer: OfferRecord,
-        dial: DialRecord,
-        offered: Vec<FaceRecord>,
-        dialed: Vec<DialRecord>,
-    },
+    V1 { offer: OfferRecord, dial: DialRecord, offered: Vec<FaceRecord>, dialed: Vec<DialRecord> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,20 +157,13 @@ enum Misread {
 
 /// A port's record.
 pub(super) fn write(port: &Port) -> Result<String, MemoryError> {
-    let Port {
-        standing: Standing { offer, dial },
-        offered,
-        dialed,
-    } = port;
+    let Port { standing: Standing { offer, dial }, offered, dialed } = port;
     let face = |face: &Face| FaceRecord {
         plaintext: face.plaintext,
         identity: face.identity.as_ref().map(SpiffeId::to_string),
     };
     let record = Record::V1 {
-        offer: OfferRecord {
-            plaintext: offer.plaintext,
-            tls: offer.tls.as_ref().map(write_tls),
-        },
+        offer: OfferRecord { plaintext: offer.plaintext, tls: offer.tls.as_ref().map(write_tls) },
         dial: write_dial(dial),
         offered: offered.iter().map(face).collect(),
         dialed: dialed.iter().map(write_dial).collect(),
@@ -193,67 +179,30 @@ fn write_dial(dial: &Dial) -> DialRecord {
 }
 
 fn write_tls(offer: &TlsOffer) -> TlsRecord {
-    let TlsOffer {
-        identity,
-        settings: ListenerTls {
-            mode,
-            certificate,
-            validation,
-        },
-    } = offer;
+    let TlsOffer { identity, settings: ListenerTls { mode, certificate, validation } } = offer;
     let certificate = match certificate {
         Certificate::Acm { arn } => CertificateRecord::Acm(arn.clone()),
         Certificate::Sds { secret_name } => CertificateRecord::Sds(secret_name.clone()),
     };
-    let validation = validation.as_ref().map(
-        |Validation {
-             trust_secret,
-             subject_alternative_names,
-         }| {
-            ValidationRecord {
-                trust: trust_secret.clone(),
-                names: subject_alternative_names.clone(),
-            }
-        },
-    );
-    TlsRecord {
-        identity: identity.to_string(),
-        mode: mode.to_string(),
-        certificate,
-        validation,
-    }
+    let validation = validation.as_ref().map(|Validation { trust_secret, subject_alternative_names }| {
+        ValidationRecord { trust: trust_secret.clone(), names: subject_alternative_names.clone() }
+    });
+    TlsRecord { identity: identity.to_string(), mode: mode.to_string(), certificate, validation }
 }
 
 /// A port from its record.
 pub(super) fn read(port: &PortId, record: &str) -> Result<Port, MemoryError> {
-    parse(record).map_err(|error| MemoryError::Record {
-        port: port.to_string(),
-        reason: error.to_string(),
-    })
+    parse(record).map_err(|error| MemoryError::Record { port: port.to_string(), reason: error.to_string() })
 }
 
 fn parse(record: &str) -> Result<Port, Misread> {
-    let Record::V1 {
-        offer,
-        dial,
-        offered,
-        dialed,
-    } = serde_json::from_str(record)?;
+    let Record::V1 { offer, dial, offered, dialed } = serde_json::from_str(record)?;
     let face = |face: FaceRecord| -> Result<Face, Misread> {
-        Ok(Face {
-            plaintext: face.plaintext,
-            identity: face.identity.map(|id| id.parse()).transpose()?,
-        })
+        Ok(Face { plaintext: face.plaintext, identity: face.identity.map(|id| id.parse()).transpose()? })
     };
-    let offer = Offer {
-        plaintext: offer.plaintext,
-        tls: offer.tls.map(parse_tls).transpose()?,
-    };
+    let offer = Offer { plaintext: offer.plaintext, tls: offer.tls.map(parse_tls).transpose()? };
     Ok(Port {
-        standing: Standing {
-            offer,
-            dial: parse_dial(dial)?,
-        },
+        standing: Standing { offer, dial: parse_dial(dial)? },
         offered: offered.into_iter().map(face).collect::<Result<_, _>>()?,
         dialed: dialed.into_iter().map(parse_dial).collect::<Result<_, _>>()?,
     })
@@ -263,20 +212,12 @@ fn parse_dial(record: DialRecord) -> Result<Dial, Misread> {
     let Some(identities) = record else {
         return Ok(Dial::Plaintext);
     };
-    let identities = identities
-        .iter()
-        .map(|id| id.parse())
-        .collect::<Result<BTreeSet<_>, _>>()?;
+    let identities = identities.iter().map(|id| id.parse()).collect::<Result<BTreeSet<_>, _>>()?;
     Ok(Dial::Tls { identities })
 }
 
 fn parse_tls(record: TlsRecord) -> Result<TlsOffer, Misread> {
-    let TlsRecord {
-        identity,
-        mode,
-        certificate,
-        validation,
-    } = record;
+    let TlsRecord { identity, mode, certificate, validation } = record;
     let certificate = match certificate {
         CertificateRecord::Acm(arn) => Certificate::Acm { arn },
         CertificateRecord::Sds(secret_name) => Certificate::Sds { secret_name },
@@ -285,13 +226,6 @@ fn parse_tls(record: TlsRecord) -> Result<TlsOffer, Misread> {
         trust_secret: trust,
         subject_alternative_names: names,
     });
-    let settings = ListenerTls {
-        mode: mode.parse()?,
-        certificate,
-        validation,
-    };
-    Ok(TlsOffer {
-        identity: identity.parse()?,
-        settings,
-    })
+    let settings = ListenerTls { mode: mode.parse()?, certificate, validation };
+    Ok(TlsOffer { identity: identity.parse()?, settings })
 }

@@ -27,10 +27,7 @@ pub(crate) struct Face {
 
 impl Face {
     fn of(offer: &Offer) -> Self {
-        Self {
-            plaintext: offer.plaintext,
-            identity: offer.tls.as_ref().map(|tls| tls.identity.clone()),
-        }
+        Self { plaintext: offer.plaintext, identity: offer.tls.as_ref().map(|tls| tls.identity.clone()) }
     }
 
     fn serves(&self, dial: &Dial) -> bool {
@@ -64,11 +61,7 @@ pub(crate) enum End {
 impl Port {
     /// A port that stands so at both ends.
     pub(crate) fn at(standing: Standing) -> Self {
-        Self {
-            standing,
-            offered: BTreeSet::new(),
-            dialed: BTreeSet::new(),
-        }
+        Self { standing, offered: BTreeSet::new(), dialed: BTreeSet::new() }
     }
 
     /// Publishes as much of `asked` as is safe now. Says whether anything changed.
@@ -76,16 +69,14 @@ impl Port {
         let dial = self.next_dial(&asked.dial);
         let redialed = dial != self.standing.dial;
         if redialed {
-            self.dialed
-                .insert(std::mem::replace(&mut self.standing.dial, dial));
+            self.dialed.insert(std::mem::replace(&mut self.standing.dial, dial));
             self.dialed.remove(&self.standing.dial);
         }
         let offer = self.next_offer(&asked.offer);
         let reoffered = offer != self.standing.offer;
         if reoffered {
             // Also where clients see no difference: a change is over when every server has made it.
-            self.offered
-                .insert(Face::of(&std::mem::replace(&mut self.standing.offer, offer)));
+            self.offered.insert(Face::of(&std::mem::replace(&mut self.standing.offer, offer)));
         }
         redialed || reoffered
     }
@@ -115,14 +106,8 @@ impl Port {
         }
         match (current, asked) {
             (Dial::Tls { identities: old }, Dial::Tls { identities: new }) => {
-                let both = Dial::Tls {
-                    identities: old | new,
-                };
-                if self.is_served(&both) {
-                    both
-                } else {
-                    current.clone()
-                }
+                let both = Dial::Tls { identities: old | new };
+                if self.is_served(&both) { both } else { current.clone() }
             }
             (Dial::Plaintext, _) | (_, Dial::Plaintext) => current.clone(),
         }
@@ -138,23 +123,13 @@ impl Port {
         let tls_dials = || dials().filter(|dial| matches!(dial, Dial::Tls { .. }));
         let tls = match &asked.tls {
             Some(tls) => {
-                let alone = Face {
-                    plaintext: false,
-                    identity: Some(tls.identity.clone()),
-                };
-                if tls_dials().all(|dial| alone.serves(dial)) {
-                    &asked.tls
-                } else {
-                    &self.standing.offer.tls
-                }
+                let alone = Face { plaintext: false, identity: Some(tls.identity.clone()) };
+                if tls_dials().all(|dial| alone.serves(dial)) { &asked.tls } else { &self.standing.offer.tls }
             }
             None if tls_dials().next().is_some() => &self.standing.offer.tls,
             None => &None,
         };
-        Offer {
-            plaintext: asked.plaintext || dials().any(|dial| *dial == Dial::Plaintext),
-            tls: tls.clone(),
-        }
+        Offer { plaintext: asked.plaintext || dials().any(|dial| *dial == Dial::Plaintext), tls: tls.clone() }
     }
 }
 

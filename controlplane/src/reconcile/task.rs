@@ -55,11 +55,7 @@ impl<M: Memory> Task<M> {
         let remembered = context.memory.load().await?;
         let now = Instant::now();
         // Who was there before a restart is not known, so everybody is given the time to come back.
-        let complete_from = if remembered.is_empty() {
-            now
-        } else {
-            now + context.pace.reconnect_grace
-        };
+        let complete_from = if remembered.is_empty() { now } else { now + context.pace.reconnect_grace };
         Ok(Self {
             context,
             model: Arc::default(),
@@ -96,21 +92,10 @@ impl<M: Memory> Task<M> {
     fn follow_model(&mut self) -> BTreeSet<ResourceName> {
         let model = Arc::clone(&self.context.model.borrow_and_update());
         let is_same = |name: &ResourceName, mesh: &Arc<Mesh>| {
-            self.model
-                .meshes
-                .get(name)
-                .is_some_and(|before| Arc::ptr_eq(before, mesh))
+            self.model.meshes.get(name).is_some_and(|before| Arc::ptr_eq(before, mesh))
         };
-        let gone = self
-            .model
-            .meshes
-            .keys()
-            .filter(|name| !model.meshes.contains_key(*name));
-        let new = model
-            .meshes
-            .iter()
-            .filter(|(name, mesh)| !is_same(name, mesh))
-            .map(|(name, _)| name);
+        let gone = self.model.meshes.keys().filter(|name| !model.meshes.contains_key(*name));
+        let new = model.meshes.iter().filter(|(name, mesh)| !is_same(name, mesh)).map(|(name, _)| name);
         let changed: BTreeSet<ResourceName> = gone.chain(new).cloned().collect();
         self.model = model;
         for name in &changed {
@@ -121,21 +106,13 @@ impl<M: Memory> Task<M> {
 
     fn follow_mesh(&mut self, name: &ResourceName) {
         let mesh = self.model.meshes.get(name).map(Arc::clone).unwrap_or_default();
-        let mut before: BTreeMap<PortId, Tracked> = self
-            .ports
-            .extract_if(.., |id, _| id.workload.mesh == *name)
-            .collect();
+        let mut before: BTreeMap<PortId, Tracked> =
+            self.ports.extract_if(.., |id, _| id.workload.mesh == *name).collect();
         for (node, spec) in &mesh.virtual_nodes {
-            let workload = Workload {
-                mesh: name.clone(),
-                kind: WorkloadKind::VirtualNode,
-                name: node.clone(),
-            };
+            let workload =
+                Workload { mesh: name.clone(), kind: WorkloadKind::VirtualNode, name: node.clone() };
             for listener in &spec.listeners {
-                let id = PortId {
-                    workload: workload.clone(),
-                    port: listener.port_mapping.port,
-                };
+                let id = PortId { workload: workload.clone(), port: listener.port_mapping.port };
                 let tracked = self.track(&id, listener, before.remove(&id));
                 self.ports.insert(id, tracked);
             }
@@ -151,42 +128,25 @@ impl<M: Memory> Task<M> {
         let mapping = listener.port_mapping;
         let asked = Standing::asked_for(&id.workload, listener, &self.context.trust_domain);
         if let Some(before) = before {
-            return Tracked {
-                mapping,
-                asked,
-                ..before
-            };
+            return Tracked { mapping, asked, ..before };
         }
         let port = self.remembered.remove(&id.to_string()).and_then(|record| {
             let read = memory::read(id, &record);
-            read.inspect_err(|error| error!(%error, "a port is taken to stand as its spec says"))
-                .ok()
+            read.inspect_err(|error| error!(%error, "a port is taken to stand as its spec says")).ok()
         });
         let port = port.unwrap_or_else(|| {
             self.unsaved.insert(id.clone());
             Port::at(asked.clone())
         });
         self.in_force.insert(id.clone(), port.standing.clone());
-        Tracked {
-            mapping,
-            asked,
-            port,
-            servers: Wait::default(),
-            clients: Wait::default(),
-        }
+        Tracked { mapping, asked, port, servers: Wait::default(), clients: Wait::default() }
     }
 
     /// Moves every port as far as it may, and names the meshes of those that moved.
     fn advance(&mut self) -> BTreeSet<ResourceName> {
         let mut meshes = BTreeSet::new();
         for (id, tracked) in &mut self.ports {
-            let Tracked {
-                mapping: _,
-                asked,
-                port,
-                servers,
-                clients,
-            } = tracked;
+            let Tracked { mapping: _, asked, port, servers, clients } = tracked;
             if !port.advance(asked) {
                 continue;
             }
@@ -219,10 +179,9 @@ impl<M: Memory> Task<M> {
         };
         match saved {
             Ok(()) => self.unsaved.clear(),
-            Err(error) => error!(
-                error = &error as &dyn std::error::Error,
-                "the standing of ports is not kept"
-            ),
+            Err(error) => {
+                error!(error = &error as &dyn std::error::Error, "the standing of ports is not kept")
+            }
         }
     }
 
@@ -256,13 +215,7 @@ impl<M: Memory> Task<M> {
         let mut moved = false;
         for (id, tracked) in self.ports.iter_mut().filter(|(_, tracked)| !tracked.is_settled()) {
             for end in [End::Servers, End::Clients] {
-                let Tracked {
-                    mapping,
-                    asked: _,
-                    port,
-                    servers,
-                    clients,
-                } = tracked;
+                let Tracked { mapping, asked: _, port, servers, clients } = tracked;
                 let wait = match end {
                     End::Servers => servers,
                     End::Clients => clients,
@@ -284,11 +237,7 @@ impl<M: Memory> Task<M> {
     }
 
     fn show(&self) {
-        let views: Vec<PortView> = self
-            .ports
-            .iter()
-            .map(|(id, tracked)| PortView::of(id, tracked))
-            .collect();
+        let views: Vec<PortView> = self.ports.iter().map(|(id, tracked)| PortView::of(id, tracked)).collect();
         self.context.progress.send_if_modified(|shown| {
             let changed = **shown != views;
             if changed {
@@ -303,13 +252,7 @@ impl<M: Memory> Task<M> {
         let waits = unsettled.flat_map(|tracked| [&tracked.servers, &tracked.clients]);
         let waits = waits.flat_map(|wait| wait.next_look(&self.context.pace));
         let return_of_all = Some(self.complete_from).filter(|moment| *moment > Instant::now());
-        let gone = self
-            .context
-            .proxies
-            .look(|entries| entries.filter_map(|(_, entry)| entry.gone()).min());
-        waits
-            .chain(return_of_all)
-            .chain(gone.map(|gone| gone + self.context.pace.reconnect_grace))
-            .min()
+        let gone = self.context.proxies.look(|entries| entries.filter_map(|(_, entry)| entry.gone()).min());
+        waits.chain(return_of_all).chain(gone.map(|gone| gone + self.context.pace.reconnect_grace)).min()
     }
 }

@@ -32,12 +32,7 @@ impl PortView {
             accepts_tls: standing.offer.tls.is_some(),
             clients_speak_tls: standing.dial != Dial::Plaintext,
             settled: tracked.is_settled(),
-            waiting_for: tracked
-                .servers
-                .laggards
-                .union(&tracked.clients.laggards)
-                .cloned()
-                .collect(),
+            waiting_for: tracked.servers.laggards.union(&tracked.clients.laggards).cloned().collect(),
         }
     }
 }

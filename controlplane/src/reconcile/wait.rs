@@ -39,10 +39,7 @@ pub(super) fn answers(
     end: End,
     incomplete: bool,
 ) -> Answers {
-    let mut answers = Answers {
-        anybody: incomplete,
-        laggards: BTreeSet::new(),
-    };
+    let mut answers = Answers { anybody: incomplete, laggards: BTreeSet::new() };
     proxies.look(|entries| {
         for (_, entry) in entries {
             match holds(entry, port, mapping, end) {
@@ -50,24 +47,16 @@ pub(super) fn answers(
                 Holds::Wanted => answers.anybody = true,
                 Holds::Other => {
                     answers.anybody = true;
-                    let away = if entry.gone().is_some() {
-                        ", which is away"
-                    } else {
-                        ""
-                    };
-                    let laggard = format!(
-                        "{} on {}{away}",
-                        entry.proxy.workload, entry.proxy.ingress_address
-                    );
+                    let away = if entry.gone().is_some() { ", which is away" } else { "" };
+                    let laggard =
+                        format!("{} on {}{away}", entry.proxy.workload, entry.proxy.ingress_address);
                     answers.laggards.insert(laggard);
                 }
             }
         }
     });
     if incomplete {
-        answers
-            .laggards
-            .insert("whoever was connected before the restart".to_owned());
+        answers.laggards.insert("whoever was connected before the restart".to_owned());
     }
     answers
 }

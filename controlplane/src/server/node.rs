@@ -47,15 +47,8 @@ pub enum Misdescribed {
 /// The first thing that is not understood.
 pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
     let workload = node.id.parse()?;
-    let metadata = node
-        .metadata
-        .as_ref()
-        .and_then(|metadata| members(metadata.fields.get(METADATA)?));
-    let member = |name: &str| {
-        metadata
-            .and_then(|members| text(members.get(name)?))
-            .unwrap_or_default()
-    };
+    let metadata = node.metadata.as_ref().and_then(|metadata| members(metadata.fields.get(METADATA)?));
+    let member = |name: &str| metadata.and_then(|members| text(members.get(name)?)).unwrap_or_default();
     // Absence means what App Mesh's own proxies did.
     let interception = match member("interception") {
         "" => "iptables",
@@ -66,14 +59,7 @@ pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
     }
     let ingress_address: IpAddr = parse("ingressAddress", "an IP address", member("ingressAddress"))?;
     let egress_port: NonZeroU16 = parse("egressPort", "a port, as text", member("egressPort"))?;
-    Ok((
-        Proxy {
-            workload,
-            ingress_address,
-            egress_port,
-        },
-        version(node),
-    ))
+    Ok((Proxy { workload, ingress_address, egress_port }, version(node)))
 }
 
 fn parse<T: std::str::FromStr>(
@@ -81,11 +67,7 @@ fn parse<T: std::str::FromStr>(
     expected: &'static str,
     found: &str,
 ) -> Result<T, Misdescribed> {
-    found.parse().map_err(|_| Misdescribed::Member {
-        member,
-        expected,
-        found: bounded(found),
-    })
+    found.parse().map_err(|_| Misdescribed::Member { member, expected, found: bounded(found) })
 }
 
 fn bounded(text: &str) -> String {
@@ -120,10 +102,7 @@ fn version(node: &Node) -> Option<String> {
         UserAgentVersionType::UserAgentVersion(version) => Some(bounded(version)),
         UserAgentVersionType::UserAgentBuildVersion(build) => {
             let version = build.version.as_ref()?;
-            Some(format!(
-                "{}.{}.{}",
-                version.major_number, version.minor_number, version.patch
-            ))
+            Some(format!("{}.{}.{}", version.major_number, version.minor_number, version.patch))
         }
     }
 }

@@ -14,15 +14,11 @@ use super::*;
 use crate::model::{Mesh, VirtualNode};
 
 fn text(value: &str) -> Value {
-    Value {
-        kind: Some(Kind::StringValue(value.into())),
-    }
+    Value { kind: Some(Kind::StringValue(value.into())) }
 }
 
 fn members<const N: usize>(members: [(&str, Value); N]) -> Struct {
-    Struct {
-        fields: HashMap::from(members.map(|(name, value)| (name.to_owned(), value))),
-    }
+    Struct { fields: HashMap::from(members.map(|(name, value)| (name.to_owned(), value))) }
 }
 
 /// A node as the agent describes it.
@@ -32,23 +28,11 @@ fn node(id: &str) -> Node {
         ("ingressAddress", text("127.0.0.11")),
         ("egressPort", text("15001")),
     ]);
-    let version = SemanticVersion {
-        major_number: 1,
-        minor_number: 40,
-        patch: 0,
-    };
-    let build = BuildVersion {
-        version: Some(version),
-        metadata: None,
-    };
+    let version = SemanticVersion { major_number: 1, minor_number: 40, patch: 0 };
+    let build = BuildVersion { version: Some(version), metadata: None };
     Node {
         id: id.into(),
-        metadata: Some(members([(
-            "signet",
-            Value {
-                kind: Some(Kind::StructValue(signet)),
-            },
-        )])),
+        metadata: Some(members([("signet", Value { kind: Some(Kind::StructValue(signet)) })])),
         user_agent_version_type: Some(UserAgentVersionType::UserAgentBuildVersion(build)),
         ..Node::default()
     }
@@ -57,12 +41,8 @@ fn node(id: &str) -> Node {
 /// A node whose description differs in one member; `None` leaves it out.
 fn node_with(member: &str, value: Option<Value>) -> Node {
     let mut node = node("mesh/m/virtualNode/a");
-    let Some(Value {
-        kind: Some(Kind::StructValue(signet)),
-    }) = node
-        .metadata
-        .as_mut()
-        .and_then(|metadata| metadata.fields.get_mut("signet"))
+    let Some(Value { kind: Some(Kind::StructValue(signet)) }) =
+        node.metadata.as_mut().and_then(|metadata| metadata.fields.get_mut("signet"))
     else {
         unreachable!("a node as the agent describes it");
     };
@@ -80,19 +60,11 @@ fn holder(id: &str) -> Option<Caller> {
 fn ads() -> Ads {
     let mut mesh = Mesh::default();
     for name in ["a", "b"] {
-        mesh.virtual_nodes
-            .insert(name.parse().unwrap(), VirtualNode::default().into());
+        mesh.virtual_nodes.insert(name.parse().unwrap(), VirtualNode::default().into());
     }
-    let model = Model {
-        meshes: [("m".parse().unwrap(), mesh.into())].into(),
-        ..Model::default()
-    };
+    let model = Model { meshes: [("m".parse().unwrap(), mesh.into())].into(), ..Model::default() };
     let (_, model) = watch::channel(Arc::new(model));
-    Ads::new(
-        Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH)),
-        model,
-        "td".parse().unwrap(),
-    )
+    Ads::new(Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH)), model, "td".parse().unwrap())
 }
 
 /// The code and the words of the answer; `None` where the stream is admitted.
@@ -108,15 +80,10 @@ fn opens(ads: &Ads, caller: Option<Caller>, node: Option<&Node>) -> Option<(Code
 #[test]
 fn a_node_is_admitted_under_both_spellings_of_its_id_and_listed_while_its_stream_lives() {
     let ads = ads();
-    for id in [
-        "mesh/m/virtualNode/a",
-        "arn:aws:appmesh:us-east-1:000000000000:mesh/m/virtualNode/a",
-    ] {
+    for id in ["mesh/m/virtualNode/a", "arn:aws:appmesh:us-east-1:000000000000:mesh/m/virtualNode/a"] {
         let mut extensions = Extensions::new();
         extensions.insert(holder("spiffe://td/mesh/m/virtual-node/a").unwrap());
-        let feed = ads
-            .open(&extensions, Some(&node(id)))
-            .unwrap_or_else(|refused| panic!("{id}: {refused}"));
+        let feed = ads.open(&extensions, Some(&node(id))).unwrap_or_else(|refused| panic!("{id}: {refused}"));
         let listed = ads.proxies.list();
         assert_eq!(listed.len(), 1);
         assert_eq!(listed[0].workload, "mesh/m/virtualNode/a");
@@ -135,24 +102,12 @@ fn only_the_node_itself_gets_its_configuration() {
         (None, Code::Unauthenticated),
         (Some(Caller::Anonymous), Code::Unauthenticated),
         (Some(joining), Code::Unauthenticated),
-        (
-            holder("spiffe://other/mesh/m/virtual-node/a"),
-            Code::PermissionDenied,
-        ),
+        (holder("spiffe://other/mesh/m/virtual-node/a"), Code::PermissionDenied),
         (holder("spiffe://td/signet/server"), Code::PermissionDenied),
         (holder("spiffe://td/team/a"), Code::PermissionDenied),
-        (
-            holder("spiffe://td/mesh/m/virtual-node/b"),
-            Code::PermissionDenied,
-        ),
-        (
-            holder("spiffe://td/mesh/n/virtual-node/a"),
-            Code::PermissionDenied,
-        ),
-        (
-            holder("spiffe://td/mesh/m/virtual-gateway/a"),
-            Code::PermissionDenied,
-        ),
+        (holder("spiffe://td/mesh/m/virtual-node/b"), Code::PermissionDenied),
+        (holder("spiffe://td/mesh/n/virtual-node/a"), Code::PermissionDenied),
+        (holder("spiffe://td/mesh/m/virtual-gateway/a"), Code::PermissionDenied),
         (holder(own), Code::Ok),
     ];
     let ads = ads();
@@ -178,18 +133,12 @@ fn a_node_that_is_not_there_is_refused_with_the_code_that_app_mesh_had_for_it() 
 
 #[test]
 fn a_description_that_is_not_understood_is_refused_with_what_to_do() {
-    let plain = Node {
-        id: "mesh/m/virtualNode/a".into(),
-        ..Node::default()
-    };
+    let plain = Node { id: "mesh/m/virtualNode/a".into(), ..Node::default() };
     let cases = [
         (None, "the first request has no node"),
         (Some(node("service-a")), "the node id names no workload"),
         (Some(plain), "run the agent with --interception none"),
-        (
-            Some(node_with("interception", Some(text("iptables")))),
-            "run the agent with --interception none",
-        ),
+        (Some(node_with("interception", Some(text("iptables")))), "run the agent with --interception none"),
         (
             Some(node_with("ingressAddress", None)),
             "node.metadata.signet.ingressAddress must be an IP address",
@@ -198,17 +147,9 @@ fn a_description_that_is_not_understood_is_refused_with_what_to_do() {
             Some(node_with("ingressAddress", Some(text("localhost")))),
             "must be an IP address, not \"localhost\"",
         ),
+        (Some(node_with("egressPort", Some(text("0")))), "node.metadata.signet.egressPort must be a port"),
         (
-            Some(node_with("egressPort", Some(text("0")))),
-            "node.metadata.signet.egressPort must be a port",
-        ),
-        (
-            Some(node_with(
-                "egressPort",
-                Some(Value {
-                    kind: Some(Kind::NumberValue(1.0)),
-                }),
-            )),
+            Some(node_with("egressPort", Some(Value { kind: Some(Kind::NumberValue(1.0)) }))),
             "must be a port, as text",
         ),
     ];

@@ -51,10 +51,9 @@ pub(super) fn of<'a>(mesh: &'a Mesh, node: &'a VirtualNode) -> Vec<Backend<'a>> 
         let ports = match &mesh.virtual_services.get(name)?.provider {
             None => Vec::new(),
             Some(Provider::VirtualNode(provider)) => by_node(mesh, provider),
-            Some(Provider::VirtualRouter(router)) => mesh
-                .virtual_routers
-                .get(router)
-                .map_or_else(Vec::new, |router| by_router(mesh, router)),
+            Some(Provider::VirtualRouter(router)) => {
+                mesh.virtual_routers.get(router).map_or_else(Vec::new, |router| by_router(mesh, router))
+            }
         };
         Some(Backend { name, ports })
     };
@@ -63,38 +62,24 @@ pub(super) fn of<'a>(mesh: &'a Mesh, node: &'a VirtualNode) -> Vec<Backend<'a>> 
 
 /// A node as provider: everything to it, on each of its ports.
 fn by_node<'a>(mesh: &'a Mesh, name: &'a ResourceName) -> Vec<BackendPort<'a>> {
-    let listeners = mesh
-        .virtual_nodes
-        .get(name)
-        .map_or(&[][..], |node| &node.listeners[..]);
+    let listeners = mesh.virtual_nodes.get(name).map_or(&[][..], |node| &node.listeners[..]);
     let port = |listener: &'a Listener| {
         let port = listener.port_mapping.port;
         let destination = destination(mesh, name, Some(port), listener.port_mapping);
         BackendPort {
             port,
-            routes: vec![BackendRoute {
-                prefix: "/",
-                retry: None,
-                targets: vec![(destination, 1)],
-            }],
+            routes: vec![BackendRoute { prefix: "/", retry: None, targets: vec![(destination, 1)] }],
         }
     };
     listeners.iter().map(port).collect()
 }
 
 fn by_router<'a>(mesh: &'a Mesh, router: &'a VirtualRouter) -> Vec<BackendPort<'a>> {
-    let mut routes: Vec<(&ResourceName, &Route)> = router
-        .routes
-        .iter()
-        .map(|(name, route)| (name, &**route))
-        .collect();
+    let mut routes: Vec<(&ResourceName, &Route)> =
+        router.routes.iter().map(|(name, route)| (name, &**route)).collect();
     // Envoy takes the first match. App Mesh promises the order of priorities only; the rest makes it total.
     routes.sort_by_key(|(name, route)| {
-        (
-            route.priority.map_or(u32::MAX, u32::from),
-            Reverse(route.prefix.len()),
-            *name,
-        )
+        (route.priority.map_or(u32::MAX, u32::from), Reverse(route.prefix.len()), *name)
     });
     let port = |mapping: &PortMapping| {
         let is_for_port = |route: &&Route| route.port.is_none_or(|port| port == mapping.port);
@@ -108,26 +93,12 @@ fn by_router<'a>(mesh: &'a Mesh, router: &'a VirtualRouter) -> Vec<BackendPort<'
 }
 
 fn by_route<'a>(mesh: &'a Mesh, route: &'a Route, dialed: PortMapping) -> BackendRoute<'a> {
-    let Route {
-        priority: _,
-        prefix,
-        port: _,
-        targets,
-        retry,
-    } = route;
+    let Route { priority: _, prefix, port: _, targets, retry } = route;
     let target = |target: &'a WeightedTarget| {
-        let WeightedTarget {
-            virtual_node,
-            weight,
-            port,
-        } = target;
+        let WeightedTarget { virtual_node, weight, port } = target;
         (destination(mesh, virtual_node, *port, dialed), u32::from(*weight))
     };
-    BackendRoute {
-        prefix,
-        retry: retry.as_ref(),
-        targets: targets.iter().map(target).collect(),
-    }
+    BackendRoute { prefix, retry: retry.as_ref(), targets: targets.iter().map(target).collect() }
 }
 
 /// Finds the listener that is called: the one named, else the one on the port dialed, else the node's first.
@@ -139,19 +110,12 @@ fn destination<'a>(
 ) -> Destination<'a> {
     let target = mesh.virtual_nodes.get(node);
     let listeners = target.map_or(&[][..], |target| &target.listeners[..]);
-    let on = |port: NonZeroU16| {
-        listeners
-            .iter()
-            .find(|listener| listener.port_mapping.port == port)
-    };
+    let on = |port: NonZeroU16| listeners.iter().find(|listener| listener.port_mapping.port == port);
     let listener = match port {
         Some(port) => on(port),
         None => on(dialed.port).or(listeners.first()),
     };
-    let missing = PortMapping {
-        port: port.unwrap_or(dialed.port),
-        protocol: Protocol::Http,
-    };
+    let missing = PortMapping { port: port.unwrap_or(dialed.port), protocol: Protocol::Http };
     Destination {
         node,
         mapping: listener.map_or(missing, |listener| listener.port_mapping),

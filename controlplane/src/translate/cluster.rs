@@ -61,13 +61,7 @@ pub(super) fn local(scope: &Scope<'_>, mapping: PortMapping) -> Cluster {
 /// A node's listener as its clients see it; nothing where there is no such node or listener.
 pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option<Cluster> {
     let Destination { node, mapping, found } = destination;
-    let (
-        listener,
-        Discovery::Dns {
-            hostname,
-            response_type,
-        },
-    ) = (*found)?;
+    let (listener, Discovery::Dns { hostname, response_type }) = (*found)?;
     let name = naming::target_cluster(&scope.proxy.workload.mesh, node, *mapping);
     let literal = hostname.parse::<IpAddr>().is_ok();
     let server_name = hostname.trim_end_matches('.');
@@ -82,41 +76,20 @@ pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option
         Dial::Plaintext => None,
         Dial::Tls { identities } => Some(tls::upstream(&identities, Some(server_name).filter(|_| !literal))),
     };
-    let shaped = shaped(
-        name,
-        discovery,
-        socket_address(host, mapping.port),
-        mapping.protocol,
-    );
-    Some(Cluster {
-        transport_socket,
-        ..shaped
-    })
+    let shaped = shaped(name, discovery, socket_address(host, mapping.port), mapping.protocol);
+    Some(Cluster { transport_socket, ..shaped })
 }
 
 /// App Mesh's dot at the end keeps resolvers from trying their search domains. Envoy does not look up such a name
 /// in `/etc/hosts`, so a name of one label, `localhost` for one, goes without: it means nothing as a domain.
 fn absolute(name: &str) -> String {
-    if name.contains('.') {
-        format!("{name}.")
-    } else {
-        name.to_owned()
-    }
+    if name.contains('.') { format!("{name}.") } else { name.to_owned() }
 }
 
 fn shaped(name: String, discovery: DiscoveryType, address: Address, protocol: Protocol) -> Cluster {
-    let endpoint = Endpoint {
-        address: Some(address),
-        ..Default::default()
-    };
-    let host = LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
-        ..Default::default()
-    };
-    let locality = LocalityLbEndpoints {
-        lb_endpoints: vec![host],
-        ..Default::default()
-    };
+    let endpoint = Endpoint { address: Some(address), ..Default::default() };
+    let host = LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..Default::default() };
+    let locality = LocalityLbEndpoints { lb_endpoints: vec![host], ..Default::default() };
     let unlimited = Thresholds {
         max_connections: uint(UNLIMITED),
         max_pending_requests: uint(UNLIMITED),
@@ -134,10 +107,7 @@ fn shaped(name: String, discovery: DiscoveryType, address: Address, protocol: Pr
             endpoints: vec![locality],
             ..Default::default()
         }),
-        circuit_breakers: Some(CircuitBreakers {
-            thresholds: vec![unlimited],
-            ..Default::default()
-        }),
+        circuit_breakers: Some(CircuitBreakers { thresholds: vec![unlimited], ..Default::default() }),
         typed_extension_protocol_options: HashMap::from([(
             HTTP_OPTIONS.to_owned(),
             pack(&http_options(protocol)),

@@ -83,10 +83,9 @@ impl Offer {
     pub fn serves(&self, dial: &Dial) -> bool {
         match dial {
             Dial::Plaintext => self.plaintext,
-            Dial::Tls { identities } => self
-                .tls
-                .as_ref()
-                .is_some_and(|tls| identities.contains(&tls.identity)),
+            Dial::Tls { identities } => {
+                self.tls.as_ref().is_some_and(|tls| identities.contains(&tls.identity))
+            }
         }
     }
 }
@@ -103,25 +102,14 @@ impl Standing {
                 Self {
                     offer: Offer {
                         plaintext: settings.mode.accepts_plaintext(),
-                        tls: Some(TlsOffer {
-                            identity,
-                            settings: settings.clone(),
-                        }),
+                        tls: Some(TlsOffer { identity, settings: settings.clone() }),
                     },
                     dial: Dial::Tls { identities },
                 }
             }
-            Some(ListenerTls {
-                mode: Mode::Disabled | Mode::Permissive | Mode::Strict,
-                ..
-            })
-            | None => Self {
-                offer: Offer {
-                    plaintext: true,
-                    tls: None,
-                },
-                dial: Dial::Plaintext,
-            },
+            Some(ListenerTls { mode: Mode::Disabled | Mode::Permissive | Mode::Strict, .. }) | None => {
+                Self { offer: Offer { plaintext: true, tls: None }, dial: Dial::Plaintext }
+            }
         }
     }
 }

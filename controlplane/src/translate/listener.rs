@@ -59,12 +59,7 @@ pub(super) fn ingress(scope: &Scope<'_>, listener: &Listener) -> envoy::Listener
             ..Default::default()
         }
     };
-    let tls = tls.map(|offer| {
-        chain(
-            Chain::Tls,
-            Some(tls::downstream(&offer, workload, scope.trust_domain)),
-        )
-    });
+    let tls = tls.map(|offer| chain(Chain::Tls, Some(tls::downstream(&offer, workload, scope.trust_domain))));
     let plaintext = plaintext.then(|| chain(Chain::Plaintext, None));
     envoy::Listener {
         name: naming::ingress_listener(scope.proxy.ingress_address, mapping.port),
@@ -117,10 +112,7 @@ fn client_details(chain: Chain, manager: HttpConnectionManager) -> HttpConnectio
 }
 
 fn manager(stat_prefix: String, routes: String) -> HttpConnectionManager {
-    let rds = Rds {
-        config_source: Some(same_stream()),
-        route_config_name: routes,
-    };
+    let rds = Rds { config_source: Some(same_stream()), route_config_name: routes };
     HttpConnectionManager {
         stat_prefix,
         http_filters: vec![HttpFilter {
@@ -151,9 +143,7 @@ fn network_filter(manager: HttpConnectionManager) -> envoy::Filter {
 fn tls_inspector() -> ListenerFilter {
     ListenerFilter {
         name: "envoy.filters.listener.tls_inspector".to_owned(),
-        config_type: Some(envoy::listener_filter::ConfigType::TypedConfig(pack(
-            &TlsInspector::default(),
-        ))),
+        config_type: Some(envoy::listener_filter::ConfigType::TypedConfig(pack(&TlsInspector::default()))),
         ..Default::default()
     }
 }

@@ -65,21 +65,13 @@ pub fn egress_listener(port: NonZeroU16) -> String {
 /// The application beside the proxy: `cds_ingress_<mesh>_<node>_<protocol>_<port>`.
 #[must_use]
 pub fn local_cluster(mesh: &ResourceName, node: &ResourceName, mapping: PortMapping) -> String {
-    format!(
-        "cds_ingress_{mesh}_{node}_{}_{}",
-        protocol(mapping.protocol),
-        mapping.port
-    )
+    format!("cds_ingress_{mesh}_{node}_{}_{}", protocol(mapping.protocol), mapping.port)
 }
 
 /// A node that is called, by its own port: `cds_egress_<mesh>_<node>_<protocol>_<port>`.
 #[must_use]
 pub fn target_cluster(mesh: &ResourceName, node: &ResourceName, mapping: PortMapping) -> String {
-    format!(
-        "cds_egress_{mesh}_{node}_{}_{}",
-        protocol(mapping.protocol),
-        mapping.port
-    )
+    format!("cds_egress_{mesh}_{node}_{}_{}", protocol(mapping.protocol), mapping.port)
 }
 
 /// `rds_ingress_<protocol>_<port>`.

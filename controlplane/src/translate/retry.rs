@@ -24,18 +24,8 @@ const HOST_SELECTIONS: i64 = 5;
 /// A route's policy, which replaces the default one as a whole.
 pub(super) fn policy(asked: Option<&RetryPolicy>) -> envoy::RetryPolicy {
     match asked {
-        None => shaped(
-            DEFAULT_RETRY_ON.to_owned(),
-            DEFAULT_RETRIES,
-            None,
-            DEFAULT_CODES.to_vec(),
-        ),
-        Some(RetryPolicy {
-            max_retries,
-            per_retry_timeout,
-            http_events,
-            on_connection_error,
-        }) => {
+        None => shaped(DEFAULT_RETRY_ON.to_owned(), DEFAULT_RETRIES, None, DEFAULT_CODES.to_vec()),
+        Some(RetryPolicy { max_retries, per_retry_timeout, http_events, on_connection_error }) => {
             let mut words = Words::default();
             for event in http_events {
                 words.add(*event);
@@ -43,12 +33,7 @@ pub(super) fn policy(asked: Option<&RetryPolicy>) -> envoy::RetryPolicy {
             if *on_connection_error {
                 words.conditions.push("connect-failure");
             }
-            shaped(
-                words.retry_on(),
-                *max_retries,
-                Some(*per_retry_timeout),
-                words.codes,
-            )
+            shaped(words.retry_on(), *max_retries, Some(*per_retry_timeout), words.codes)
         }
     }
 }
@@ -78,17 +63,8 @@ impl Words {
     }
 
     fn retry_on(&self) -> String {
-        let known = [
-            "connect-failure",
-            "refused-stream",
-            "reset",
-            "retriable-status-codes",
-        ];
-        known
-            .into_iter()
-            .filter(|word| self.conditions.contains(word))
-            .collect::<Vec<_>>()
-            .join(",")
+        let known = ["connect-failure", "refused-stream", "reset", "retriable-status-codes"];
+        known.into_iter().filter(|word| self.conditions.contains(word)).collect::<Vec<_>>().join(",")
     }
 }
 

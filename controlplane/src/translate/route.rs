@@ -51,9 +51,7 @@ pub(super) fn egress(scope: &Scope<'_>, backends: &[Backend<'_>]) -> RouteConfig
         EgressFilter::DropAll | EgressFilter::AllowAll => {}
     }
     let mut taken = BTreeSet::new();
-    let hosts = backends
-        .iter()
-        .flat_map(|backend| virtual_hosts(scope, backend, &mut taken));
+    let hosts = backends.iter().flat_map(|backend| virtual_hosts(scope, backend, &mut taken));
     RouteConfiguration {
         name: naming::egress_routes(scope.proxy.egress_port),
         virtual_hosts: hosts.collect(),
@@ -70,22 +68,13 @@ fn virtual_hosts(scope: &Scope<'_>, backend: &Backend<'_>, taken: &mut BTreeSet<
     let on = |port: NonZeroU16| format!("{name}:{port}");
     let bare = [(*name).to_owned(), on(scope.proxy.egress_port)];
     if ports.is_empty() {
-        return virtual_host((*name).to_owned(), bare.into(), Vec::new(), taken)
-            .into_iter()
-            .collect();
+        return virtual_host((*name).to_owned(), bare.into(), Vec::new(), taken).into_iter().collect();
     }
     let declared: BTreeSet<String> = ports.iter().map(|port| on(port.port)).collect();
-    let mut bare = bare
-        .into_iter()
-        .filter(|domain| !declared.contains(domain))
-        .collect::<Vec<_>>();
+    let mut bare = bare.into_iter().filter(|domain| !declared.contains(domain)).collect::<Vec<_>>();
     let mut hosts = Vec::new();
     for (index, port) in ports.iter().enumerate() {
-        let host = if index == 0 {
-            (*name).to_owned()
-        } else {
-            on(port.port)
-        };
+        let host = if index == 0 { (*name).to_owned() } else { on(port.port) };
         let mut domains = std::mem::take(&mut bare);
         domains.push(on(port.port));
         let routes = port.routes.iter().map(|route| outbound(scope, route)).collect();
@@ -108,25 +97,13 @@ fn virtual_host(
         .filter(is_host)
         .filter(|domain| taken.insert(domain.to_ascii_lowercase()))
         .collect();
-    (!domains.is_empty()).then(|| VirtualHost {
-        name,
-        domains,
-        routes,
-        ..Default::default()
-    })
+    (!domains.is_empty()).then(|| VirtualHost { name, domains, routes, ..Default::default() })
 }
 
 fn outbound(scope: &Scope<'_>, route: &BackendRoute<'_>) -> Route {
-    let BackendRoute {
-        prefix,
-        retry,
-        targets,
-    } = route;
+    let BackendRoute { prefix, retry, targets } = route;
     if targets.iter().all(|(_, weight)| *weight == 0) {
-        let refusal = DirectResponseAction {
-            status: NO_TARGET,
-            ..Default::default()
-        };
+        let refusal = DirectResponseAction { status: NO_TARGET, ..Default::default() };
         return on_prefix(prefix, Action::DirectResponse(refusal));
     }
     let weighted = targets.iter().map(|(destination, weight)| ClusterWeight {
@@ -134,10 +111,7 @@ fn outbound(scope: &Scope<'_>, route: &BackendRoute<'_>) -> Route {
         weight: uint(*weight),
         ..Default::default()
     });
-    let clusters = WeightedCluster {
-        clusters: weighted.collect(),
-        ..Default::default()
-    };
+    let clusters = WeightedCluster { clusters: weighted.collect(), ..Default::default() };
     let action = RouteAction {
         cluster_specifier: Some(ClusterSpecifier::WeightedClusters(clusters)),
         timeout: duration(REQUEST_TIMEOUT),

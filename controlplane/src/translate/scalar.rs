@@ -21,10 +21,7 @@ pub(super) fn uint(value: u32) -> Option<protobuf::UInt32Value> {
 pub(super) fn duration(span: Duration) -> Option<protobuf::Duration> {
     let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     let nanos = i32::try_from(span.subsec_nanos()).unwrap_or_default();
-    Some(protobuf::Duration {
-        seconds: seconds.min(315_576_000_000),
-        nanos,
-    })
+    Some(protobuf::Duration { seconds: seconds.min(315_576_000_000), nanos })
 }
 
 pub(super) fn ip_address(address: IpAddr, port: NonZeroU16) -> Address {
@@ -34,14 +31,8 @@ pub(super) fn ip_address(address: IpAddr, port: NonZeroU16) -> Address {
 /// `host` is an IP address, or a name where the cluster is resolved by DNS.
 pub(super) fn socket_address(host: String, port: NonZeroU16) -> Address {
     let port = socket_address::PortSpecifier::PortValue(u32::from(port.get()));
-    let socket = SocketAddress {
-        address: host,
-        port_specifier: Some(port),
-        ..Default::default()
-    };
-    Address {
-        address: Some(address::Address::SocketAddress(socket)),
-    }
+    let socket = SocketAddress { address: host, port_specifier: Some(port), ..Default::default() };
+    Address { address: Some(address::Address::SocketAddress(socket)) }
 }
 
 /// More of the stream that the asking resource came over.

@@ -39,25 +39,10 @@ pub(super) fn downstream(
     workload: &Workload,
     trust_domain: &TrustDomain,
 ) -> TransportSocket {
-    let TlsOffer {
-        identity: _,
-        settings,
-    } = offer;
-    let asked = if settings.validation.is_some() {
-        Peer::Required
-    } else {
-        Peer::None
-    };
-    let spec = Stance {
-        mode: Some(settings.mode),
-        peer: Some(asked),
-    };
-    let peer = resolve(&Stances {
-        spec,
-        ..Stances::default()
-    })
-    .peer
-    .value;
+    let TlsOffer { identity: _, settings } = offer;
+    let asked = if settings.validation.is_some() { Peer::Required } else { Peer::None };
+    let spec = Stance { mode: Some(settings.mode), peer: Some(asked) };
+    let peer = resolve(&Stances { spec, ..Stances::default() }).peer.value;
     let verified = settings.validation.as_ref().and_then(|validation| match peer {
         Peer::None => None,
         // Envoy turns away a client without a certificate as soon as there is a SAN to match (seen on 1.40), and
@@ -75,18 +60,14 @@ pub(super) fn downstream(
     };
     socket(pack(&DownstreamTlsContext {
         common_tls_context: Some(common),
-        require_client_certificate: Some(BoolValue {
-            value: peer == Peer::Required,
-        }),
+        require_client_certificate: Some(BoolValue { value: peer == Peer::Required }),
         ..Default::default()
     }))
 }
 
 /// A client's end: TLS to a server that proves to be one of `identities`, which are never empty.
 pub(super) fn upstream(identities: &BTreeSet<SpiffeId>, server_name: Option<&str>) -> TransportSocket {
-    let servers = identities
-        .iter()
-        .map(|id| san(SanType::Uri, MatchPattern::Exact(id.to_string())));
+    let servers = identities.iter().map(|id| san(SanType::Uri, MatchPattern::Exact(id.to_string())));
     let common = CommonTlsContext {
         // Not h2: a node that says `http` may be asked to upgrade to WebSocket, which HTTP/1.1 alone carries.
         alpn_protocols: vec!["http/1.1".to_owned()],
@@ -145,16 +126,9 @@ fn clients(
     workload: &Workload,
     trust_domain: &TrustDomain,
 ) -> common_tls_context::CombinedCertificateValidationContext {
-    let Validation {
-        trust_secret,
-        subject_alternative_names,
-    } = validation;
+    let Validation { trust_secret, subject_alternative_names } = validation;
     let listed = subject_alternative_names.iter().map(|name| {
-        let kind = if name.contains("://") {
-            SanType::Uri
-        } else {
-            SanType::Dns
-        };
+        let kind = if name.contains("://") { SanType::Uri } else { SanType::Dns };
         san(kind, MatchPattern::Exact(name.clone()))
     });
     let mut sans: Vec<_> = listed.collect();
@@ -171,24 +145,14 @@ fn clients(
 }
 
 fn san(kind: SanType, pattern: MatchPattern) -> SubjectAltNameMatcher {
-    let matcher = Some(StringMatcher {
-        match_pattern: Some(pattern),
-        ..Default::default()
-    });
-    SubjectAltNameMatcher {
-        san_type: kind.into(),
-        matcher,
-        ..Default::default()
-    }
+    let matcher = Some(StringMatcher { match_pattern: Some(pattern), ..Default::default() });
+    SubjectAltNameMatcher { san_type: kind.into(), matcher, ..Default::default() }
 }
 
 /// A secret on the agent's socket. Envoy shares a secret among all that ask for it with the same source, the
 /// bootstrap included, so the source is the same bytes everywhere.
 fn secret(name: &str) -> SdsSecretConfig {
-    let envoy_grpc = grpc_service::EnvoyGrpc {
-        cluster_name: SDS_CLUSTER.to_owned(),
-        ..Default::default()
-    };
+    let envoy_grpc = grpc_service::EnvoyGrpc { cluster_name: SDS_CLUSTER.to_owned(), ..Default::default() };
     let service = GrpcService {
         target_specifier: Some(grpc_service::TargetSpecifier::EnvoyGrpc(envoy_grpc)),
         ..Default::default()
@@ -206,8 +170,5 @@ fn secret(name: &str) -> SdsSecretConfig {
         config_source_specifier: Some(config_source::ConfigSourceSpecifier::ApiConfigSource(api)),
         ..Default::default()
     };
-    SdsSecretConfig {
-        name: name.to_owned(),
-        sds_config: Some(source),
-    }
+    SdsSecretConfig { name: name.to_owned(), sds_config: Some(source) }
 }

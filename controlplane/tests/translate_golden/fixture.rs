@@ -24,17 +24,11 @@ pub(crate) fn trust_domain() -> TrustDomain {
 }
 
 pub(crate) fn http(port: u16) -> PortMapping {
-    PortMapping {
-        port: port.try_into().unwrap(),
-        protocol: Protocol::Http,
-    }
+    PortMapping { port: port.try_into().unwrap(), protocol: Protocol::Http }
 }
 
 pub(crate) fn dns(hostname: &str, response_type: DnsResponseType) -> Option<Discovery> {
-    Some(Discovery::Dns {
-        hostname: hostname.into(),
-        response_type,
-    })
+    Some(Discovery::Dns { hostname: hostname.into(), response_type })
 }
 
 pub(crate) fn node(listeners: &[Listener], hostname: &str) -> VirtualNode {
@@ -46,10 +40,7 @@ pub(crate) fn node(listeners: &[Listener], hostname: &str) -> VirtualNode {
 }
 
 pub(crate) fn listener(port: u16, tls: Option<ListenerTls>) -> Listener {
-    Listener {
-        port_mapping: http(port),
-        tls,
-    }
+    Listener { port_mapping: http(port), tls }
 }
 
 /// TLS with the node's own certificate; clients are verified where they are `Some`.
@@ -58,14 +49,8 @@ pub(crate) fn tls(mode: Mode, clients: Option<&[&str]>) -> Option<ListenerTls> {
         trust_secret: "ROOTCA".into(),
         subject_alternative_names: names.iter().map(|name| (*name).to_owned()).collect(),
     });
-    let certificate = Certificate::Acm {
-        arn: "arn:aws:acm:us-east-1:000000000000:certificate/1".into(),
-    };
-    Some(ListenerTls {
-        mode,
-        certificate,
-        validation,
-    })
+    let certificate = Certificate::Acm { arn: "arn:aws:acm:us-east-1:000000000000:certificate/1".into() };
+    Some(ListenerTls { mode, certificate, validation })
 }
 
 pub(crate) fn target(node: &str, weight: u8, port: Option<u16>) -> WeightedTarget {
@@ -77,13 +62,7 @@ pub(crate) fn target(node: &str, weight: u8, port: Option<u16>) -> WeightedTarge
 }
 
 pub(crate) fn route(prefix: &str, targets: &[WeightedTarget]) -> Route {
-    Route {
-        priority: None,
-        prefix: prefix.into(),
-        port: None,
-        targets: targets.to_vec(),
-        retry: None,
-    }
+    Route { priority: None, prefix: prefix.into(), port: None, targets: targets.to_vec(), retry: None }
 }
 
 /// As the walkthrough's `create-route` has it.
@@ -95,38 +74,26 @@ pub(crate) fn canary() -> Route {
             http_events: vec![HttpRetryEvent::ServerError, HttpRetryEvent::GatewayError],
             on_connection_error: true,
         }),
-        ..route(
-            "/",
-            &[target("service-b-v1", 90, None), target("service-b-v2", 10, None)],
-        )
+        ..route("/", &[target("service-b-v1", 90, None), target("service-b-v2", 10, None)])
     }
 }
 
 pub(crate) fn router(ports: &[u16], routes: &[(&str, Route)]) -> VirtualRouter {
     VirtualRouter {
         listeners: ports.iter().map(|port| http(*port)).collect(),
-        routes: routes
-            .iter()
-            .map(|(name, route)| (name.parse().unwrap(), Arc::new(route.clone())))
-            .collect(),
+        routes: routes.iter().map(|(name, route)| (name.parse().unwrap(), Arc::new(route.clone()))).collect(),
     }
 }
 
 /// A service behind the router `<name>-router`.
 pub(crate) fn add_routed(mesh: &mut Mesh, service: &str, ports: &[u16], routes: &[(&str, Route)]) {
     let name = format!("{}-router", service.replace('.', "-"));
-    mesh.virtual_routers
-        .insert(name.parse().unwrap(), Arc::new(router(ports, routes)));
-    add_service(
-        mesh,
-        service,
-        Some(Provider::VirtualRouter(name.parse().unwrap())),
-    );
+    mesh.virtual_routers.insert(name.parse().unwrap(), Arc::new(router(ports, routes)));
+    add_service(mesh, service, Some(Provider::VirtualRouter(name.parse().unwrap())));
 }
 
 pub(crate) fn add_service(mesh: &mut Mesh, service: &str, provider: Option<Provider>) {
-    mesh.virtual_services
-        .insert(service.into(), Arc::new(VirtualService { provider }));
+    mesh.virtual_services.insert(service.into(), Arc::new(VirtualService { provider }));
 }
 
 pub(crate) fn add_node(mesh: &mut Mesh, name: &str, node: VirtualNode) {
@@ -137,26 +104,14 @@ pub(crate) fn add_node(mesh: &mut Mesh, name: &str, node: VirtualNode) {
 pub(crate) fn walkthrough(tls: Option<&ListenerTls>) -> Mesh {
     let mut mesh = Mesh::default();
     for name in ["service-b-v1", "service-b-v2"] {
-        add_node(
-            &mut mesh,
-            name,
-            node(&[listener(8080, tls.cloned())], &format!("{name}.apps.local")),
-        );
+        add_node(&mut mesh, name, node(&[listener(8080, tls.cloned())], &format!("{name}.apps.local")));
     }
-    add_routed(
-        &mut mesh,
-        "service-b.apps.local",
-        &[8080],
-        &[("canary-route", canary())],
-    );
+    add_routed(&mut mesh, "service-b.apps.local", &[8080], &[("canary-route", canary())]);
     let backends = vec!["service-b.apps.local".to_owned()];
     add_node(
         &mut mesh,
         CLIENT,
-        VirtualNode {
-            backends,
-            ..node(&[listener(9080, None)], "service-a.apps.local")
-        },
+        VirtualNode { backends, ..node(&[listener(9080, None)], "service-a.apps.local") },
     );
     mesh
 }
@@ -167,10 +122,7 @@ pub(crate) fn workload(name: &str) -> Workload {
 
 /// What the proxy of a node is told.
 pub(crate) fn snapshot_of(name: &str, mesh: &Mesh, in_force: &InForce) -> Snapshot {
-    let model = Model {
-        revision: 1,
-        meshes: [("my-mesh".parse().unwrap(), Arc::new(mesh.clone()))].into(),
-    };
+    let model = Model { revision: 1, meshes: [("my-mesh".parse().unwrap(), Arc::new(mesh.clone()))].into() };
     let proxy = Proxy {
         workload: workload(name),
         ingress_address: "127.0.0.11".parse().unwrap(),

@@ -9,26 +9,12 @@ use signet_xds::{Resource, ResourceType, Snapshot};
 /// Envoy's descriptors, which `envoy-types` ships with its source but does not export.
 static ENVOY: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let command = [
-        "metadata",
-        "--format-version",
-        "1",
-        "--offline",
-        "--manifest-path",
-        manifest,
-    ];
+    let command = ["metadata", "--format-version", "1", "--offline", "--manifest-path", manifest];
     let output = Command::new(env!("CARGO")).args(command).output().unwrap();
-    assert!(
-        output.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
-    let envoy_types = packages
-        .iter()
-        .find(|package| package["name"] == "envoy-types")
-        .unwrap();
+    let envoy_types = packages.iter().find(|package| package["name"] == "envoy-types").unwrap();
     let manifest = PathBuf::from(envoy_types["manifest_path"].as_str().unwrap());
     let descriptors = std::fs::read(manifest.with_file_name("src/generated/types.bin")).unwrap();
     DescriptorPool::decode(&*descriptors).unwrap()
@@ -41,9 +27,7 @@ fn message(resource: &Resource) -> DynamicMessage {
 
 fn decode(type_url: &str, value: &[u8]) -> DynamicMessage {
     let name = type_url.rsplit('/').next().unwrap();
-    let descriptor = ENVOY
-        .get_message_by_name(name)
-        .unwrap_or_else(|| panic!("no descriptor of {name}"));
+    let descriptor = ENVOY.get_message_by_name(name).unwrap_or_else(|| panic!("no descriptor of {name}"));
     DynamicMessage::decode(descriptor, value).unwrap()
 }
 
@@ -51,9 +35,7 @@ fn decode(type_url: &str, value: &[u8]) -> DynamicMessage {
 pub(crate) fn canonical(snapshot: &Snapshot) -> String {
     let options = SerializeOptions::new().use_proto_field_name(true);
     let json = |resource: &Resource| {
-        message(resource)
-            .serialize_with_options(serde_json::value::Serializer, &options)
-            .unwrap()
+        message(resource).serialize_with_options(serde_json::value::Serializer, &options).unwrap()
     };
     let kinds = ResourceType::ALL.into_iter().filter_map(|kind| {
         let resources: Vec<_> = snapshot.resources(kind).map(json).collect();
@@ -65,9 +47,7 @@ pub(crate) fn canonical(snapshot: &Snapshot) -> String {
 /// Calls `look` for every message in a snapshot, those inside an `Any` included.
 pub(crate) fn visit(snapshot: &Snapshot, look: &mut dyn FnMut(&DynamicMessage)) {
     for kind in ResourceType::ALL {
-        snapshot
-            .resources(kind)
-            .for_each(|resource| visit_message(&message(resource), look));
+        snapshot.resources(kind).for_each(|resource| visit_message(&message(resource), look));
     }
 }
 
@@ -76,10 +56,7 @@ fn visit_message(message: &DynamicMessage, look: &mut dyn FnMut(&DynamicMessage)
     if message.descriptor().full_name() == "google.protobuf.Any" {
         let type_url = message.get_field_by_name("type_url").unwrap();
         let value = message.get_field_by_name("value").unwrap();
-        visit_message(
-            &decode(type_url.as_str().unwrap(), value.as_bytes().unwrap()),
-            look,
-        );
+        visit_message(&decode(type_url.as_str().unwrap(), value.as_bytes().unwrap()), look);
         return;
     }
     for (_, value) in message.fields() {

@@ -43,18 +43,10 @@ fn nothing_deprecated_and_no_map_of_two(snapshot: &Snapshot) {
             let options = field.field_descriptor_proto().options.clone().unwrap_or_default();
             assert!(!options.deprecated(), "{} is deprecated", field.full_name());
             if let Value::Map(entries) = value {
-                assert!(
-                    entries.len() < 2,
-                    "the bytes of {} have no fixed order",
-                    field.full_name()
-                );
+                assert!(entries.len() < 2, "the bytes of {} have no fixed order", field.full_name());
             }
             if let (Value::EnumNumber(number), Some(kind)) = (value, field.kind().as_enum()) {
-                assert!(
-                    kind.get_value(*number).is_some(),
-                    "{} has no value {number}",
-                    kind.full_name()
-                );
+                assert!(kind.get_value(*number).is_some(), "{} has no value {number}", kind.full_name());
             }
         }
     });
@@ -89,27 +81,16 @@ fn client(mesh: &Mesh) -> Snapshot {
 #[test]
 fn a_server_in_each_mode() {
     check("server_disabled", &server(None));
-    check(
-        "server_permissive",
-        &server(tls(Mode::Permissive, Some(&[])).as_ref()),
-    );
+    check("server_permissive", &server(tls(Mode::Permissive, Some(&[])).as_ref()));
     check("server_strict", &server(tls(Mode::Strict, None).as_ref()));
-    check(
-        "server_strict_mtls",
-        &server(tls(Mode::Strict, Some(&[])).as_ref()),
-    );
+    check("server_strict_mtls", &server(tls(Mode::Strict, Some(&[])).as_ref()));
 }
 
 #[test]
 fn a_server_that_names_its_certificate_and_its_clients() {
-    let names = [
-        "spiffe://signet.internal/mesh/my-mesh/virtual-node/service-a-node",
-        "service-a.apps.local",
-    ];
+    let names = ["spiffe://signet.internal/mesh/my-mesh/virtual-node/service-a-node", "service-a.apps.local"];
     let named = ListenerTls {
-        certificate: Certificate::Sds {
-            secret_name: "spiffe://signet.internal/team/b".into(),
-        },
+        certificate: Certificate::Sds { secret_name: "spiffe://signet.internal/team/b".into() },
         ..tls(Mode::Strict, Some(&names)).unwrap()
     };
     check("server_named", &server(Some(&named)));
@@ -119,10 +100,7 @@ fn a_server_that_names_its_certificate_and_its_clients() {
 #[test]
 fn a_client_in_each_way_of_dialing() {
     check("client_plaintext", &client(&walkthrough(None)));
-    check(
-        "client_tls",
-        &client(&walkthrough(tls(Mode::Permissive, None).as_ref())),
-    );
+    check("client_tls", &client(&walkthrough(tls(Mode::Permissive, None).as_ref())));
 }
 
 #[test]
@@ -131,17 +109,8 @@ fn a_port_on_its_way_to_strict_is_what_is_in_force_not_what_is_asked() {
     let mesh = walkthrough(strict.as_ref());
     let workload = workload(SERVER);
     let asked = Standing::asked_for(&workload, &listener(8080, strict), &trust_domain());
-    let standing = Standing {
-        offer: Offer {
-            plaintext: true,
-            ..asked.offer
-        },
-        dial: Dial::Plaintext,
-    };
-    let id = PortId {
-        workload,
-        port: 8080.try_into().unwrap(),
-    };
+    let standing = Standing { offer: Offer { plaintext: true, ..asked.offer }, dial: Dial::Plaintext };
+    let id = PortId { workload, port: 8080.try_into().unwrap() };
     let in_force: InForce = [(id, standing)].into_iter().collect();
     check("server_on_its_way", &snapshot_of(SERVER, &mesh, &in_force));
     check("client_on_its_way", &snapshot_of(CLIENT, &mesh, &in_force));
@@ -157,45 +126,20 @@ fn discovery_by_name_by_every_address_and_by_a_literal() {
         ("v4", dns("10.0.0.7", DnsResponseType::Endpoints)),
         ("v6", dns("fd00::7", DnsResponseType::LoadBalancer)),
     ];
-    let names: Vec<String> = discoveries
-        .iter()
-        .map(|(name, _)| format!("{name}.svc"))
-        .collect();
+    let names: Vec<String> = discoveries.iter().map(|(name, _)| format!("{name}.svc")).collect();
     for (name, discovery) in discoveries {
         let listeners = vec![listener(8080, tls(Mode::Strict, None))];
-        add_node(
-            &mut mesh,
-            name,
-            VirtualNode {
-                listeners,
-                discovery,
-                ..VirtualNode::default()
-            },
-        );
-        add_service(
-            &mut mesh,
-            &format!("{name}.svc"),
-            Some(Provider::VirtualNode(name.parse().unwrap())),
-        );
+        add_node(&mut mesh, name, VirtualNode { listeners, discovery, ..VirtualNode::default() });
+        add_service(&mut mesh, &format!("{name}.svc"), Some(Provider::VirtualNode(name.parse().unwrap())));
     }
-    add_node(
-        &mut mesh,
-        CLIENT,
-        VirtualNode {
-            backends: names,
-            ..VirtualNode::default()
-        },
-    );
+    add_node(&mut mesh, CLIENT, VirtualNode { backends: names, ..VirtualNode::default() });
     check("client_discovery", &client(&mesh));
 }
 
 #[test]
 fn routes_in_the_order_in_which_they_are_tried() {
     let to = |weight: u8| [target("service-b-v1", weight, None)];
-    let with = |priority: Option<u16>, prefix: &str| Route {
-        priority,
-        ..route(prefix, &to(1))
-    };
+    let with = |priority: Option<u16>, prefix: &str| Route { priority, ..route(prefix, &to(1)) };
     let mut mesh = walkthrough(None);
     let routes = [
         ("a-last", with(None, "/")),
@@ -203,13 +147,7 @@ fn routes_in_the_order_in_which_they_are_tried() {
         ("c-first", with(Some(0), "/first")),
         ("d-second", with(Some(1), "/second")),
         ("e-same", with(Some(1), "/samesi")),
-        (
-            "f-drained",
-            Route {
-                priority: Some(2),
-                ..route("/drained", &to(0))
-            },
-        ),
+        ("f-drained", Route { priority: Some(2), ..route("/drained", &to(0)) }),
     ];
     add_routed(&mut mesh, "service-b.apps.local", &[8080], &routes);
     check("client_route_order", &client(&mesh));
@@ -220,11 +158,7 @@ fn every_retry_event_by_itself_and_all_at_once() {
     use HttpRetryEvent::*;
     let mut mesh = walkthrough(None);
     let cases: [(&str, &[HttpRetryEvent], bool); 6] = [
-        (
-            "all",
-            &[StreamError, ClientError, GatewayError, ServerError],
-            true,
-        ),
+        ("all", &[StreamError, ClientError, GatewayError, ServerError], true),
         ("client", &[ClientError], false),
         ("gateway", &[GatewayError], false),
         ("server", &[ServerError], false),
@@ -239,13 +173,7 @@ fn every_retry_event_by_itself_and_all_at_once() {
             on_connection_error,
         };
         let prefix = format!("/{name}");
-        (
-            name,
-            Route {
-                retry: Some(retry),
-                ..route(&prefix, &[target("service-b-v1", 1, None)])
-            },
-        )
+        (name, Route { retry: Some(retry), ..route(&prefix, &[target("service-b-v1", 1, None)]) })
     });
     add_routed(&mut mesh, "service-b.apps.local", &[8080], &routes);
     check("client_retries", &client(&mesh));
@@ -263,30 +191,12 @@ fn ports_of_a_service_have_tables_of_their_own() {
     let routes = [
         ("both", on(None, "/both", &[target("two", 1, None)])),
         ("first", on(Some(80), "/", &[target("two", 1, Some(9090))])),
-        (
-            "second",
-            on(
-                Some(9090),
-                "/",
-                &[target("two", 1, None), target("service-b-v1", 0, None)],
-            ),
-        ),
+        ("second", on(Some(9090), "/", &[target("two", 1, None), target("service-b-v1", 0, None)])),
     ];
     add_routed(&mut mesh, "service-b.apps.local", &[80, 9090], &routes);
-    add_service(
-        &mut mesh,
-        "two.svc",
-        Some(Provider::VirtualNode("two".parse().unwrap())),
-    );
+    add_service(&mut mesh, "two.svc", Some(Provider::VirtualNode("two".parse().unwrap())));
     let backends = vec!["two.svc".to_owned(), "service-b.apps.local".to_owned()];
-    add_node(
-        &mut mesh,
-        CLIENT,
-        VirtualNode {
-            backends,
-            ..VirtualNode::default()
-        },
-    );
+    add_node(&mut mesh, CLIENT, VirtualNode { backends, ..VirtualNode::default() });
     check("client_ports", &client(&mesh));
 }
 
@@ -294,46 +204,16 @@ fn ports_of_a_service_have_tables_of_their_own() {
 fn what_dangles_or_clashes_takes_nothing_else_along() {
     let mut mesh = walkthrough(None);
     add_service(&mut mesh, "no-provider.svc", None);
-    add_service(
-        &mut mesh,
-        "no-router.svc",
-        Some(Provider::VirtualRouter("gone".parse().unwrap())),
-    );
-    add_service(
-        &mut mesh,
-        "no-node.svc",
-        Some(Provider::VirtualNode("gone".parse().unwrap())),
-    );
-    add_service(
-        &mut mesh,
-        "NO-NODE.svc",
-        Some(Provider::VirtualNode(SERVER.parse().unwrap())),
-    );
-    add_service(
-        &mut mesh,
-        "*",
-        Some(Provider::VirtualNode(SERVER.parse().unwrap())),
-    );
-    add_service(
-        &mut mesh,
-        "no host",
-        Some(Provider::VirtualNode(SERVER.parse().unwrap())),
-    );
-    let routes = [(
-        "r",
-        route("/", &[target("gone", 1, None), target(SERVER, 1, Some(1))]),
-    )];
+    add_service(&mut mesh, "no-router.svc", Some(Provider::VirtualRouter("gone".parse().unwrap())));
+    add_service(&mut mesh, "no-node.svc", Some(Provider::VirtualNode("gone".parse().unwrap())));
+    add_service(&mut mesh, "NO-NODE.svc", Some(Provider::VirtualNode(SERVER.parse().unwrap())));
+    add_service(&mut mesh, "*", Some(Provider::VirtualNode(SERVER.parse().unwrap())));
+    add_service(&mut mesh, "no host", Some(Provider::VirtualNode(SERVER.parse().unwrap())));
+    let routes = [("r", route("/", &[target("gone", 1, None), target(SERVER, 1, Some(1))]))];
     add_routed(&mut mesh, "no-target.svc", &[8080], &routes);
     let mut backends: Vec<String> = mesh.virtual_services.keys().cloned().collect();
     backends.extend(["no-service.svc".to_owned(), "service-b.apps.local".to_owned()]);
-    add_node(
-        &mut mesh,
-        CLIENT,
-        VirtualNode {
-            backends,
-            ..VirtualNode::default()
-        },
-    );
+    add_node(&mut mesh, CLIENT, VirtualNode { backends, ..VirtualNode::default() });
     check("client_dangling", &client(&mesh));
 }
 
@@ -359,11 +239,8 @@ fn a_mode_changes_nothing_of_a_listener_but_its_chains() {
         let snapshot = server(tls.as_ref());
         let dump: serde_json::Value = serde_json::from_str(&json::canonical(&snapshot)).unwrap();
         let listeners = dump["listener"].as_array().unwrap();
-        let mut ingress = listeners
-            .iter()
-            .find(|it| it["name"] == "lds_ingress_127.0.0.11_8080")
-            .unwrap()
-            .clone();
+        let mut ingress =
+            listeners.iter().find(|it| it["name"] == "lds_ingress_127.0.0.11_8080").unwrap().clone();
         let chains = ingress.as_object_mut().unwrap().remove("filter_chains").unwrap();
         (ingress, chains)
     };

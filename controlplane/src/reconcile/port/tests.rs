@@ -10,32 +10,13 @@ use super::*;
 use crate::model::{Certificate, Listener, ListenerTls, PortMapping, Protocol, Validation};
 
 fn asked(mode: Mode, secret: &str) -> Standing {
-    let validation = Validation {
-        trust_secret: "ROOTCA".into(),
-        subject_alternative_names: Vec::new(),
-    };
-    let certificate = Certificate::Sds {
-        secret_name: secret.into(),
-    };
-    let mapping = PortMapping {
-        port: 8080.try_into().unwrap(),
-        protocol: Protocol::Http,
-    };
-    let tls = Some(ListenerTls {
-        mode,
-        certificate,
-        validation: Some(validation),
-    });
+    let validation = Validation { trust_secret: "ROOTCA".into(), subject_alternative_names: Vec::new() };
+    let certificate = Certificate::Sds { secret_name: secret.into() };
+    let mapping = PortMapping { port: 8080.try_into().unwrap(), protocol: Protocol::Http };
+    let tls = Some(ListenerTls { mode, certificate, validation: Some(validation) });
     let domain: TrustDomain = "td".parse().unwrap();
     let workload = Workload::virtual_node("m", "a").unwrap();
-    Standing::asked_for(
-        &workload,
-        &Listener {
-            port_mapping: mapping,
-            tls,
-        },
-        &domain,
-    )
+    Standing::asked_for(&workload, &Listener { port_mapping: mapping, tls }, &domain)
 }
 
 /// Both ends at once, in few letters: what is offered, and `>` what is dialed.
@@ -71,28 +52,18 @@ fn way(port: &mut Port, asked: &Standing) -> Vec<String> {
 fn from_disabled_to_strict_goes_by_way_of_both_and_back_again() {
     let node = "/mesh/m/virtual-node/a";
     let mut port = Port::at(asked(Mode::Disabled, "default"));
-    let forth = [
-        "both > plaintext".to_owned(),
-        format!("both > tls to {node}"),
-        format!("tls > tls to {node}"),
-    ];
+    let forth =
+        ["both > plaintext".to_owned(), format!("both > tls to {node}"), format!("tls > tls to {node}")];
     assert_eq!(way(&mut port, &asked(Mode::Strict, "default")), forth);
-    let back = [
-        format!("both > tls to {node}"),
-        "both > plaintext".to_owned(),
-        "plaintext > plaintext".to_owned(),
-    ];
+    let back =
+        [format!("both > tls to {node}"), "both > plaintext".to_owned(), "plaintext > plaintext".to_owned()];
     assert_eq!(way(&mut port, &asked(Mode::Disabled, "default")), back);
 }
 
 #[test]
 fn a_server_changes_its_identity_only_when_every_client_knows_both() {
     let mut port = Port::at(asked(Mode::Strict, "spiffe://td/old"));
-    let steps = [
-        "tls > tls to /new|/old",
-        "tls > tls to /new|/old",
-        "tls > tls to /new",
-    ];
+    let steps = ["tls > tls to /new|/old", "tls > tls to /new|/old", "tls > tls to /new"];
     assert_eq!(way(&mut port, &asked(Mode::Strict, "spiffe://td/new")), steps);
 }
 
@@ -138,10 +109,7 @@ struct Slow<T> {
 
 impl<T: Clone + PartialEq> Slow<T> {
     fn at(state: &T) -> Self {
-        Self {
-            runs: state.clone(),
-            queue: VecDeque::new(),
-        }
+        Self { runs: state.clone(), queue: VecDeque::new() }
     }
 
     fn told(&mut self, state: &T) {

@@ -41,12 +41,7 @@ struct Stream {
 
 impl Envoy {
     pub(super) fn connect(proxies: &Arc<Proxies>, proxy: Proxy) -> Self {
-        let mut envoy = Self {
-            proxy,
-            habit: Habit::Accepts,
-            stream: None,
-            runs: BTreeMap::new(),
-        };
+        let mut envoy = Self { proxy, habit: Habit::Accepts, stream: None, runs: BTreeMap::new() };
         envoy.reconnect(proxies);
         envoy
     }
@@ -55,16 +50,10 @@ impl Envoy {
     pub(super) fn reconnect(&mut self, proxies: &Arc<Proxies>) {
         let feed = proxies.connect(self.proxy.clone(), Some("1.40.0".into()));
         let session = Session::new(Variant::Delta, Service::Aggregated, 0);
-        let mut stream = Stream {
-            feed,
-            session,
-            unanswered: Vec::new(),
-        };
+        let mut stream = Stream { feed, session, unanswered: Vec::new() };
         for kind in [ResourceType::Cluster, ResourceType::Listener] {
             let held = self.runs.iter().filter(|((of, _), _)| *of == kind);
-            let initial = held
-                .map(|((_, name), value)| (name.clone(), version(kind, name, value)))
-                .collect();
+            let initial = held.map(|((_, name), value)| (name.clone(), version(kind, name, value))).collect();
             stream.says(&self.proxy, kind, "", None, initial);
         }
         stream.feed.observer.changed(stream.session.status());
@@ -78,9 +67,12 @@ impl Envoy {
 
     /// Whether the server has ended its stream for good.
     pub(super) fn is_cut_off(&self) -> bool {
-        self.stream
-            .as_ref()
-            .is_some_and(|stream| stream.feed.snapshots.has_changed().is_err())
+        self.stream.as_ref().is_some_and(|stream| stream.feed.snapshots.has_changed().is_err())
+    }
+
+    /// Whether the server has something new for it.
+    pub(super) fn is_woken(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.feed.snapshots.has_changed().unwrap_or(true))
     }
 
     /// Takes what the server has for it, and answers by habit. Says whether anything happened.
@@ -117,10 +109,7 @@ impl Envoy {
                 continue;
             }
             for resource in &response.resources {
-                self.runs.insert(
-                    (response.kind, resource.name().to_owned()),
-                    resource.value().to_vec(),
-                );
+                self.runs.insert((response.kind, resource.name().to_owned()), resource.value().to_vec());
             }
             for name in &response.removed {
                 self.runs.remove(&(response.kind, name.to_string()));
@@ -138,10 +127,7 @@ impl Envoy {
             return String::new();
         };
         let chains = Listener::decode(&**value).unwrap().filter_chains;
-        let kinds: Vec<&str> = chains
-            .iter()
-            .map(|chain| chain.name.rsplit('_').next().unwrap())
-            .collect();
+        let kinds: Vec<&str> = chains.iter().map(|chain| chain.name.rsplit('_').next().unwrap()).collect();
         kinds.join("+")
     }
 
@@ -181,11 +167,7 @@ impl Stream {
             type_url: kind.type_url().into(),
             nonce: nonce.into(),
             rejection: rejection.map(Into::into),
-            ask: Ask::Changes {
-                subscribe: Vec::new(),
-                unsubscribe: Vec::new(),
-                initial,
-            },
+            ask: Ask::Changes { subscribe: Vec::new(), unsubscribe: Vec::new(), initial },
         };
         self.session.on_request(request).unwrap();
     }
