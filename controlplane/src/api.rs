@@ -47,15 +47,8 @@ pub struct ApiSettings {
 
 /// The App Mesh API over a store, without a check of who calls: see [`signed`].
 pub fn router(store: Arc<dyn Store>, settings: ApiSettings, clock: Clock) -> Router {
-    let app = Arc::new(App {
-        store,
-        settings,
-        clock,
-    });
-    operations::routes()
-        .with_state(app)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .fallback(unknown_path)
+    let app = Arc::new(App { store, settings, clock });
+    operations::routes().with_state(app).layer(DefaultBodyLimit::max(MAX_BODY)).fallback(unknown_path)
 }
 
 /// Puts the check of AWS Signature V4 before every route of `router`, unknown ones included, and gives every
@@ -72,10 +65,7 @@ pub fn signed(router: Router, credentials: Arc<dyn Credentials>, region: &str, c
 }
 
 async fn unknown_path(uri: Uri) -> ApiError {
-    ApiError::unknown_operation(
-        http::StatusCode::NOT_FOUND,
-        format!("there is nothing at {}", uri.path()),
-    )
+    ApiError::unknown_operation(http::StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
 }
 
 async fn unknown_method(method: http::Method, uri: Uri) -> ApiError {

@@ -7,11 +7,7 @@
 //! ```
 //!
 //! Exit codes: 0 all is well, 1 something failed or a rule is broken, 2 wrong usage.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "these commands speak to whoever runs them"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "these commands speak to whoever runs them")]
 
 mod setup;
 mod suite;
@@ -25,12 +21,7 @@ use clap::{Parser, Subcommand};
 use crate::workspace::Workspace;
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    about = "Tools for working on Signet",
-    version
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Tools for working on Signet", version)]
 struct Args {
     #[command(subcommand)]
     command: Command,

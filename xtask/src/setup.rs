@@ -21,8 +21,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     // Two set-ups at once would install over each other.
     let lock_path = tools.join(".lock");
     let lock = File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;
-    lock.lock()
-        .with_context(|| format!("cannot lock {}", lock_path.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
 
     system::install()?;
     let interpreter = python::install(workspace)?;

@@ -4,10 +4,7 @@ mod tally;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{ExitStatus, Stdio};
-#[expect(
-    clippy::disallowed_types,
-    reason = "these steps take real time, and nothing here is paused"
-)]
+#[expect(clippy::disallowed_types, reason = "these steps take real time, and nothing here is paused")]
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -34,17 +31,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     suite.step("setup", || setup::run(workspace).map(|()| true));
     suite.step("fmt", || cargo(workspace, &["fmt", "--all", "--check"]));
     suite.step("clippy", || {
-        cargo(
-            workspace,
-            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
-        )
+        cargo(workspace, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     });
     suite.step("tidy", || tidy::run(workspace));
     // The binaries come first because the suites run the real ones. Asking for the tests in the same breath
     // makes cargo settle on the features that `cargo test` will want, so no dependency is built twice.
-    let built = suite.step("build", || {
-        cargo(workspace, &["build", "--workspace", "--bins", "--tests"])
-    });
+    let built = suite.step("build", || cargo(workspace, &["build", "--workspace", "--bins", "--tests"]));
     let mut tally = None;
     if built {
         suite.step("tests", || {
@@ -66,10 +58,7 @@ impl Suite {
     /// Runs one step under a heading; an error is shown and counts as not passed.
     fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<bool>) -> bool {
         println!("\n── {name} ──");
-        #[expect(
-            clippy::disallowed_types,
-            reason = "these steps take real time, and nothing here is paused"
-        )]
+        #[expect(clippy::disallowed_types, reason = "these steps take real time, and nothing here is paused")]
         let start = Instant::now();
         let passed = work().unwrap_or_else(|error| {
             println!("error: {error:#}");
@@ -77,23 +66,14 @@ impl Suite {
         });
         let seconds = start.elapsed().as_secs_f64();
         println!("── {name}: {} after {seconds:.1} s", outcome(passed));
-        self.steps.push(Step {
-            name,
-            seconds,
-            passed,
-        });
+        self.steps.push(Step { name, seconds, passed });
         passed
     }
 
     /// Prints the summary, with the tests' count as the last line when it is known.
     fn conclude(&self, tally: Option<Tally>) -> bool {
         println!("\n── summary ──");
-        for Step {
-            name,
-            seconds,
-            passed,
-        } in &self.steps
-        {
+        for Step { name, seconds, passed } in &self.steps {
             println!("{name:<8} {:<8} {seconds:>7.1} s", outcome(*passed));
         }
         if let Some(tally) = tally {
@@ -110,11 +90,7 @@ fn outcome(passed: bool) -> &'static str {
 }
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<bool> {
-    let status = workspace
-        .cargo()
-        .args(arguments)
-        .status()
-        .context("cannot start cargo")?;
+    let status = workspace.cargo().args(arguments).status().context("cannot start cargo")?;
     Ok(status.success())
 }
 
@@ -130,11 +106,7 @@ fn tests(workspace: &Workspace) -> Result<(ExitStatus, Tally)> {
     let mut tally = Tally::default();
     let mut line = Vec::new();
     // Bytes, not text: a test may print what is not UTF-8.
-    while output
-        .read_until(b'\n', &mut line)
-        .context("cannot read what cargo prints")?
-        > 0
-    {
+    while output.read_until(b'\n', &mut line).context("cannot read what cargo prints")? > 0 {
         std::io::stdout().write_all(&line).context("cannot print")?;
         tally.read(&String::from_utf8_lossy(&line));
         line.clear();

@@ -17,9 +17,7 @@ impl Workspace {
     pub(crate) fn here() -> Self {
         let own = std::env::var_os("CARGO_MANIFEST_DIR");
         let own = own.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        Self {
-            root: own.parent().unwrap_or(&own).to_path_buf(),
-        }
+        Self { root: own.parent().unwrap_or(&own).to_path_buf() }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -59,10 +57,7 @@ pub(crate) fn run(command: &mut Command, what: &str, mend: &str) -> Result<()> {
         .status()
         .with_context(|| format!("{what}: cannot start {}\n  to mend: {mend}", shown(command)))?;
     if !status.success() {
-        bail!(
-            "{what}: {} ended with {status}\n  to mend: {mend}",
-            shown(command)
-        );
+        bail!("{what}: {} ended with {status}\n  to mend: {mend}", shown(command));
     }
     Ok(())
 }
@@ -88,9 +83,7 @@ mod tests {
 
     #[test]
     fn a_failed_command_says_what_was_run_and_how_to_mend_it() {
-        let error = run(Command::new("false").arg("--now"), "trying", "do better")
-            .unwrap_err()
-            .to_string();
+        let error = run(Command::new("false").arg("--now"), "trying", "do better").unwrap_err().to_string();
         assert!(
             error.contains("trying")
                 && error.contains("`false --now`")

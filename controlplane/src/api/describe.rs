@@ -83,11 +83,7 @@ fn names<M: SerializeMap>(map: &mut M, key: &Key) -> Result<(), M::Error> {
 
 impl Serialize for Description<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            resource: Resource { document, metadata },
-            settings,
-            status,
-        } = self;
+        let Self { resource: Resource { document, metadata }, settings, status } = self;
         let mut map = serializer.serialize_map(None)?;
         names(&mut map, document.key())?;
         map.serialize_entry(
@@ -114,10 +110,7 @@ impl Serialize for Description<'_> {
 
 impl Serialize for Reference<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            resource: Resource { document, metadata },
-            settings,
-        } = self;
+        let Self { resource: Resource { document, metadata }, settings } = self;
         let mut map = serializer.serialize_map(None)?;
         names(&mut map, document.key())?;
         map.serialize_entry("arn", &arn(document.key(), settings))?;
@@ -132,16 +125,8 @@ impl Serialize for Reference<'_> {
 
 impl Serialize for Listing<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            collection,
-            resources,
-            settings,
-            is_last,
-        } = self;
-        let references: Vec<_> = resources
-            .iter()
-            .map(|resource| Reference { resource, settings })
-            .collect();
+        let Self { collection, resources, settings, is_last } = self;
+        let references: Vec<_> = resources.iter().map(|resource| Reference { resource, settings }).collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(uri::list_member(collection.kind()), &references)?;
         if let (false, Some(last)) = (is_last, resources.last()) {

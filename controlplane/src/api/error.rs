@@ -25,17 +25,10 @@ impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > MAX_MESSAGE {
-            let end = (0..=MAX_MESSAGE)
-                .rev()
-                .find(|end| message.is_char_boundary(*end))
-                .unwrap_or(0);
+            let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
             message.truncate(end);
         }
-        Self {
-            status,
-            code,
-            message,
-        }
+        Self { status, code, message }
     }
 
     /// The request is malformed, or breaks a rule.
@@ -65,11 +58,7 @@ impl ApiError {
 
     /// The store cannot be written; the caller may try again.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "ServiceUnavailableException",
-            message,
-        )
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException", message)
     }
 
     /// No operation has this path or method.
@@ -81,11 +70,7 @@ impl ApiError {
     #[must_use]
     pub fn too_large(limit: usize) -> Self {
         let message = format!("the request body is longer than {limit} bytes");
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLargeException",
-            message,
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", message)
     }
 
     /// The HTTP status.
@@ -111,9 +96,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(json!({ "message": self.message }))).into_response();
-        response
-            .headers_mut()
-            .insert(ERROR_TYPE, HeaderValue::from_static(self.code));
+        response.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(self.code));
         response.extensions_mut().insert(self);
         response
     }

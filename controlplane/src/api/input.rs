@@ -12,11 +12,8 @@ use super::{ApiError, MAX_BODY, uri::Names};
 use crate::model::shape::{Field, Invalid, Object};
 
 /// The media types of the JSON protocols that SDKs speak.
-const JSON_TYPES: [&str; 3] = [
-    "application/json",
-    "application/x-amz-json-1.1",
-    "application/x-amz-json-1.0",
-];
+const JSON_TYPES: [&str; 3] =
+    ["application/json", "application/x-amz-json-1.1", "application/x-amz-json-1.0"];
 /// Longest `clientToken`, as documented.
 const MAX_TOKEN: usize = 36;
 
@@ -55,12 +52,10 @@ impl<S: Send + Sync> FromRequest<S> for Input {
         let request = Request::from_parts(parts, body);
         check_content_type(request.headers())?;
         let body =
-            Bytes::from_request(request, state)
-                .await
-                .map_err(|rejection| match rejection.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(MAX_BODY),
-                    _ => ApiError::bad_request(format!("the body cannot be read: {rejection}")),
-                })?;
+            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(MAX_BODY),
+                _ => ApiError::bad_request(format!("the body cannot be read: {rejection}")),
+            })?;
         Ok(Self { names, query, body })
     }
 }
@@ -70,13 +65,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(());
     };
-    let essence = value
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     match JSON_TYPES.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
         true => Ok(()),
         false => Err(ApiError::new(

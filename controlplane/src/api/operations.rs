@@ -48,10 +48,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
             move |State(app): State<Arc<App>>, input: Input| async move { app.delete(kind, input).await };
         router
             .route(uri::collection(kind), routing::put(create).get(list))
-            .route(
-                &uri::item(kind),
-                routing::get(describe).put(update).delete(delete),
-            )
+            .route(&uri::item(kind), routing::get(describe).put(update).delete(delete))
     })
 }
 
@@ -66,12 +63,7 @@ impl App {
         let key = key.map_err(|error| ApiError::bad_request(format!("{member}: {error}")))?;
         let token = body.token()?;
         let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
-        let write = Write::Create {
-            document,
-            uid: Uuid::new_v4(),
-            token,
-            at: self.now(),
-        };
+        let write = Write::Create { document, uid: Uuid::new_v4(), token, at: self.now() };
         self.write(write, Status::Active).await
     }
 
@@ -80,29 +72,12 @@ impl App {
         let body = input.json()?;
         let token = body.token()?;
         let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
-        self.write(
-            Write::Update {
-                document,
-                token,
-                expected: None,
-                at: self.now(),
-            },
-            Status::Active,
-        )
-        .await
+        self.write(Write::Update { document, token, expected: None, at: self.now() }, Status::Active).await
     }
 
     async fn delete(&self, kind: Kind, input: Input) -> Answer {
         let key = self.key(kind, &input)?;
-        self.write(
-            Write::Delete {
-                key,
-                expected: None,
-                at: self.now(),
-            },
-            Status::Deleted,
-        )
-        .await
+        self.write(Write::Delete { key, expected: None, at: self.now() }, Status::Deleted).await
     }
 
     async fn describe(&self, kind: Kind, input: Input) -> Answer {
@@ -120,29 +95,16 @@ impl App {
         let found = found.map_err(|error| self.refused(error))?;
         let resources = &found[..found.len().min(limit)];
         let is_last = found.len() <= limit;
-        Ok(answer(&Listing {
-            collection: &collection,
-            resources,
-            settings: &self.settings,
-            is_last,
-        }))
+        Ok(answer(&Listing { collection: &collection, resources, settings: &self.settings, is_last }))
     }
 
     async fn write(&self, write: Write, status: Status) -> Answer {
-        let written = self
-            .store
-            .write(write)
-            .await
-            .map_err(|error| self.refused(error))?;
+        let written = self.store.write(write).await.map_err(|error| self.refused(error))?;
         Ok(self.description(&written, status))
     }
 
     fn description(&self, resource: &Resource, status: Status) -> Response {
-        answer(&Description {
-            resource,
-            settings: &self.settings,
-            status,
-        })
+        answer(&Description { resource, settings: &self.settings, status })
     }
 
     fn refused(&self, error: StoreError) -> ApiError {
@@ -159,12 +121,12 @@ impl App {
     /// Every mesh is this account's, so another owner has none.
     fn check_owner(&self, query: &QueryMembers) -> Result<(), ApiError> {
         match query.mesh_owner.as_deref() {
-            Some(owner) if owner.len() != 12 || !owner.bytes().all(|byte| byte.is_ascii_digit()) => Err(
-                ApiError::bad_request("meshOwner: must be the 12 digits of an account"),
-            ),
-            Some(owner) if owner != self.settings.account_id => Err(ApiError::not_found(format!(
-                "Account {owner} shares no mesh with this one"
-            ))),
+            Some(owner) if owner.len() != 12 || !owner.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Err(ApiError::bad_request("meshOwner: must be the 12 digits of an account"))
+            }
+            Some(owner) if owner != self.settings.account_id => {
+                Err(ApiError::not_found(format!("Account {owner} shares no mesh with this one")))
+            }
             Some(_) | None => Ok(()),
         }
     }

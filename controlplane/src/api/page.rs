@@ -17,18 +17,11 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn parse(query: &QueryMembers, collection: &Collection) -> Result<Self, ApiError> {
-        let limit = query
-            .limit
-            .as_deref()
-            .map_or(Some(MAX_LIMIT), |text| text.parse().ok());
+        let limit = query.limit.as_deref().map_or(Some(MAX_LIMIT), |text| text.parse().ok());
         let limit = limit
             .filter(|limit| (1..=MAX_LIMIT).contains(limit))
             .ok_or_else(|| ApiError::bad_request(format!("limit: must be 1 to {MAX_LIMIT}")))?;
-        let after = query
-            .next_token
-            .as_deref()
-            .map(|token| name_of(token, collection))
-            .transpose()?;
+        let after = query.next_token.as_deref().map(|token| name_of(token, collection)).transpose()?;
         Ok(Self { limit, after })
     }
 }

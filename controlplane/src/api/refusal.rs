@@ -33,10 +33,9 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
             "clientToken: it was used already, for {} with a different specification",
             placed(key, account)
         )),
-        Refusal::Version { key, expected, found } => ApiError::conflict(format!(
-            "{} is at version {found}, not {expected}",
-            placed(key, account)
-        )),
+        Refusal::Version { key, expected, found } => {
+            ApiError::conflict(format!("{} is at version {found}, not {expected}", placed(key, account)))
+        }
         Refusal::HasChildren { key, children } => {
             let (kind, name) = (key.kind(), key.name());
             ApiError::in_use(format!(

@@ -64,11 +64,7 @@ struct Admitted {
 
 impl Verifier {
     pub(super) fn new(credentials: Arc<dyn Credentials>, region: String, clock: Clock) -> Self {
-        Self {
-            credentials,
-            region,
-            clock,
-        }
+        Self { credentials, region, clock }
     }
 
     /// Everything that can be checked before the body is read.
@@ -99,11 +95,8 @@ impl Admitted {
         let mut mac = keyed(&signing_key(&secret, &claim));
         mac.update(signed.as_bytes());
         // In constant time.
-        mac.verify_slice(&claim.signature)
-            .map_err(|_| Refused::Mismatch)?;
-        Ok(Principal {
-            access_key_id: claim.access_key_id,
-        })
+        mac.verify_slice(&claim.signature).map_err(|_| Refused::Mismatch)?;
+        Ok(Principal { access_key_id: claim.access_key_id })
     }
 }
 
@@ -119,10 +112,7 @@ fn signing_key(secret: &Secret, claim: &Claim) -> Zeroizing<Vec<u8>> {
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    #[expect(
-        clippy::expect_used,
-        reason = "HMAC takes keys of every length (RFC 2104, section 2)"
-    )]
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104, section 2)")]
     Hmac::new_from_slice(key).expect("HMAC takes keys of every length")
 }
 

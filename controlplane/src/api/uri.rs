@@ -49,12 +49,7 @@ pub(super) struct Names(Vec<(String, String)>);
 
 impl Names {
     pub(super) fn new(params: &RawPathParams) -> Self {
-        Self(
-            params
-                .iter()
-                .map(|(member, name)| (member.to_owned(), name.to_owned()))
-                .collect(),
-        )
+        Self(params.iter().map(|(member, name)| (member.to_owned(), name.to_owned())).collect())
     }
 
     /// The collection that the path names, or is in.
@@ -64,24 +59,18 @@ impl Names {
             Kind::VirtualNode => Collection::VirtualNodes(self.parse("meshName")?),
             Kind::VirtualService => Collection::VirtualServices(self.parse("meshName")?),
             Kind::VirtualRouter => Collection::VirtualRouters(self.parse("meshName")?),
-            Kind::Route => Collection::Routes {
-                mesh: self.parse("meshName")?,
-                router: self.parse("virtualRouterName")?,
-            },
+            Kind::Route => {
+                Collection::Routes { mesh: self.parse("meshName")?, router: self.parse("virtualRouterName")? }
+            }
         })
     }
 
     /// The text of one name; empty where the path has none.
     pub(super) fn text(&self, member: &str) -> &str {
-        self.0
-            .iter()
-            .find(|(name, _)| name == member)
-            .map_or("", |(_, text)| text)
+        self.0.iter().find(|(name, _)| name == member).map_or("", |(_, text)| text)
     }
 
     fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&self, member: &str) -> Result<T, ApiError> {
-        self.text(member)
-            .parse()
-            .map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
+        self.text(member).parse().map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
     }
 }

@@ -50,16 +50,10 @@ impl Document {
                 *backends = Value::Array(Vec::new());
             }
         }
-        let unwritable = |error: serde_json::Error| Invalid {
-            path: "spec".into(),
-            rule: Rule::Other(error.to_string()),
-        };
+        let unwritable =
+            |error: serde_json::Error| Invalid { path: "spec".into(), rule: Rule::Other(error.to_string()) };
         let text = to_raw_value(&value).map_err(unwritable)?;
-        Ok(Self {
-            key,
-            text: text.into(),
-            spec,
-        })
+        Ok(Self { key, text: text.into(), spec })
     }
 
     /// Reads a spec that [`Document::text`] gave earlier.
@@ -67,17 +61,11 @@ impl Document {
     /// # Errors
     /// As for [`Document::parse`]: this version may know rules that an earlier one did not.
     pub(crate) fn restore(key: Key, text: Box<RawValue>) -> Result<Self, Invalid> {
-        let unreadable = |error: serde_json::Error| Invalid {
-            path: "spec".into(),
-            rule: Rule::Other(error.to_string()),
-        };
+        let unreadable =
+            |error: serde_json::Error| Invalid { path: "spec".into(), rule: Rule::Other(error.to_string()) };
         let value: Value = serde_json::from_str(text.get()).map_err(unreadable)?;
         let spec = parse::spec(key.kind(), &value)?;
-        Ok(Self {
-            key,
-            text: text.into(),
-            spec,
-        })
+        Ok(Self { key, text: text.into(), spec })
     }
 
     /// Whose spec it is.

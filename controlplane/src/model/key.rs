@@ -102,13 +102,8 @@ pub enum InvalidKey {
 
 impl Kind {
     /// Every kind, parents before children.
-    pub const ALL: [Self; 5] = [
-        Self::Mesh,
-        Self::VirtualNode,
-        Self::VirtualService,
-        Self::VirtualRouter,
-        Self::Route,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Mesh, Self::VirtualNode, Self::VirtualService, Self::VirtualRouter, Self::Route];
 
     /// As App Mesh's messages spell it.
     #[must_use]
@@ -222,10 +217,9 @@ impl Key {
             Self::VirtualNode { mesh, .. } => Collection::VirtualNodes(mesh.clone()),
             Self::VirtualService { mesh, .. } => Collection::VirtualServices(mesh.clone()),
             Self::VirtualRouter { mesh, .. } => Collection::VirtualRouters(mesh.clone()),
-            Self::Route { mesh, router, .. } => Collection::Routes {
-                mesh: mesh.clone(),
-                router: router.clone(),
-            },
+            Self::Route { mesh, router, .. } => {
+                Collection::Routes { mesh: mesh.clone(), router: router.clone() }
+            }
         }
     }
 
@@ -239,10 +233,7 @@ impl Key {
                 Collection::VirtualRouters(mesh.clone()),
             ],
             Self::VirtualRouter { mesh, name } => {
-                vec![Collection::Routes {
-                    mesh: mesh.clone(),
-                    router: name.clone(),
-                }]
+                vec![Collection::Routes { mesh: mesh.clone(), router: name.clone() }]
             }
             Self::VirtualNode { .. } | Self::VirtualService { .. } | Self::Route { .. } => Vec::new(),
         }
@@ -272,11 +263,9 @@ impl FromStr for Key {
             ["mesh", mesh, "virtualNode", name] => Collection::VirtualNodes(mesh.parse()?).key(name),
             ["mesh", mesh, "virtualService", name] => Collection::VirtualServices(mesh.parse()?).key(name),
             ["mesh", mesh, "virtualRouter", name] => Collection::VirtualRouters(mesh.parse()?).key(name),
-            ["mesh", mesh, "virtualRouter", router, "route", name] => Collection::Routes {
-                mesh: mesh.parse()?,
-                router: router.parse()?,
+            ["mesh", mesh, "virtualRouter", router, "route", name] => {
+                Collection::Routes { mesh: mesh.parse()?, router: router.parse()? }.key(name)
             }
-            .key(name),
             _ => Err(InvalidKey::Form(text.chars().take(300).collect())),
         }
     }
@@ -303,10 +292,9 @@ impl Collection {
             Self::VirtualNodes(mesh) | Self::VirtualServices(mesh) | Self::VirtualRouters(mesh) => {
                 Some(Key::Mesh(mesh.clone()))
             }
-            Self::Routes { mesh, router } => Some(Key::VirtualRouter {
-                mesh: mesh.clone(),
-                name: router.clone(),
-            }),
+            Self::Routes { mesh, router } => {
+                Some(Key::VirtualRouter { mesh: mesh.clone(), name: router.clone() })
+            }
         }
     }
 
@@ -317,23 +305,12 @@ impl Collection {
     pub fn key(&self, name: &str) -> Result<Key, InvalidKey> {
         Ok(match self {
             Self::Meshes => Key::Mesh(name.parse()?),
-            Self::VirtualNodes(mesh) => Key::VirtualNode {
-                mesh: mesh.clone(),
-                name: name.parse()?,
-            },
-            Self::VirtualServices(mesh) => Key::VirtualService {
-                mesh: mesh.clone(),
-                name: name.parse()?,
-            },
-            Self::VirtualRouters(mesh) => Key::VirtualRouter {
-                mesh: mesh.clone(),
-                name: name.parse()?,
-            },
-            Self::Routes { mesh, router } => Key::Route {
-                mesh: mesh.clone(),
-                router: router.clone(),
-                name: name.parse()?,
-            },
+            Self::VirtualNodes(mesh) => Key::VirtualNode { mesh: mesh.clone(), name: name.parse()? },
+            Self::VirtualServices(mesh) => Key::VirtualService { mesh: mesh.clone(), name: name.parse()? },
+            Self::VirtualRouters(mesh) => Key::VirtualRouter { mesh: mesh.clone(), name: name.parse()? },
+            Self::Routes { mesh, router } => {
+                Key::Route { mesh: mesh.clone(), router: router.clone(), name: name.parse()? }
+            }
         })
     }
 }

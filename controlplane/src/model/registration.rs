@@ -16,11 +16,7 @@ impl Model {
     pub fn registration(&self, workload: &Workload) -> Option<Registration> {
         match workload.kind {
             WorkloadKind::VirtualNode => {
-                let node = self
-                    .meshes
-                    .get(&workload.mesh)?
-                    .virtual_nodes
-                    .get(&workload.name)?;
+                let node = self.meshes.get(&workload.mesh)?.virtual_nodes.get(&workload.name)?;
                 Some(Registration {
                     workload: workload.clone(),
                     dns_names: dns_name(node).into_iter().collect(),
@@ -40,10 +36,7 @@ fn dns_name(node: &VirtualNode) -> Option<DnsName> {
 }
 
 fn spiffe_ids(node: &VirtualNode) -> Vec<SpiffeId> {
-    let certificates = node
-        .listeners
-        .iter()
-        .filter_map(|listener| Some(&listener.tls.as_ref()?.certificate));
+    let certificates = node.listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.certificate));
     let mut ids: Vec<SpiffeId> = certificates
         .filter_map(|certificate| match certificate {
             Certificate::Sds { secret_name } => secret_name.parse().ok(),
@@ -64,18 +57,10 @@ mod tests {
 
     fn model(spec: serde_json::Value) -> Model {
         let document = Document::parse("mesh/m/virtualNode/a".parse().unwrap(), spec).unwrap();
-        let Spec::VirtualNode(node) = document.spec() else {
-            panic!("{document:?}")
-        };
+        let Spec::VirtualNode(node) = document.spec() else { panic!("{document:?}") };
         let virtual_nodes = [("a".parse().unwrap(), node.clone())].into();
-        let mesh = Mesh {
-            virtual_nodes,
-            ..Mesh::default()
-        };
-        Model {
-            revision: 1,
-            meshes: [("m".parse().unwrap(), mesh.into())].into(),
-        }
+        let mesh = Mesh { virtual_nodes, ..Mesh::default() };
+        Model { revision: 1, meshes: [("m".parse().unwrap(), mesh.into())].into() }
     }
 
     fn listener(port: u16, certificate: serde_json::Value) -> serde_json::Value {
@@ -111,10 +96,7 @@ mod tests {
         assert_eq!(model.registration(&node("m", "a")).unwrap().dns_names, []);
         assert_eq!(model.registration(&node("m", "b")), None);
         assert_eq!(model.registration(&node("n", "a")), None);
-        let gateway = Workload {
-            kind: WorkloadKind::VirtualGateway,
-            ..node("m", "a")
-        };
+        let gateway = Workload { kind: WorkloadKind::VirtualGateway, ..node("m", "a") };
         assert_eq!(model.registration(&gateway), None);
     }
 }

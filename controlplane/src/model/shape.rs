@@ -114,42 +114,23 @@ pub(crate) struct Object<'a> {
 impl<'a> Field<'a> {
     /// The whole document. `path` is what its members' paths start with, and may be empty.
     pub(crate) fn root(path: &str, value: &'a Value) -> Self {
-        Self {
-            value,
-            path: path.to_owned(),
-        }
+        Self { value, path: path.to_owned() }
     }
 
     /// A refusal of this member.
     pub(crate) fn invalid(&self, rule: Rule) -> Invalid {
         // The document itself has no name of its own.
-        let path = if self.path.is_empty() {
-            "the request body"
-        } else {
-            &self.path
-        };
-        Invalid {
-            path: path.to_owned(),
-            rule,
-        }
+        let path = if self.path.is_empty() { "the request body" } else { &self.path };
+        Invalid { path: path.to_owned(), rule }
     }
 
     fn wrong_type(&self, expected: &'static str) -> Invalid {
-        self.invalid(Rule::Type {
-            expected,
-            found: type_of(self.value),
-        })
+        self.invalid(Rule::Type { expected, found: type_of(self.value) })
     }
 
     pub(crate) fn object(&self) -> Result<Object<'a>, Invalid> {
-        let members = self
-            .value
-            .as_object()
-            .ok_or_else(|| self.wrong_type("an object"))?;
-        Ok(Object {
-            members,
-            path: self.path.clone(),
-        })
+        let members = self.value.as_object().ok_or_else(|| self.wrong_type("an object"))?;
+        Ok(Object { members, path: self.path.clone() })
     }
 
     /// A text without control characters, of so many characters.
@@ -157,11 +138,7 @@ impl<'a> Field<'a> {
         let text = self.value.as_str().ok_or_else(|| self.wrong_type("a string"))?;
         let found = text.chars().count();
         if !length.contains(&found) {
-            return Err(self.invalid(Rule::Length {
-                min: *length.start(),
-                max: *length.end(),
-                found,
-            }));
+            return Err(self.invalid(Rule::Length { min: *length.start(), max: *length.end(), found }));
         }
         match text.chars().any(char::is_control) {
             true => Err(self.invalid(Rule::Other("must not hold control characters".into()))),
@@ -171,13 +148,8 @@ impl<'a> Field<'a> {
 
     /// A whole number within bounds, as the type that holds them.
     pub(crate) fn integer<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>) -> Result<T, Invalid> {
-        let out_of_range = |found: String| {
-            self.invalid(Rule::Range {
-                min: *range.start(),
-                max: *range.end(),
-                found,
-            })
-        };
+        let out_of_range =
+            |found: String| self.invalid(Rule::Range { min: *range.start(), max: *range.end(), found });
         let Value::Number(number) = self.value else {
             return Err(self.wrong_type("a whole number"));
         };
@@ -188,41 +160,26 @@ impl<'a> Field<'a> {
             });
         };
         let within = range.contains(&integer).then_some(integer);
-        within
-            .and_then(|integer| T::try_from(integer).ok())
-            .ok_or_else(|| out_of_range(integer.to_string()))
+        within.and_then(|integer| T::try_from(integer).ok()).ok_or_else(|| out_of_range(integer.to_string()))
     }
 
     pub(crate) fn items(&self, length: RangeInclusive<usize>) -> Result<Vec<Field<'a>>, Invalid> {
         let items = self.value.as_array().ok_or_else(|| self.wrong_type("a list"))?;
         if !length.contains(&items.len()) {
             let (min, max) = (*length.start(), *length.end());
-            return Err(self.invalid(Rule::Items {
-                min,
-                max,
-                found: items.len(),
-            }));
+            return Err(self.invalid(Rule::Items { min, max, found: items.len() }));
         }
-        let item = |(index, value)| Field {
-            value,
-            path: format!("{}[{index}]", self.path),
-        };
+        let item = |(index, value)| Field { value, path: format!("{}[{index}]", self.path) };
         Ok(items.iter().enumerate().map(item).collect())
     }
 
     /// One of a table of texts.
     pub(crate) fn one_of<T: Copy>(&self, table: &[(&str, T)]) -> Result<T, Invalid> {
         let text = self.value.as_str().ok_or_else(|| self.wrong_type("a string"))?;
-        let known = table
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|(_, value)| *value);
+        let known = table.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         known.ok_or_else(|| {
             let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
-            self.invalid(Rule::OneOf {
-                allowed: names.join(", "),
-                found: shown(text),
-            })
+            self.invalid(Rule::OneOf { allowed: names.join(", "), found: shown(text) })
         })
     }
 }
@@ -237,29 +194,21 @@ impl<'a> Object<'a> {
 
     /// A refusal of a member, there or not.
     pub(crate) fn invalid(&self, name: &str, rule: Rule) -> Invalid {
-        Invalid {
-            path: self.path_of(name),
-            rule,
-        }
+        Invalid { path: self.path_of(name), rule }
     }
 
     pub(crate) fn optional(&self, name: &str) -> Option<Field<'a>> {
         let value = self.members.get(name).filter(|value| !value.is_null())?;
-        Some(Field {
-            value,
-            path: self.path_of(name),
-        })
+        Some(Field { value, path: self.path_of(name) })
     }
 
     pub(crate) fn required(&self, name: &str) -> Result<Field<'a>, Invalid> {
-        self.optional(name)
-            .ok_or_else(|| self.invalid(name, Rule::Required))
+        self.optional(name).ok_or_else(|| self.invalid(name, Rule::Required))
     }
 
     /// The items of a list that may be absent.
     pub(crate) fn list(&self, name: &str) -> Result<Vec<Field<'a>>, Invalid> {
-        self.optional(name)
-            .map_or_else(|| Ok(Vec::new()), |field| field.items(0..=usize::MAX))
+        self.optional(name).map_or_else(|| Ok(Vec::new()), |field| field.items(0..=usize::MAX))
     }
 
     /// Refuses members that App Mesh knows and this version does not honour.
@@ -270,9 +219,7 @@ impl<'a> Object<'a> {
 
     /// As [`Object::refuse`], but lets members pass that say nothing: App Mesh took `"logging": {}`.
     pub(crate) fn refuse_unless_empty(&self, names: &[&str]) -> Result<(), Invalid> {
-        let found = names
-            .iter()
-            .find(|name| self.members.get(**name).is_some_and(|value| !is_empty(value)));
+        let found = names.iter().find(|name| self.members.get(**name).is_some_and(|value| !is_empty(value)));
         found.map_or(Ok(()), |name| Err(self.invalid(name, Rule::Unsupported)))
     }
 
@@ -283,27 +230,16 @@ impl<'a> Object<'a> {
         unsupported: &[&'static str],
     ) -> Result<(&'static str, Field<'a>), Invalid> {
         let all = || supported.iter().chain(unsupported).copied();
-        let set: Vec<(&'static str, Field<'a>)> = all()
-            .filter_map(|name| Some((name, self.optional(name)?)))
-            .collect();
+        let set: Vec<(&'static str, Field<'a>)> =
+            all().filter_map(|name| Some((name, self.optional(name)?))).collect();
         match <[_; 1]>::try_from(set) {
             Ok([(name, field)]) if unsupported.contains(&name) => Err(field.invalid(Rule::Unsupported)),
             Ok([one]) => Ok(one),
             Err(set) => {
                 let found = set.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-                let found = if found.is_empty() {
-                    "none".to_owned()
-                } else {
-                    found
-                };
-                let rule = Rule::ExactlyOne {
-                    allowed: all().collect::<Vec<_>>().join(", "),
-                    found,
-                };
-                Err(Invalid {
-                    path: self.path.clone(),
-                    rule,
-                })
+                let found = if found.is_empty() { "none".to_owned() } else { found };
+                let rule = Rule::ExactlyOne { allowed: all().collect::<Vec<_>>().join(", "), found };
+                Err(Invalid { path: self.path.clone(), rule })
             }
         }
     }

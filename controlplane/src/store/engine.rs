@@ -77,20 +77,14 @@ impl Engine {
             Ok(Decision::Repeated(resource)) => Ok(resource),
             Err(refusal) => Err(refusal),
         };
-        Ok(Decided {
-            revision: ahead.records.revision,
-            answer,
-        })
+        Ok(Decided { revision: ahead.records.revision, answer })
     }
 
     /// Shows readers every change up to a revision, all of which are durable.
     pub(super) fn publish(&self, revision: u64) {
         // Held to the end, so that two publishers do not swap their changes.
         let mut waiting = lock(&self.waiting);
-        let ready = waiting
-            .iter()
-            .take_while(|change| change.revision <= revision)
-            .count();
+        let ready = waiting.iter().take_while(|change| change.revision <= revision).count();
         if ready == 0 {
             return;
         }

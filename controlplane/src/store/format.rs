@@ -55,13 +55,7 @@ pub enum InvalidRecord {
 
 pub(super) fn encode(resource: &Resource) -> Result<Vec<u8>, serde_json::Error> {
     let Resource { document, metadata } = resource;
-    let Metadata {
-        uid,
-        version,
-        created_at,
-        updated_at,
-        token,
-    } = metadata;
+    let Metadata { uid, version, created_at, updated_at, token } = metadata;
     serde_json::to_vec(&Record::V1(RecordV1 {
         uid: *uid,
         version: *version,
@@ -75,14 +69,8 @@ pub(super) fn encode(resource: &Resource) -> Result<Vec<u8>, serde_json::Error> 
 pub(super) fn decode(key: &[u8], record: &[u8]) -> Result<Arc<Resource>, InvalidRecord> {
     let text = String::from_utf8_lossy(key);
     let key: Key = text.parse().map_err(InvalidRecord::Key)?;
-    let Record::V1(RecordV1 {
-        uid,
-        version,
-        created_at_millis,
-        updated_at_millis,
-        client_token,
-        spec,
-    }) = serde_json::from_slice(record).map_err(|error| InvalidRecord::Form(error.to_string()))?;
+    let Record::V1(RecordV1 { uid, version, created_at_millis, updated_at_millis, client_token, spec }) =
+        serde_json::from_slice(record).map_err(|error| InvalidRecord::Form(error.to_string()))?;
     let document = Document::restore(key, spec).map_err(InvalidRecord::Spec)?;
     let metadata = Metadata {
         uid,

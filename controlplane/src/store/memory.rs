@@ -19,9 +19,7 @@ pub struct MemoryStore {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self {
-            engine: Engine::new(0, &[]),
-        }
+        Self { engine: Engine::new(0, &[]) }
     }
 }
 

@@ -30,9 +30,7 @@ fn put(model: &mut Model, key: &Key, spec: &Spec) {
             edit_router(mesh, name).listeners.clone_from(&router.listeners);
         }
         (Key::Route { router, name, .. }, Spec::Route(route)) => {
-            edit_router(mesh, router)
-                .routes
-                .insert(name.clone(), route.clone());
+            edit_router(mesh, router).routes.insert(name.clone(), route.clone());
         }
         // A document is parsed by its key's kind, so the two never differ.
         _ => {}

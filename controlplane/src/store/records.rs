@@ -54,9 +54,7 @@ impl Records {
 
     /// Refuses a collection whose parent, or the parent's parent, is not there.
     pub(super) fn require_parent(&self, collection: &Collection) -> Result<(), Refusal> {
-        collection
-            .parent()
-            .map_or(Ok(()), |parent| self.get(&parent).map(drop))
+        collection.parent().map_or(Ok(()), |parent| self.get(&parent).map(drop))
     }
 
     pub(super) fn list(
@@ -79,10 +77,7 @@ impl Records {
 
     /// All of a collection.
     pub(super) fn all(&self, collection: &Collection) -> impl Iterator<Item = &Arc<Resource>> + use<'_> {
-        self.collections
-            .get(collection)
-            .into_iter()
-            .flat_map(BTreeMap::values)
+        self.collections.get(collection).into_iter().flat_map(BTreeMap::values)
     }
 
     pub(super) fn is_empty(&self, collection: &Collection) -> bool {

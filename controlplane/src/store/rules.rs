@@ -36,27 +36,10 @@ impl State {
     /// Decides on a write. Nothing is changed.
     pub(super) fn decide(&self, write: Write) -> Result<Decision, Refusal> {
         match write {
-            Write::Create {
-                document,
-                uid,
-                token,
-                at,
-            } => self.create(
-                document,
-                Metadata {
-                    uid,
-                    version: 1,
-                    created_at: at,
-                    updated_at: at,
-                    token,
-                },
-            ),
-            Write::Update {
-                document,
-                token,
-                expected,
-                at,
-            } => self.update(document, token, expected, at),
+            Write::Create { document, uid, token, at } => {
+                self.create(document, Metadata { uid, version: 1, created_at: at, updated_at: at, token })
+            }
+            Write::Update { document, token, expected, at } => self.update(document, token, expected, at),
             Write::Delete { key, expected, at } => self.delete(&key, expected, at),
         }
     }
@@ -91,14 +74,7 @@ impl State {
         }
         check_version(found, expected)?;
         self.check_references(&document)?;
-        Ok(self.change(
-            Effect::Put,
-            document,
-            Metadata {
-                token,
-                ..next(&found.metadata, at)
-            },
-        ))
+        Ok(self.change(Effect::Put, document, Metadata { token, ..next(&found.metadata, at) }))
     }
 
     fn delete(&self, key: &Key, expected: Option<u64>, at: u64) -> Result<Decision, Refusal> {
@@ -108,10 +84,7 @@ impl State {
         let last = next(&found.metadata, at);
         let metadata = match key.kind() {
             // As AWS's own examples have it.
-            Kind::Mesh => Metadata {
-                version: found.metadata.version,
-                ..last
-            },
+            Kind::Mesh => Metadata { version: found.metadata.version, ..last },
             Kind::VirtualNode | Kind::VirtualService | Kind::VirtualRouter | Kind::Route => last,
         };
         Ok(self.change(Effect::Remove, found.document.clone(), metadata))
@@ -149,28 +122,18 @@ impl State {
 
     fn change(&self, effect: Effect, document: Document, metadata: Metadata) -> Decision {
         let resource = Arc::new(Resource { document, metadata });
-        Decision::Change(Change {
-            revision: self.records.revision + 1,
-            effect,
-            resource,
-        })
+        Decision::Change(Change { revision: self.records.revision + 1, effect, resource })
     }
 
     /// Everything that a spec must find, and what it must agree with.
     pub(super) fn check_references(&self, document: &Document) -> Result<(), Refusal> {
         let targets = references(document);
-        if let Some(missing) = targets
-            .into_iter()
-            .find(|target| self.records.find(target).is_none())
-        {
+        if let Some(missing) = targets.into_iter().find(|target| self.records.find(target).is_none()) {
             return Err(Refusal::MissingTarget(missing));
         }
         match (document.key(), document.spec()) {
             (Key::Route { mesh, router, .. }, Spec::Route(route)) => {
-                let router = Key::VirtualRouter {
-                    mesh: mesh.clone(),
-                    name: router.clone(),
-                };
+                let router = Key::VirtualRouter { mesh: mesh.clone(), name: router.clone() };
                 self.check_route(document.key(), route, &router)
             }
             (_, Spec::VirtualRouter(router)) => self.check_router(document.key(), router),
@@ -184,25 +147,16 @@ impl State {
             match route.port {
                 None if router.listeners.len() > 1 => return Err(Refusal::RouteNeedsPort(key.clone())),
                 Some(port) if !listens(router, port) => {
-                    return Err(Refusal::NoSuchListener {
-                        route: key.clone(),
-                        port: port.get(),
-                    });
+                    return Err(Refusal::NoSuchListener { route: key.clone(), port: port.get() });
                 }
                 None | Some(_) => {}
             }
         }
         for target in route.targets.iter().filter(|target| target.port.is_none()) {
-            let node = Key::VirtualNode {
-                mesh: key.mesh().clone(),
-                name: target.virtual_node.clone(),
-            };
+            let node = Key::VirtualNode { mesh: key.mesh().clone(), name: target.virtual_node.clone() };
             match self.spec(&node) {
                 Some(Spec::VirtualNode(found)) if found.listeners.len() > 1 => {
-                    return Err(Refusal::TargetNeedsPort {
-                        route: key.clone(),
-                        node,
-                    });
+                    return Err(Refusal::TargetNeedsPort { route: key.clone(), node });
                 }
                 Some(_) | None => {}
             }
@@ -213,10 +167,7 @@ impl State {
     /// A router's listeners may not change under its routes.
     fn check_router(&self, key: &Key, router: &VirtualRouter) -> Result<(), Refusal> {
         let routes = || {
-            let resources = key
-                .children()
-                .into_iter()
-                .flat_map(|children| self.records.all(&children));
+            let resources = key.children().into_iter().flat_map(|children| self.records.all(&children));
             resources.filter_map(|found| match found.document.spec() {
                 Spec::Route(route) => Some((found.document.key(), route)),
                 Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualService(_) | Spec::VirtualRouter(_) => {
@@ -224,24 +175,14 @@ impl State {
                 }
             })
         };
-        let without_port = || {
-            routes()
-                .filter(|(_, route)| route.port.is_none())
-                .map(|(key, _)| key.clone())
-        };
+        let without_port = || routes().filter(|(_, route)| route.port.is_none()).map(|(key, _)| key.clone());
         if router.listeners.len() > 1 && without_port().next().is_some() {
-            return Err(Refusal::RoutesNeedPort {
-                router: key.clone(),
-                routes: without_port().collect(),
-            });
+            return Err(Refusal::RoutesNeedPort { router: key.clone(), routes: without_port().collect() });
         }
         let orphan =
             routes().find_map(|(key, route)| Some((key, route.port.filter(|port| !listens(router, *port))?)));
         match orphan {
-            Some((route, port)) => Err(Refusal::NoSuchListener {
-                route: route.clone(),
-                port: port.get(),
-            }),
+            Some((route, port)) => Err(Refusal::NoSuchListener { route: route.clone(), port: port.get() }),
             None => Ok(()),
         }
     }
@@ -259,34 +200,20 @@ impl State {
             Some(_) | None => false,
         };
         match self.referrers.get(key).into_iter().flatten().find(leaves_open) {
-            Some(route) => Err(Refusal::TargetNeedsPort {
-                route: route.clone(),
-                node: key.clone(),
-            }),
+            Some(route) => Err(Refusal::TargetNeedsPort { route: route.clone(), node: key.clone() }),
             None => Ok(()),
         }
     }
 
     fn check_unused(&self, key: &Key) -> Result<(), Refusal> {
-        if let Some(children) = key
-            .children()
-            .iter()
-            .find(|children| !self.records.is_empty(children))
-        {
-            return Err(Refusal::HasChildren {
-                key: key.clone(),
-                children: children.kind(),
-            });
+        if let Some(children) = key.children().iter().find(|children| !self.records.is_empty(children)) {
+            return Err(Refusal::HasChildren { key: key.clone(), children: children.kind() });
         }
         let Some(referrers) = self.referrers.get(key) else {
             return Ok(());
         };
         let first = referrers.first().map(Key::kind);
-        let by = referrers
-            .iter()
-            .filter(|referrer| Some(referrer.kind()) == first)
-            .cloned()
-            .collect();
+        let by = referrers.iter().filter(|referrer| Some(referrer.kind()) == first).cloned().collect();
         Err(Refusal::Referenced { key: key.clone(), by })
     }
 
@@ -307,22 +234,16 @@ fn is_same_token(found: &Metadata, token: Option<&String>) -> bool {
 fn check_version(found: &Resource, expected: Option<u64>) -> Result<(), Refusal> {
     let version = found.metadata.version;
     match expected.filter(|expected| *expected != version) {
-        Some(expected) => Err(Refusal::Version {
-            key: found.document.key().clone(),
-            expected,
-            found: version,
-        }),
+        Some(expected) => {
+            Err(Refusal::Version { key: found.document.key().clone(), expected, found: version })
+        }
         None => Ok(()),
     }
 }
 
 /// One version later. A clock that was set back does not make a resource older than it is.
 fn next(metadata: &Metadata, at: u64) -> Metadata {
-    Metadata {
-        version: metadata.version + 1,
-        updated_at: at.max(metadata.updated_at),
-        ..metadata.clone()
-    }
+    Metadata { version: metadata.version + 1, updated_at: at.max(metadata.updated_at), ..metadata.clone() }
 }
 
 /// What a spec refers to and must find. A node's backends are not among it: App Mesh let them dangle.
@@ -332,21 +253,14 @@ fn references(document: &Document) -> Vec<Key> {
         Spec::Route(route) => {
             let targets = route.targets.iter();
             targets
-                .map(|target| Key::VirtualNode {
-                    mesh: mesh(),
-                    name: target.virtual_node.clone(),
-                })
+                .map(|target| Key::VirtualNode { mesh: mesh(), name: target.virtual_node.clone() })
                 .collect()
         }
         Spec::VirtualService(service) => match &service.provider {
-            Some(Provider::VirtualNode(name)) => vec![Key::VirtualNode {
-                mesh: mesh(),
-                name: name.clone(),
-            }],
-            Some(Provider::VirtualRouter(name)) => vec![Key::VirtualRouter {
-                mesh: mesh(),
-                name: name.clone(),
-            }],
+            Some(Provider::VirtualNode(name)) => vec![Key::VirtualNode { mesh: mesh(), name: name.clone() }],
+            Some(Provider::VirtualRouter(name)) => {
+                vec![Key::VirtualRouter { mesh: mesh(), name: name.clone() }]
+            }
             None => Vec::new(),
         },
         Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualRouter(_) => Vec::new(),

@@ -65,12 +65,7 @@ impl SledStore {
         let tree = database.tree(TREE).map_err(OpenError::Database)?;
         let (revision, changes) = load(&tree)?;
         let engine = Arc::new(Engine::new(revision, &changes));
-        Ok(Self {
-            database,
-            tree,
-            engine,
-            writes: TaskTracker::new(),
-        })
+        Ok(Self { database, tree, engine, writes: TaskTracker::new() })
     }
 }
 
@@ -96,16 +91,9 @@ fn load(tree: &sled::Tree) -> Result<(u64, Vec<Change>), OpenError> {
     let mut changes = Vec::with_capacity(resources.len());
     for resource in resources {
         check_fits(&state, &resource).map_err(|refusal| {
-            named(
-                resource.document.key().to_string().as_bytes(),
-                InvalidRecord::Reference(refusal),
-            )
+            named(resource.document.key().to_string().as_bytes(), InvalidRecord::Reference(refusal))
         })?;
-        let change = Change {
-            revision,
-            effect: Effect::Put,
-            resource,
-        };
+        let change = Change { revision, effect: Effect::Put, resource };
         state.apply(&change);
         changes.push(change);
     }
@@ -113,17 +101,12 @@ fn load(tree: &sled::Tree) -> Result<(u64, Vec<Change>), OpenError> {
 }
 
 fn check_fits(state: &State, resource: &Resource) -> Result<(), Refusal> {
-    state
-        .records
-        .require_parent(&resource.document.key().collection())?;
+    state.records.require_parent(&resource.document.key().collection())?;
     state.check_references(&resource.document)
 }
 
 fn named(key: &[u8], source: InvalidRecord) -> OpenError {
-    OpenError::Record {
-        key: String::from_utf8_lossy(key).into_owned(),
-        source: Box::new(source),
-    }
+    OpenError::Record { key: String::from_utf8_lossy(key).into_owned(), source: Box::new(source) }
 }
 
 fn parse_revision(value: &[u8]) -> Result<u64, OpenError> {
@@ -138,10 +121,7 @@ fn persist(tree: &sled::Tree, change: &Change) -> Result<(), sled::Error> {
     match change.effect {
         Effect::Put => {
             let unwritable = |error: serde_json::Error| sled::Error::Unsupported(error.to_string());
-            batch.insert(
-                key.as_bytes(),
-                format::encode(&change.resource).map_err(unwritable)?,
-            );
+            batch.insert(key.as_bytes(), format::encode(&change.resource).map_err(unwritable)?);
         }
         Effect::Remove => batch.remove(key.as_bytes()),
     }
@@ -160,8 +140,7 @@ impl Store for SledStore {
             engine.publish(revision);
             Ok(answer?)
         });
-        task.await
-            .unwrap_or(Err(StoreError::Unavailable(CommitError::Closed)))
+        task.await.unwrap_or(Err(StoreError::Unavailable(CommitError::Closed)))
     }
 
     async fn get(&self, key: &Key) -> Result<Arc<Resource>, StoreError> {

@@ -68,29 +68,15 @@ fn document(key_text: &str, spec: Value) -> Document {
 }
 
 pub(super) fn creation(key_text: &str, spec: Value) -> Write {
-    Write::Create {
-        document: document(key_text, spec),
-        uid: Uuid::new_v4(),
-        token: None,
-        at: 1000,
-    }
+    Write::Create { document: document(key_text, spec), uid: Uuid::new_v4(), token: None, at: 1000 }
 }
 
 fn update(key_text: &str, spec: Value) -> Write {
-    Write::Update {
-        document: document(key_text, spec),
-        token: None,
-        expected: None,
-        at: 2000,
-    }
+    Write::Update { document: document(key_text, spec), token: None, expected: None, at: 2000 }
 }
 
 fn deletion(key_text: &str) -> Write {
-    Write::Delete {
-        key: key(key_text),
-        expected: None,
-        at: 3000,
-    }
+    Write::Delete { key: key(key_text), expected: None, at: 3000 }
 }
 
 pub(super) fn node(ports: &[u16]) -> Value {
@@ -140,54 +126,28 @@ async fn refusal(store: &AnyStore, write: Write) -> Refusal {
 async fn a_resource_lives_from_its_creation_to_its_deletion(store: AnyStore) {
     let created = store.write(creation("mesh/m", json!({}))).await.unwrap();
     assert_eq!(
-        (
-            created.metadata.version,
-            created.metadata.created_at,
-            created.metadata.updated_at
-        ),
+        (created.metadata.version, created.metadata.created_at, created.metadata.updated_at),
         (1, 1000, 1000)
     );
     let allow = json!({"egressFilter": {"type": "ALLOW_ALL"}});
     let updated = store.write(update("mesh/m", allow.clone())).await.unwrap();
-    let metadata = Metadata {
-        version: 2,
-        updated_at: 2000,
-        ..created.metadata.clone()
-    };
+    let metadata = Metadata { version: 2, updated_at: 2000, ..created.metadata.clone() };
     assert_eq!(updated.metadata, metadata);
     assert_eq!(updated.document.text().get(), allow.to_string());
     let found = store.get(&key("mesh/m")).await.unwrap();
-    assert_eq!(
-        (&found.metadata, found.document.text().get()),
-        (&metadata, &*allow.to_string())
-    );
+    assert_eq!((&found.metadata, found.document.text().get()), (&metadata, &*allow.to_string()));
     let deleted = store.write(deletion("mesh/m")).await.unwrap();
-    assert_eq!(
-        deleted.metadata,
-        Metadata {
-            updated_at: 3000,
-            ..metadata
-        }
-    );
+    assert_eq!(deleted.metadata, Metadata { updated_at: 3000, ..metadata });
     let gone = StoreError::Refused(Refusal::Missing(key("mesh/m")));
     assert_eq!(store.get(&key("mesh/m")).await.unwrap_err(), gone);
-    assert_eq!(
-        refusal(&store, deletion("mesh/m")).await,
-        Refusal::Missing(key("mesh/m"))
-    );
-    assert_eq!(
-        refusal(&store, update("mesh/m", json!({}))).await,
-        Refusal::Missing(key("mesh/m"))
-    );
+    assert_eq!(refusal(&store, deletion("mesh/m")).await, Refusal::Missing(key("mesh/m")));
+    assert_eq!(refusal(&store, update("mesh/m", json!({}))).await, Refusal::Missing(key("mesh/m")));
 }
 
 async fn a_name_is_taken_once_and_free_again_after_deletion(store: AnyStore) {
     furnish(&store).await;
     let again = || creation("mesh/m/virtualNode/b", node(&[81]));
-    assert_eq!(
-        refusal(&store, again()).await,
-        Refusal::Exists(key("mesh/m/virtualNode/b"))
-    );
+    assert_eq!(refusal(&store, again()).await, Refusal::Exists(key("mesh/m/virtualNode/b")));
     let first = store.get(&key("mesh/m/virtualNode/b")).await.unwrap();
     let deleted = store.write(deletion("mesh/m/virtualNode/b")).await.unwrap();
     assert_eq!(deleted.metadata.version, 2);
@@ -213,31 +173,14 @@ async fn a_repeated_write_gets_the_same_answer_and_another_spec_under_its_token_
     let created = store.write(create(json!({}))).await.unwrap();
     let repeated = store.write(create(json!({}))).await.unwrap();
     assert_eq!(repeated.metadata, created.metadata);
-    assert_eq!(
-        refusal(&store, create(allow())).await,
-        Refusal::TokenReused(key("mesh/m"))
-    );
+    assert_eq!(refusal(&store, create(allow())).await, Refusal::TokenReused(key("mesh/m")));
     for _ in 0..2 {
         let updated = store.write(update("t2", allow())).await.unwrap();
         assert_eq!(updated.metadata.version, 2);
     }
-    assert_eq!(
-        refusal(&store, update("t2", json!({}))).await,
-        Refusal::TokenReused(key("mesh/m"))
-    );
-    assert_eq!(
-        store
-            .write(update("t3", json!({})))
-            .await
-            .unwrap()
-            .metadata
-            .version,
-        3
-    );
-    assert_eq!(
-        refusal(&store, create(json!({}))).await,
-        Refusal::Exists(key("mesh/m"))
-    );
+    assert_eq!(refusal(&store, update("t2", json!({}))).await, Refusal::TokenReused(key("mesh/m")));
+    assert_eq!(store.write(update("t3", json!({}))).await.unwrap().metadata.version, 3);
+    assert_eq!(refusal(&store, create(json!({}))).await, Refusal::Exists(key("mesh/m")));
 }
 
 async fn a_write_that_expects_another_version_changes_nothing(store: AnyStore) {
@@ -248,19 +191,11 @@ async fn a_write_that_expects_another_version_changes_nothing(store: AnyStore) {
         expected: Some(expected),
         at: 2000,
     };
-    let stale = |expected, found| Refusal::Version {
-        key: key("mesh/m"),
-        expected,
-        found,
-    };
+    let stale = |expected, found| Refusal::Version { key: key("mesh/m"), expected, found };
     assert_eq!(refusal(&store, update(2)).await, stale(2, 1));
     assert_eq!(store.write(update(1)).await.unwrap().metadata.version, 2);
     assert_eq!(refusal(&store, update(1)).await, stale(1, 2));
-    let delete = |expected| Write::Delete {
-        key: key("mesh/m"),
-        expected: Some(expected),
-        at: 3000,
-    };
+    let delete = |expected| Write::Delete { key: key("mesh/m"), expected: Some(expected), at: 3000 };
     assert_eq!(refusal(&store, delete(1)).await, stale(1, 2));
     store.write(delete(2)).await.unwrap();
 }
@@ -268,14 +203,8 @@ async fn a_write_that_expects_another_version_changes_nothing(store: AnyStore) {
 async fn what_a_spec_refers_to_must_be_there(store: AnyStore) {
     let provider = |kind: &str, name: &str| json!({"provider": {kind: {format!("{kind}Name"): name}}});
     let cases = [
-        (
-            creation("mesh/n/virtualNode/a", node(&[80])),
-            Refusal::Missing(key("mesh/n")),
-        ),
-        (
-            creation("mesh/n/virtualRouter/r/route/x", route("a")),
-            Refusal::Missing(key("mesh/n")),
-        ),
+        (creation("mesh/n/virtualNode/a", node(&[80])), Refusal::Missing(key("mesh/n"))),
+        (creation("mesh/n/virtualRouter/r/route/x", route("a")), Refusal::Missing(key("mesh/n"))),
         (
             creation("mesh/m/virtualRouter/q/route/x", route("a")),
             Refusal::Missing(key("mesh/m/virtualRouter/q")),
@@ -313,48 +242,24 @@ async fn what_a_spec_refers_to_must_be_there(store: AnyStore) {
         ))
         .await
         .unwrap();
-    store
-        .write(creation("mesh/m/virtualService/t", json!({})))
-        .await
-        .unwrap();
+    store.write(creation("mesh/m/virtualService/t", json!({}))).await.unwrap();
 }
 
 async fn what_is_referred_to_cannot_be_deleted(store: AnyStore) {
     furnish(&store).await;
-    let children = |of: &str, kind| Refusal::HasChildren {
-        key: key(of),
-        children: kind,
-    };
-    let referenced = |of: &str, by: &str| Refusal::Referenced {
-        key: key(of),
-        by: vec![key(by)],
-    };
+    let children = |of: &str, kind| Refusal::HasChildren { key: key(of), children: kind };
+    let referenced = |of: &str, by: &str| Refusal::Referenced { key: key(of), by: vec![key(by)] };
     let (m, r, a) = ("mesh/m", "mesh/m/virtualRouter/r", "mesh/m/virtualNode/a");
     assert_eq!(refusal(&store, deletion(m)).await, children(m, Kind::VirtualNode));
     assert_eq!(refusal(&store, deletion(r)).await, children(r, Kind::Route));
-    assert_eq!(
-        refusal(&store, deletion(a)).await,
-        referenced(a, "mesh/m/virtualRouter/r/route/x")
-    );
+    assert_eq!(refusal(&store, deletion(a)).await, referenced(a, "mesh/m/virtualRouter/r/route/x"));
     // A reference moves with the spec that makes it.
-    store
-        .write(update("mesh/m/virtualRouter/r/route/x", route("b")))
-        .await
-        .unwrap();
+    store.write(update("mesh/m/virtualRouter/r/route/x", route("b"))).await.unwrap();
     store.write(deletion(a)).await.unwrap();
     let b = "mesh/m/virtualNode/b";
-    assert_eq!(
-        refusal(&store, deletion(b)).await,
-        referenced(b, "mesh/m/virtualRouter/r/route/x")
-    );
-    store
-        .write(deletion("mesh/m/virtualRouter/r/route/x"))
-        .await
-        .unwrap();
-    assert_eq!(
-        refusal(&store, deletion(r)).await,
-        referenced(r, "mesh/m/virtualService/s.local")
-    );
+    assert_eq!(refusal(&store, deletion(b)).await, referenced(b, "mesh/m/virtualRouter/r/route/x"));
+    store.write(deletion("mesh/m/virtualRouter/r/route/x")).await.unwrap();
+    assert_eq!(refusal(&store, deletion(r)).await, referenced(r, "mesh/m/virtualService/s.local"));
     for gone in ["mesh/m/virtualService/s.local", r, b, m] {
         store.write(deletion(gone)).await.unwrap();
     }
@@ -363,69 +268,38 @@ async fn what_is_referred_to_cannot_be_deleted(store: AnyStore) {
 
 async fn several_listeners_make_ports_required(store: AnyStore) {
     furnish(&store).await;
-    let (r, x, a) = (
-        "mesh/m/virtualRouter/r",
-        "mesh/m/virtualRouter/r/route/x",
-        "mesh/m/virtualNode/a",
-    );
+    let (r, x, a) = ("mesh/m/virtualRouter/r", "mesh/m/virtualRouter/r/route/x", "mesh/m/virtualNode/a");
     let with_ports = |matched: u16, target: u16| {
         let mut route = route("a");
         route["httpRoute"]["match"]["port"] = matched.into();
         route["httpRoute"]["action"]["weightedTargets"][0]["port"] = target.into();
         route
     };
-    let target_needs_port = || Refusal::TargetNeedsPort {
-        route: key(x),
-        node: key(a),
-    };
+    let target_needs_port = || Refusal::TargetNeedsPort { route: key(x), node: key(a) };
     let no_listener = |port| Refusal::NoSuchListener { route: key(x), port };
-    let blocked = Refusal::RoutesNeedPort {
-        router: key(r),
-        routes: vec![key(x)],
-    };
+    let blocked = Refusal::RoutesNeedPort { router: key(r), routes: vec![key(x)] };
     assert_eq!(refusal(&store, update(r, router(&[80, 81]))).await, blocked);
-    assert_eq!(
-        refusal(&store, update(a, node(&[80, 81]))).await,
-        target_needs_port()
-    );
-    assert_eq!(
-        refusal(&store, update(x, with_ports(81, 80))).await,
-        no_listener(81)
-    );
+    assert_eq!(refusal(&store, update(a, node(&[80, 81]))).await, target_needs_port());
+    assert_eq!(refusal(&store, update(x, with_ports(81, 80))).await, no_listener(81));
     store.write(update(x, with_ports(80, 80))).await.unwrap();
     store.write(update(r, router(&[80, 81]))).await.unwrap();
     store.write(update(a, node(&[80, 81]))).await.unwrap();
-    assert_eq!(
-        refusal(&store, update(x, route("b"))).await,
-        Refusal::RouteNeedsPort(key(x))
-    );
+    assert_eq!(refusal(&store, update(x, route("b"))).await, Refusal::RouteNeedsPort(key(x)));
     let mut without_target_port = with_ports(80, 80);
     without_target_port["httpRoute"]["action"]["weightedTargets"][0]["port"].take();
-    assert_eq!(
-        refusal(&store, update(x, without_target_port)).await,
-        target_needs_port()
-    );
-    assert_eq!(
-        refusal(&store, update(r, router(&[81, 82]))).await,
-        no_listener(80)
-    );
+    assert_eq!(refusal(&store, update(x, without_target_port)).await, target_needs_port());
+    assert_eq!(refusal(&store, update(r, router(&[81, 82]))).await, no_listener(80));
 }
 
 async fn a_list_is_in_the_order_of_names_and_goes_on_after_any_name(store: AnyStore) {
     store.write(creation("mesh/m", json!({}))).await.unwrap();
     for name in ["d", "a", "c", "b"] {
-        store
-            .write(creation(&format!("mesh/m/virtualNode/{name}"), json!({})))
-            .await
-            .unwrap();
+        store.write(creation(&format!("mesh/m/virtualNode/{name}"), json!({}))).await.unwrap();
     }
     let nodes = Collection::VirtualNodes("m".parse().unwrap());
     let names = async |after, limit| {
         let found = store.list(&nodes, after, limit).await.unwrap();
-        found
-            .iter()
-            .map(|found| found.document.key().name().to_owned())
-            .collect::<Vec<_>>()
+        found.iter().map(|found| found.document.key().name().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names(None, 100).await, ["a", "b", "c", "d"]);
     assert_eq!(names(None, 2).await, ["a", "b"]);
@@ -453,24 +327,14 @@ async fn the_model_follows_every_write(store: AnyStore) {
     assert_eq!(mesh.virtual_routers[&r].routes[&x].targets[0].virtual_node, a);
     assert!(mesh.virtual_services.contains_key("s.local"));
     // The router keeps its routes when its listeners change, and whoever holds the old model keeps it.
-    store
-        .write(update("mesh/m/virtualRouter/r", router(&[81])))
-        .await
-        .unwrap();
+    store.write(update("mesh/m/virtualRouter/r", router(&[81]))).await.unwrap();
     assert!(models.has_changed().unwrap());
     let later = models.borrow_and_update().clone();
     let changed = &later.meshes[&"m".parse().unwrap()].virtual_routers[&r];
     assert_eq!((changed.listeners[0].port.get(), changed.routes.len()), (81, 1));
     assert_eq!(mesh.virtual_routers[&r].listeners[0].port.get(), 80);
-    store
-        .write(deletion("mesh/m/virtualRouter/r/route/x"))
-        .await
-        .unwrap();
-    assert!(
-        models.borrow().meshes[&"m".parse().unwrap()].virtual_routers[&r]
-            .routes
-            .is_empty()
-    );
+    store.write(deletion("mesh/m/virtualRouter/r/route/x")).await.unwrap();
+    assert!(models.borrow().meshes[&"m".parse().unwrap()].virtual_routers[&r].routes.is_empty());
     assert_eq!(models.borrow().revision, 8);
 }
 
@@ -481,10 +345,7 @@ async fn a_clock_that_goes_back_makes_nothing_older_than_it_is(store: AnyStore) 
     }
     store.write(create).await.unwrap();
     let updated = store.write(update("mesh/m", json!({}))).await.unwrap();
-    assert_eq!(
-        (updated.metadata.created_at, updated.metadata.updated_at),
-        (5000, 5000)
-    );
+    assert_eq!((updated.metadata.created_at, updated.metadata.updated_at), (5000, 5000));
 }
 
 async fn racing_deletes_and_references_never_leave_one_dangling(store: AnyStore) {
@@ -492,50 +353,26 @@ async fn racing_deletes_and_references_never_leave_one_dangling(store: AnyStore)
     let (mut deleted, mut referenced) = (0, 0);
     for round in 0..24 {
         let target = format!("t{round}");
-        store
-            .write(creation(&format!("mesh/m/virtualNode/{target}"), node(&[80])))
-            .await
-            .unwrap();
+        store.write(creation(&format!("mesh/m/virtualNode/{target}"), node(&[80]))).await.unwrap();
         let mut racers = JoinSet::new();
         for racer in 0..16 {
             let write = match racer % 4 {
                 0 => deletion(&format!("mesh/m/virtualNode/{target}")),
-                _ => creation(
-                    &format!("mesh/m/virtualRouter/r/route/{target}-{racer}"),
-                    route(&target),
-                ),
+                _ => creation(&format!("mesh/m/virtualRouter/r/route/{target}-{racer}"), route(&target)),
             };
             let store = store.clone();
             racers.spawn(async move { (racer % 4 == 0, store.write(write).await.is_ok()) });
         }
         let outcomes = racers.join_all().await;
-        let deletions = outcomes
-            .iter()
-            .filter(|(is_deletion, won)| *is_deletion && *won)
-            .count();
-        let routes = outcomes
-            .iter()
-            .filter(|(is_deletion, won)| !*is_deletion && *won)
-            .count();
-        assert!(
-            deletions + routes.min(1) == 1,
-            "{deletions} deletions and {routes} routes"
-        );
+        let deletions = outcomes.iter().filter(|(is_deletion, won)| *is_deletion && *won).count();
+        let routes = outcomes.iter().filter(|(is_deletion, won)| !*is_deletion && *won).count();
+        assert!(deletions + routes.min(1) == 1, "{deletions} deletions and {routes} routes");
         deleted += deletions;
         referenced += routes;
         let model = model(&*store);
         let mesh = &model.meshes[&"m".parse().unwrap()];
-        for found in mesh
-            .virtual_routers
-            .values()
-            .flat_map(|router| router.routes.values())
-        {
-            assert!(
-                found
-                    .targets
-                    .iter()
-                    .all(|target| mesh.virtual_nodes.contains_key(&target.virtual_node))
-            );
+        for found in mesh.virtual_routers.values().flat_map(|router| router.routes.values()) {
+            assert!(found.targets.iter().all(|target| mesh.virtual_nodes.contains_key(&target.virtual_node)));
         }
     }
     assert_eq!(deleted + referenced, deleted + (24 - deleted) * 12);

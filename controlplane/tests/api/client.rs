@@ -57,24 +57,15 @@ impl Api {
             let now = now.clone();
             Arc::new(move || at(now.load(Ordering::Relaxed)))
         };
-        let settings = ApiSettings {
-            account_id: "000000000000".into(),
-            region: REGION.into(),
-        };
-        let keys: KeyPairs = [(ACCESS_KEY.to_owned(), Secret::new(SECRET_KEY.to_owned()))]
-            .into_iter()
-            .collect();
+        let settings = ApiSettings { account_id: "000000000000".into(), region: REGION.into() };
+        let keys: KeyPairs =
+            [(ACCESS_KEY.to_owned(), Secret::new(SECRET_KEY.to_owned()))].into_iter().collect();
         let router = api::router(store.clone(), settings, clock.clone());
-        Self {
-            router: api::signed(router, Arc::new(keys), REGION, clock),
-            store,
-            now,
-        }
+        Self { router: api::signed(router, Arc::new(keys), REGION, clock), store, now }
     }
 
     pub(crate) fn pass(&self, time: Duration) {
-        self.now
-            .fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+        self.now.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -84,34 +75,19 @@ impl Api {
     /// Sends a signed request; `path` is below `/v20190125`.
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let body = body.map(Value::to_string).unwrap_or_default();
-        self.call_raw(method, &format!("/v20190125{path}"), body.as_bytes())
-            .await
+        self.call_raw(method, &format!("/v20190125{path}"), body.as_bytes()).await
     }
 
     pub(crate) async fn call_raw(&self, method: &str, path: &str, body: &[u8]) -> Answer {
-        self.send(signed(
-            request(method, path, body),
-            self.now(),
-            SigningSettings::default(),
-        ))
-        .await
+        self.send(signed(request(method, path, body), self.now(), SigningSettings::default())).await
     }
 
     pub(crate) async fn send(&self, request: Request<Vec<u8>>) -> Answer {
-        let response = self
-            .router
-            .clone()
-            .oneshot(request.map(Body::from))
-            .await
-            .unwrap();
+        let response = self.router.clone().oneshot(request.map(Body::from)).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
+        Answer { status: parts.status, headers: parts.headers, body }
     }
 
     /// Sends a request that must succeed.
@@ -171,10 +147,7 @@ pub(crate) fn route(target: &str) -> Value {
 
 pub(crate) fn request(method: &str, path: &str, body: &[u8]) -> Request<Vec<u8>> {
     let request = Request::builder().method(method).uri(path).header("host", HOST);
-    request
-        .header("content-type", "application/json")
-        .body(body.to_vec())
-        .unwrap()
+    request.header("content-type", "application/json").body(body.to_vec()).unwrap()
 }
 
 /// Signs as AWS's SDK for Rust does.
@@ -183,13 +156,7 @@ pub(crate) fn signed(
     at: SystemTime,
     settings: SigningSettings,
 ) -> Request<Vec<u8>> {
-    signed_by(
-        request,
-        at,
-        settings,
-        (ACCESS_KEY, SECRET_KEY),
-        (REGION, "appmesh"),
-    )
+    signed_by(request, at, settings, (ACCESS_KEY, SECRET_KEY), (REGION, "appmesh"))
 }
 
 pub(crate) fn signed_by(
@@ -199,21 +166,12 @@ pub(crate) fn signed_by(
     (access_key, secret_key): (&str, &str),
     (region, service): (&str, &str),
 ) -> Request<Vec<u8>> {
-    let credentials = Credentials::builder()
-        .access_key_id(access_key)
-        .secret_access_key(secret_key);
+    let credentials = Credentials::builder().access_key_id(access_key).secret_access_key(secret_key);
     let identity = credentials.provider_name("test").build().into();
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(service)
-        .time(at);
+    let params = v4::SigningParams::builder().identity(&identity).region(region).name(service).time(at);
     let params = params.settings(settings).build().unwrap().into();
     let instructions = {
-        let headers = request
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+        let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
         let uri = format!("http://{HOST}{}", request.uri());
         let body = SignableBody::Bytes(request.body());
         let signable = SignableRequest::new(request.method().as_str(), uri, headers, body).unwrap();

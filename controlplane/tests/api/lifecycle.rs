@@ -75,43 +75,23 @@ fn samples() -> [Sample; 5] {
 
 #[tokio::test]
 async fn every_kind_is_created_described_updated_listed_and_deleted() {
-    for Sample {
-        collection,
-        name,
-        member,
-        list,
-        spec,
-        new_spec,
-        arn,
-    } in samples()
-    {
+    for Sample { collection, name, member, list, spec, new_spec, arn } in samples() {
         let api = Api::new();
         api.furnish().await;
         let item = format!("{collection}/{name}");
-        let created = api
-            .must("PUT", collection, Some(&json!({member: name, "spec": spec})))
-            .await;
+        let created = api.must("PUT", collection, Some(&json!({member: name, "spec": spec}))).await;
         assert_eq!(created[member], name);
         assert_eq!(created["meshName"], if member == "meshName" { name } else { "m" });
         assert_eq!(created["spec"], spec);
         assert_eq!(created["status"], json!({"status": "ACTIVE"}));
         let metadata = &created["metadata"];
-        assert_eq!(
-            metadata["arn"],
-            format!("arn:aws:appmesh:us-east-1:000000000000:{arn}")
-        );
-        assert_eq!(
-            (&metadata["version"], metadata["uid"].as_str().unwrap().len()),
-            (&json!(1), 36)
-        );
+        assert_eq!(metadata["arn"], format!("arn:aws:appmesh:us-east-1:000000000000:{arn}"));
+        assert_eq!((&metadata["version"], metadata["uid"].as_str().unwrap().len()), (&json!(1), 36));
         assert_eq!(
             [&metadata["createdAt"], &metadata["lastUpdatedAt"]],
             [1_606_022_091.476, 1_606_022_091.476]
         );
-        assert_eq!(
-            [&metadata["meshOwner"], &metadata["resourceOwner"]],
-            ["000000000000", "000000000000"]
-        );
+        assert_eq!([&metadata["meshOwner"], &metadata["resourceOwner"]], ["000000000000", "000000000000"]);
         assert_eq!(api.must("GET", &item, None).await, created);
 
         api.pass(Duration::from_millis(1524));
@@ -123,12 +103,7 @@ async fn every_kind_is_created_described_updated_listed_and_deleted() {
         assert_eq!(updated, expected);
 
         let listed = api.must("GET", collection, None).await;
-        let reference = listed[list]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|found| found[member] == name)
-            .unwrap();
+        let reference = listed[list].as_array().unwrap().iter().find(|found| found[member] == name).unwrap();
         let mut flat = updated["metadata"].as_object().unwrap().clone();
         flat.remove("uid");
         for names in ["meshName", "virtualRouterName", member] {
@@ -145,10 +120,7 @@ async fn every_kind_is_created_described_updated_listed_and_deleted() {
         let gone = api.call("GET", &item, None).await;
         let (status, code, message) = gone.error();
         assert_eq!((status, code), (404, "NotFoundException"));
-        assert!(
-            message.contains(&format!("with name {name} is not present")),
-            "{message}"
-        );
+        assert!(message.contains(&format!("with name {name} is not present")), "{message}");
     }
 }
 
@@ -157,15 +129,9 @@ async fn a_mesh_needs_no_spec_and_everything_else_does() {
     let api = Api::new();
     let mesh = api.must("PUT", "/meshes", Some(&json!({"meshName": "m"}))).await;
     assert_eq!(mesh["spec"], json!({}));
-    assert_eq!(
-        api.must("PUT", "/meshes/m", Some(&json!({}))).await["metadata"]["version"],
-        2
-    );
+    assert_eq!(api.must("PUT", "/meshes/m", Some(&json!({}))).await["metadata"]["version"], 2);
     api.furnish_rest().await;
-    for Sample {
-        collection, member, ..
-    } in samples().into_iter().skip(1)
-    {
+    for Sample { collection, member, .. } in samples().into_iter().skip(1) {
         let answer = api.call("PUT", collection, Some(&json!({member: "new"}))).await;
         assert_eq!(answer.error(), (400, "BadRequestException", "spec: is required"));
     }
@@ -194,8 +160,7 @@ async fn a_repeated_creation_gets_the_same_answer_and_another_one_a_conflict() {
 #[tokio::test]
 async fn names_in_paths_are_decoded() {
     let api = Api::new();
-    api.must("PUT", "/meshes", Some(&json!({"meshName": "my-mesh_1"})))
-        .await;
+    api.must("PUT", "/meshes", Some(&json!({"meshName": "my-mesh_1"}))).await;
     let found = api.must("GET", "/meshes/my%2Dmesh%5F1", None).await;
     assert_eq!(found["meshName"], "my-mesh_1");
 }
@@ -204,21 +169,9 @@ async fn names_in_paths_are_decoded() {
 async fn only_this_account_owns_meshes() {
     let api = Api::new();
     api.furnish().await;
-    assert_eq!(
-        api.call("GET", "/meshes/m?meshOwner=000000000000", None)
-            .await
-            .status,
-        StatusCode::OK
-    );
+    assert_eq!(api.call("GET", "/meshes/m?meshOwner=000000000000", None).await.status, StatusCode::OK);
     let other = api.call("GET", "/meshes/m?meshOwner=111111111111", None).await;
     assert_eq!((other.error().0, other.error().1), (404, "NotFoundException"));
     let bad = api.call("GET", "/meshes/m?meshOwner=me", None).await;
-    assert_eq!(
-        bad.error(),
-        (
-            400,
-            "BadRequestException",
-            "meshOwner: must be the 12 digits of an account"
-        )
-    );
+    assert_eq!(bad.error(), (400, "BadRequestException", "meshOwner: must be the 12 digits of an account"));
 }

@@ -7,12 +7,7 @@ async fn create(api: &Api, name: &str) {
 }
 
 fn names(page: &Value) -> Vec<&str> {
-    page["meshes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|mesh| mesh["meshName"].as_str().unwrap())
-        .collect()
+    page["meshes"].as_array().unwrap().iter().map(|mesh| mesh["meshName"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -28,9 +23,7 @@ async fn pages_show_each_resource_once_although_others_come_and_go() {
     create(&api, "e").await;
     api.must("DELETE", "/meshes/d", None).await;
     let token = first["nextToken"].as_str().unwrap();
-    let second = api
-        .must("GET", &format!("/meshes?limit=2&nextToken={token}"), None)
-        .await;
+    let second = api.must("GET", &format!("/meshes?limit=2&nextToken={token}"), None).await;
     assert_eq!(names(&second), ["e", "f"]);
     let token = second["nextToken"].as_str().unwrap();
     let last = api.must("GET", &format!("/meshes?nextToken={token}"), None).await;
@@ -56,21 +49,13 @@ async fn bad_limits_and_tokens_are_refused() {
     api.furnish().await;
     for limit in ["0", "101", "-1", "1.5", "x", "", "99999999999999999999"] {
         let answer = api.call("GET", &format!("/meshes?limit={limit}"), None).await;
-        assert_eq!(
-            answer.error(),
-            (400, "BadRequestException", "limit: must be 1 to 100"),
-            "{limit}"
-        );
+        assert_eq!(answer.error(), (400, "BadRequestException", "limit: must be 1 to 100"), "{limit}");
     }
     let page = api.must("GET", "/meshes/m/virtualNodes?limit=1", None).await;
     let foreign = page["nextToken"].as_str().unwrap();
     for token in ["", "x", "00", "ff", foreign] {
         let answer = api.call("GET", &format!("/meshes?nextToken={token}"), None).await;
-        let expected = (
-            400,
-            "BadRequestException",
-            "nextToken: it is not one that this list gave",
-        );
+        let expected = (400, "BadRequestException", "nextToken: it is not one that this list gave");
         assert_eq!(answer.error(), expected, "{token}");
     }
 }
@@ -79,10 +64,7 @@ async fn bad_limits_and_tokens_are_refused() {
 async fn a_list_of_what_is_not_there_is_not_an_empty_one() {
     let api = Api::new();
     api.furnish().await;
-    assert_eq!(
-        api.must("GET", "/meshes/m/virtualServices", None).await,
-        json!({"virtualServices": []})
-    );
+    assert_eq!(api.must("GET", "/meshes/m/virtualServices", None).await, json!({"virtualServices": []}));
     let answer = api.call("GET", "/meshes/n/virtualServices", None).await;
     let message = "Mesh with name n is not present for account 000000000000";
     assert_eq!(answer.error(), (404, "NotFoundException", message));

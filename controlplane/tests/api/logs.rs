@@ -18,18 +18,12 @@ struct Lines {
 
 impl Lines {
     fn of_this_thread() -> Self {
-        Self {
-            thread: thread::current().id(),
-            bytes: Arc::default(),
-        }
+        Self { thread: thread::current().id(), bytes: Arc::default() }
     }
 
     fn take(&self) -> Vec<Value> {
         let bytes = std::mem::take(&mut *self.bytes.lock().unwrap());
-        bytes
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect()
+        bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 }
 
@@ -57,10 +51,7 @@ impl MakeWriter<'_> for Lines {
 #[tokio::test]
 async fn every_refusal_is_one_line_with_its_reason_and_no_secret() {
     let lines = Lines::of_this_thread();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_writer(lines.clone())
-        .finish();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(lines.clone()).finish();
     // For the whole process: a subscriber of one thread misses what another thread's absence of one switched off.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let api = Api::new();
@@ -77,15 +68,9 @@ async fn every_refusal_is_one_line_with_its_reason_and_no_secret() {
     for (answer, code) in [
         (api.send(list()).await, "MissingAuthenticationTokenException"),
         (api.send(forged).await, "InvalidSignatureException"),
-        (
-            api.call("PUT", "/meshes", Some(&bad)).await,
-            "BadRequestException",
-        ),
+        (api.call("PUT", "/meshes", Some(&bad)).await, "BadRequestException"),
         (api.call("GET", "/meshes/m", None).await, "NotFoundException"),
-        (
-            api.call("GET", "/nowhere", None).await,
-            "UnknownOperationException",
-        ),
+        (api.call("GET", "/nowhere", None).await, "UnknownOperationException"),
     ] {
         assert_eq!(answer.error().1, code);
     }
@@ -100,21 +85,9 @@ async fn every_refusal_is_one_line_with_its_reason_and_no_secret() {
     ];
     assert_eq!(codes, expected);
     for line in &lines {
-        assert!(
-            line["fields"]["reason"]
-                .as_str()
-                .is_some_and(|reason| !reason.is_empty()),
-            "{line}"
-        );
-        assert_eq!(
-            line["span"]["request_id"].as_str().map(str::len),
-            Some(36),
-            "{line}"
-        );
+        assert!(line["fields"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{line}");
+        assert_eq!(line["span"]["request_id"].as_str().map(str::len), Some(36), "{line}");
         assert!(!line.to_string().contains(SECRET_KEY), "{line}");
-        assert!(
-            !line.to_string().contains(signature.rsplit_once('=').unwrap().1),
-            "{line}"
-        );
+        assert!(!line.to_string().contains(signature.rsplit_once('=').unwrap().1), "{line}");
     }
 }

@@ -7,11 +7,7 @@ use crate::client::{Api, node, request, signed};
 #[tokio::test]
 async fn bodies_that_are_no_json_object_of_the_right_form_are_refused_and_leave_nothing() {
     let api = Api::new();
-    let deep = format!(
-        "{{\"meshName\":\"m\",\"spec\":{}{}}}",
-        "[".repeat(100_000),
-        "]".repeat(100_000)
-    );
+    let deep = format!("{{\"meshName\":\"m\",\"spec\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let cases: Vec<(&[u8], &str)> = vec![
         (b"", "meshName: is required"),
         (b"{}", "meshName: is required"),
@@ -23,30 +19,15 @@ async fn bodies_that_are_no_json_object_of_the_right_form_are_refused_and_leave_
         (b"\x00\x01", "the request body is not JSON"),
         (b"{\"meshName\":\"\xff\xfe\"}", "the request body is not JSON"),
         (b"{\"meshName\":\"\\ud800\"}", "the request body is not JSON"),
-        (
-            b"{\"meshName\":\"m\",\"spec\":{\"x\":1e999}}",
-            "the request body is not JSON",
-        ),
+        (b"{\"meshName\":\"m\",\"spec\":{\"x\":1e999}}", "the request body is not JSON"),
         (deep.as_bytes(), "the request body is not JSON"),
         (b"{\"meshName\":7}", "meshName: must be a string, not a number"),
         (b"{\"meshName\":null}", "meshName: is required"),
-        (
-            b"{\"meshName\":\"\"}",
-            "meshName: must have 1 to 255 characters; this one has 0",
-        ),
+        (b"{\"meshName\":\"\"}", "meshName: must have 1 to 255 characters; this one has 0"),
         (b"{\"meshName\":\"a/b\"}", "meshName: the resource name holds '/'"),
-        (
-            b"{\"meshName\":\"m\",\"spec\":7}",
-            "spec: must be an object, not a number",
-        ),
-        (
-            b"{\"meshName\":\"m\",\"clientToken\":\"\"}",
-            "clientToken: must have 1 to 36 characters",
-        ),
-        (
-            b"{\"meshName\":\"m\",\"clientToken\":\"a b\"}",
-            "clientToken: must be of letters",
-        ),
+        (b"{\"meshName\":\"m\",\"spec\":7}", "spec: must be an object, not a number"),
+        (b"{\"meshName\":\"m\",\"clientToken\":\"\"}", "clientToken: must have 1 to 36 characters"),
+        (b"{\"meshName\":\"m\",\"clientToken\":\"a b\"}", "clientToken: must be of letters"),
         (
             b"{\"meshName\":\"m\",\"tags\":[{\"key\":\"k\",\"value\":\"v\"}]}",
             "tags: is not supported by this version",
@@ -56,10 +37,7 @@ async fn bodies_that_are_no_json_object_of_the_right_form_are_refused_and_leave_
         let answer = api.call_raw("PUT", "/v20190125/meshes", body).await;
         let (status, code, message) = answer.error();
         assert_eq!((status, code), (400, "BadRequestException"), "{message}");
-        assert!(
-            message.starts_with(expected),
-            "{message:?} does not start with {expected:?}"
-        );
+        assert!(message.starts_with(expected), "{message:?} does not start with {expected:?}");
     }
     assert_eq!(api.must("GET", "/meshes", None).await, json!({"meshes": []}));
     assert_eq!(api.store.subscribe().borrow().revision, 0);
@@ -77,10 +55,7 @@ async fn a_body_of_two_mebibytes_is_too_large() {
     let api = Api::new();
     let body = vec![b' '; 2 * 1024 * 1024];
     let answer = api.call_raw("PUT", "/v20190125/meshes", &body).await;
-    assert_eq!(
-        (answer.error().0, answer.error().1),
-        (413, "RequestEntityTooLargeException")
-    );
+    assert_eq!((answer.error().0, answer.error().1), (413, "RequestEntityTooLargeException"));
 }
 
 #[tokio::test]
@@ -98,18 +73,11 @@ async fn unknown_paths_and_methods_are_told_so() {
     ];
     for path in paths {
         let answer = api.call_raw("GET", path, b"").await;
-        assert_eq!(
-            (answer.error().0, answer.error().1),
-            (404, "UnknownOperationException"),
-            "{path}"
-        );
+        assert_eq!((answer.error().0, answer.error().1), (404, "UnknownOperationException"), "{path}");
     }
-    for (method, path) in [
-        ("POST", "/meshes"),
-        ("DELETE", "/meshes"),
-        ("PATCH", "/meshes/m"),
-        ("OPTIONS", "/meshes"),
-    ] {
+    for (method, path) in
+        [("POST", "/meshes"), ("DELETE", "/meshes"), ("PATCH", "/meshes/m"), ("OPTIONS", "/meshes")]
+    {
         let answer = api.call(method, path, None).await;
         assert_eq!(
             (answer.error().0, answer.error().1),
@@ -127,22 +95,10 @@ async fn names_in_paths_that_no_resource_can_have_are_refused() {
         ("/meshes/a%2Fb", "meshName: the resource name holds '/'"),
         ("/meshes/a%00b", "meshName: the resource name holds '\\0'"),
         ("/meshes/%C3%A9", "meshName: the resource name holds 'é'"),
-        (
-            "/meshes/a.b/virtualNodes/x",
-            "meshName: the resource name holds '.'",
-        ),
-        (
-            "/meshes/m/virtualNodes/a.b",
-            "virtualNodeName: the resource name holds '.'",
-        ),
-        (
-            "/meshes/m/virtualServices/%2E%2E",
-            "virtualServiceName: a virtual service name has",
-        ),
-        (
-            "/meshes/m/virtualRouter/a%20b/routes/x",
-            "virtualRouterName: the resource name holds ' '",
-        ),
+        ("/meshes/a.b/virtualNodes/x", "meshName: the resource name holds '.'"),
+        ("/meshes/m/virtualNodes/a.b", "virtualNodeName: the resource name holds '.'"),
+        ("/meshes/m/virtualServices/%2E%2E", "virtualServiceName: a virtual service name has"),
+        ("/meshes/m/virtualRouter/a%20b/routes/x", "virtualRouterName: the resource name holds ' '"),
         (
             "/meshes/arn%3Aaws%3Aappmesh%3Aus-east-1%3A000000000000%3Amesh%2Fm",
             "meshName: the resource name holds ':'",
@@ -152,16 +108,10 @@ async fn names_in_paths_that_no_resource_can_have_are_refused() {
         let answer = api.call("GET", path, None).await;
         let (status, code, message) = answer.error();
         assert_eq!((status, code), (400, "BadRequestException"), "{path}");
-        assert!(
-            message.starts_with(expected),
-            "{message:?} does not start with {expected:?}"
-        );
+        assert!(message.starts_with(expected), "{message:?} does not start with {expected:?}");
     }
     let not_text = api.call("GET", "/meshes/%FF%FE", None).await;
-    assert_eq!(
-        (not_text.error().0, not_text.error().1),
-        (400, "BadRequestException")
-    );
+    assert_eq!((not_text.error().0, not_text.error().1), (400, "BadRequestException"));
 }
 
 #[tokio::test]
@@ -172,12 +122,9 @@ async fn only_json_is_a_content_type_and_none_will_do() {
         let mut request = request("PUT", "/v20190125/meshes/m/virtualNodes", body.as_bytes());
         request.headers_mut().remove(CONTENT_TYPE);
         if let Some(content_type) = content_type {
-            request
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        api.send(signed(request, api.now(), SigningSettings::default()))
-            .await
+        api.send(signed(request, api.now(), SigningSettings::default())).await
     };
     for fine in [
         None,
@@ -187,18 +134,9 @@ async fn only_json_is_a_content_type_and_none_will_do() {
     ] {
         assert_eq!(send(fine).await.error().1, "NotFoundException", "{fine:?}");
     }
-    for wrong in [
-        "application/x-www-form-urlencoded",
-        "text/plain",
-        "application/jsonp",
-        "",
-    ] {
+    for wrong in ["application/x-www-form-urlencoded", "text/plain", "application/jsonp", ""] {
         let answer = send(Some(wrong)).await;
-        assert_eq!(
-            (answer.error().0, answer.error().1),
-            (415, "UnsupportedMediaTypeException"),
-            "{wrong}"
-        );
+        assert_eq!((answer.error().0, answer.error().1), (415, "UnsupportedMediaTypeException"), "{wrong}");
     }
 }
 
@@ -208,14 +146,9 @@ async fn an_unsupported_member_is_named_and_nothing_is_stored() {
     api.furnish().await;
     let mut spec = node(80);
     spec["listeners"][0]["healthCheck"] = json!({"protocol": "http"});
-    let answer = api
-        .call("PUT", "/meshes/m/virtualNodes/a", Some(&json!({"spec": spec})))
-        .await;
+    let answer = api.call("PUT", "/meshes/m/virtualNodes/a", Some(&json!({"spec": spec}))).await;
     let message = "spec.listeners[0].healthCheck: is not supported by this version of Signet, so it is refused rather \
                    than ignored";
     assert_eq!(answer.error(), (400, "BadRequestException", message));
-    assert_eq!(
-        api.must("GET", "/meshes/m/virtualNodes/a", None).await["metadata"]["version"],
-        1
-    );
+    assert_eq!(api.must("GET", "/meshes/m/virtualNodes/a", None).await["metadata"]["version"], 1);
 }

@@ -6,19 +6,11 @@ use crate::client::{Api, node, route};
 async fn furnished() -> Api {
     let api = Api::new();
     api.furnish().await;
-    api.must(
-        "PUT",
-        "/meshes/m/virtualRouter/r/routes",
-        Some(&json!({"routeName": "x", "spec": route("a")})),
-    )
-    .await;
+    api.must("PUT", "/meshes/m/virtualRouter/r/routes", Some(&json!({"routeName": "x", "spec": route("a")})))
+        .await;
     let provider = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
-    api.must(
-        "PUT",
-        "/meshes/m/virtualServices",
-        Some(&json!({"virtualServiceName": "s", "spec": provider})),
-    )
-    .await;
+    api.must("PUT", "/meshes/m/virtualServices", Some(&json!({"virtualServiceName": "s", "spec": provider})))
+        .await;
     api
 }
 
@@ -60,11 +52,7 @@ async fn what_a_spec_refers_to_must_be_there_in_the_words_that_scripts_know() {
     ];
     for (method, path, body, message) in cases {
         let answer = api.call(method, path, Some(&body)).await;
-        assert_eq!(
-            answer.error(),
-            (404, "NotFoundException", &*message),
-            "{method} {path}"
-        );
+        assert_eq!(answer.error(), (404, "NotFoundException", &*message), "{method} {path}");
     }
 }
 
@@ -88,23 +76,14 @@ async fn what_is_referred_to_cannot_be_deleted_in_the_words_that_scripts_know() 
         ),
     ];
     for (path, message) in cases {
-        assert_eq!(
-            api.call("DELETE", path, None).await.error(),
-            (409, "ResourceInUseException", message)
-        );
+        assert_eq!(api.call("DELETE", path, None).await.error(), (409, "ResourceInUseException", message));
     }
-    api.must("DELETE", "/meshes/m/virtualRouter/r/routes/x", None)
-        .await;
+    api.must("DELETE", "/meshes/m/virtualRouter/r/routes/x", None).await;
     let answer = api.call("DELETE", "/meshes/m/virtualRouters/r", None).await;
     let message = "VirtualRouter with name r cannot be deleted because it is a VirtualService provider. Listing up to \
                    5 virtual service names: [s]";
     assert_eq!(answer.error(), (409, "ResourceInUseException", message));
-    for path in [
-        "virtualServices/s",
-        "virtualRouters/r",
-        "virtualNodes/a",
-        "virtualNodes/b",
-    ] {
+    for path in ["virtualServices/s", "virtualRouters/r", "virtualNodes/a", "virtualNodes/b"] {
         api.must("DELETE", &format!("/meshes/m/{path}"), None).await;
     }
     api.must("DELETE", "/meshes/m", None).await;
@@ -119,13 +98,10 @@ async fn several_listeners_make_ports_required_in_the_words_that_scripts_know() 
     let message = "All Routes for this Virtual Router must define a port match before adding multiple listeners to this \
                    Virtual Router. 1 Route(s) are missing port. Listing up to 5 route names: [x]";
     assert_eq!(answer.error(), (400, "BadRequestException", message));
-    api.must("DELETE", "/meshes/m/virtualRouter/r/routes/x", None)
-        .await;
+    api.must("DELETE", "/meshes/m/virtualRouter/r/routes/x", None).await;
     api.must("PUT", "/meshes/m/virtualRouters/r", Some(&two)).await;
     let body = json!({"routeName": "x", "spec": route("a")});
-    let answer = api
-        .call("PUT", "/meshes/m/virtualRouter/r/routes", Some(&body))
-        .await;
+    let answer = api.call("PUT", "/meshes/m/virtualRouter/r/routes", Some(&body)).await;
     let (status, code, message) = answer.error();
     assert_eq!((status, code), (400, "BadRequestException"));
     let known = "Route must define a port match criteria if the Virtual Router has multiple listeners";

@@ -32,11 +32,7 @@ async fn serve(api: &Api) -> (JoinSet<()>, std::net::SocketAddr) {
 /// Sends the whole request before it reads anything, as simple clients do.
 async fn exchange(address: std::net::SocketAddr, request: Request<Vec<u8>>) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let mut head = format!(
-        "{} {} HTTP/1.1\r\nconnection: close\r\n",
-        request.method(),
-        request.uri()
-    );
+    let mut head = format!("{} {} HTTP/1.1\r\nconnection: close\r\n", request.method(), request.uri());
     for (name, value) in request.headers() {
         head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
     }
@@ -54,31 +50,16 @@ async fn the_canary_route_of_the_documentation_is_created_over_the_wire() {
     let (_serving, address) = serve(&api).await;
     let creations = [
         ("/meshes", r#"{"meshName":"my-mesh"}"#),
-        (
-            "/meshes/my-mesh/virtualNodes",
-            r#"{"virtualNodeName":"service-a-v1-node","spec":{}}"#,
-        ),
-        (
-            "/meshes/my-mesh/virtualNodes",
-            r#"{"virtualNodeName":"service-a-v2-node","spec":{}}"#,
-        ),
-        (
-            "/meshes/my-mesh/virtualRouters",
-            r#"{"virtualRouterName":"service-a-router","spec":{}}"#,
-        ),
-        (
-            "/meshes/my-mesh/virtualRouter/service-a-router/routes",
-            CANARY_ROUTE,
-        ),
+        ("/meshes/my-mesh/virtualNodes", r#"{"virtualNodeName":"service-a-v1-node","spec":{}}"#),
+        ("/meshes/my-mesh/virtualNodes", r#"{"virtualNodeName":"service-a-v2-node","spec":{}}"#),
+        ("/meshes/my-mesh/virtualRouters", r#"{"virtualRouterName":"service-a-router","spec":{}}"#),
+        ("/meshes/my-mesh/virtualRouter/service-a-router/routes", CANARY_ROUTE),
     ];
     for (path, body) in creations {
         let request = request("PUT", &format!("/v20190125{path}"), body.as_bytes());
         let answer = exchange(address, signed(request, api.now(), SigningSettings::default())).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
-        assert!(
-            answer.ends_with(r#""status":{"status":"ACTIVE"}}"#),
-            "{path}: {answer}"
-        );
+        assert!(answer.ends_with(r#""status":{"status":"ACTIVE"}}"#), "{path}: {answer}");
     }
 }
 
@@ -89,10 +70,7 @@ async fn a_client_that_sends_too_much_still_reads_why_it_was_refused() {
     let large = || request("PUT", "/v20190125/meshes", &vec![b' '; 4 * 1024 * 1024]);
     let unsigned = exchange(address, large()).await;
     assert!(unsigned.starts_with("HTTP/1.1 403 "), "{unsigned}");
-    assert!(
-        unsigned.contains("MissingAuthenticationTokenException"),
-        "{unsigned}"
-    );
+    assert!(unsigned.contains("MissingAuthenticationTokenException"), "{unsigned}");
     let too_large = exchange(address, signed(large(), api.now(), SigningSettings::default())).await;
     assert!(too_large.starts_with("HTTP/1.1 413 "), "{too_large}");
 }

@@ -33,11 +33,7 @@ async fn refusal(api: &Api, request: Request<Vec<u8>>) -> (u16, String, String) 
 /// Refused as not being what was signed.
 async fn assert_mismatch(api: &Api, request: Request<Vec<u8>>, what: &str) {
     let (status, code, message) = refusal(api, request).await;
-    assert_eq!(
-        (status, &*code),
-        (403, "InvalidSignatureException"),
-        "{what}: {message}"
-    );
+    assert_eq!((status, &*code), (403, "InvalidSignatureException"), "{what}: {message}");
 }
 
 #[tokio::test]
@@ -59,20 +55,14 @@ async fn what_the_sdk_signs_is_let_pass_whatever_the_path_and_query() {
         "/",
     ];
     for path in odd_paths {
-        for settings in [
-            SigningSettings::default(),
-            with_body_hash(),
-            in_query(Duration::from_secs(60)),
-        ] {
+        for settings in [SigningSettings::default(), with_body_hash(), in_query(Duration::from_secs(60))] {
             let answer = api.send(signed(get(path), api.now(), settings.clone())).await;
             assert_ne!(answer.status, 403, "{path} {settings:?}: {}", answer.body);
         }
     }
     let body = br#"{"meshName":"n"}"#;
     for (settings, expected) in [(with_body_hash(), 200), (in_query(Duration::from_secs(1)), 409)] {
-        let answer = api
-            .send(signed(request("PUT", LIST, body), api.now(), settings))
-            .await;
+        let answer = api.send(signed(request("PUT", LIST, body), api.now(), settings)).await;
         assert_eq!(answer.status, expected, "{}", answer.body);
     }
 }
@@ -81,60 +71,33 @@ async fn what_the_sdk_signs_is_let_pass_whatever_the_path_and_query() {
 async fn headers_are_signed_with_their_white_space_made_single() {
     let api = Api::new();
     let mut spaced = get(LIST);
-    spaced
-        .headers_mut()
-        .insert("x-amz-meta", HeaderValue::from_static("  a   b  "));
-    let answer = api
-        .send(signed(spaced, api.now(), SigningSettings::default()))
-        .await;
+    spaced.headers_mut().insert("x-amz-meta", HeaderValue::from_static("  a   b  "));
+    let answer = api.send(signed(spaced, api.now(), SigningSettings::default())).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 #[tokio::test]
 async fn whatever_is_changed_after_signing_is_noticed() {
     let api = Api::new();
-    let original = || {
-        signed(
-            request("PUT", LIST, br#"{"meshName":"n"}"#),
-            api.now(),
-            SigningSettings::default(),
-        )
-    };
+    let original =
+        || signed(request("PUT", LIST, br#"{"meshName":"n"}"#), api.now(), SigningSettings::default());
     type Change = fn(&mut Request<Vec<u8>>);
     let changes: [(&str, Change); 9] = [
-        ("body", |request| {
-            *request.body_mut() = br#"{"meshName":"o"}"#.to_vec()
-        }),
+        ("body", |request| *request.body_mut() = br#"{"meshName":"o"}"#.to_vec()),
         ("no body", |request| request.body_mut().clear()),
         ("method", |request| *request.method_mut() = http::Method::DELETE),
-        ("path", |request| {
-            *request.uri_mut() = Uri::from_static("/v20190125/meshes/m")
-        }),
-        ("spelling of the path", |request| {
-            *request.uri_mut() = Uri::from_static("/v20190125/%6Deshes")
-        }),
-        ("query", |request| {
-            *request.uri_mut() = Uri::from_static("/v20190125/meshes?limit=1")
-        }),
-        ("host", |request| {
-            drop(
-                request
-                    .headers_mut()
-                    .insert("host", HeaderValue::from_static("elsewhere")),
-            )
-        }),
+        ("path", |request| *request.uri_mut() = Uri::from_static("/v20190125/meshes/m")),
+        ("spelling of the path", |request| *request.uri_mut() = Uri::from_static("/v20190125/%6Deshes")),
+        ("query", |request| *request.uri_mut() = Uri::from_static("/v20190125/meshes?limit=1")),
+        ("host", |request| drop(request.headers_mut().insert("host", HeaderValue::from_static("elsewhere")))),
         ("time", |request| {
-            request
-                .headers_mut()
-                .insert("x-amz-date", HeaderValue::from_static("20201122T051452Z"));
+            request.headers_mut().insert("x-amz-date", HeaderValue::from_static("20201122T051452Z"));
         }),
         ("signature", |request| {
             let text = request.headers()["authorization"].to_str().unwrap().to_owned();
             let (rest, last) = text.split_at(text.len() - 1);
             let other = if last == "0" { "1" } else { "0" };
-            request
-                .headers_mut()
-                .insert("authorization", format!("{rest}{other}").parse().unwrap());
+            request.headers_mut().insert("authorization", format!("{rest}{other}").parse().unwrap());
         }),
     ];
     for (what, change) in changes {
@@ -149,11 +112,7 @@ async fn whatever_is_changed_after_signing_is_noticed() {
 #[tokio::test]
 async fn a_body_that_is_not_the_hashed_one_is_refused_although_the_hash_is_signed() {
     let api = Api::new();
-    let mut request = signed(
-        request("PUT", LIST, br#"{"meshName":"n"}"#),
-        api.now(),
-        with_body_hash(),
-    );
+    let mut request = signed(request("PUT", LIST, br#"{"meshName":"n"}"#), api.now(), with_body_hash());
     *request.body_mut() = br#"{"meshName":"o"}"#.to_vec();
     let (status, code, message) = refusal(&api, request).await;
     assert_eq!((status, &*code), (403, "InvalidSignatureException"));
@@ -164,11 +123,7 @@ async fn a_body_that_is_not_the_hashed_one_is_refused_although_the_hash_is_signe
 async fn a_path_that_signers_rewrite_cannot_stand_for_another() {
     let api = Api::new();
     api.furnish().await;
-    for path in [
-        "/v20190125/meshes/m/virtualNodes/..",
-        "/v20190125/meshes/m/.",
-        "/v20190125//meshes/m",
-    ] {
+    for path in ["/v20190125/meshes/m/virtualNodes/..", "/v20190125/meshes/m/.", "/v20190125//meshes/m"] {
         let mut replayed = signed(get("/v20190125/meshes/m"), api.now(), SigningSettings::default());
         *replayed.uri_mut() = path.parse().unwrap();
         for request in [replayed, signed(get(path), api.now(), SigningSettings::default())] {
@@ -189,11 +144,7 @@ async fn a_signature_holds_for_five_minutes_either_way() {
         (minute * 5, false, 200),
         (minute * 6, false, 403),
     ] {
-        let at = if is_early {
-            api.now() - offset
-        } else {
-            api.now() + offset
-        };
+        let at = if is_early { api.now() - offset } else { api.now() + offset };
         let answer = api.send(signed(get(LIST), at, SigningSettings::default())).await;
         assert_eq!(answer.status, expected, "{offset:?} {}", answer.body);
         if expected == 403 {
@@ -221,36 +172,21 @@ async fn strangers_are_told_apart_in_the_codes_that_clients_know() {
     let scope = (REGION, "appmesh");
     let unsigned = get(LIST);
     let rows = [
-        (
-            unsigned,
-            403,
-            "MissingAuthenticationTokenException",
-            "Missing Authentication Token",
-        ),
+        (unsigned, 403, "MissingAuthenticationTokenException", "Missing Authentication Token"),
         (
             by(("AKIAOTHER", SECRET_KEY), scope),
             403,
             "UnrecognizedClientException",
             "\"AKIAOTHER\" is not known",
         ),
-        (
-            by((ACCESS_KEY, "guess"), scope),
-            403,
-            "InvalidSignatureException",
-            "does not match",
-        ),
+        (by((ACCESS_KEY, "guess"), scope), 403, "InvalidSignatureException", "does not match"),
         (
             by((ACCESS_KEY, SECRET_KEY), ("eu-west-1", "appmesh")),
             403,
             "InvalidSignatureException",
             "\"us-east-1\"",
         ),
-        (
-            by((ACCESS_KEY, SECRET_KEY), (REGION, "s3")),
-            403,
-            "InvalidSignatureException",
-            "\"appmesh\"",
-        ),
+        (by((ACCESS_KEY, SECRET_KEY), (REGION, "s3")), 403, "InvalidSignatureException", "\"appmesh\""),
     ];
     for (request, status, code, part) in rows {
         let (found_status, found_code, message) = refusal(&api, request).await;
@@ -275,51 +211,30 @@ async fn incomplete_signatures_are_refused_by_what_they_lack() {
         ("Bearer x".into(), "AWS4-HMAC-SHA256"),
         ("AWS4-HMAC-SHA256".into(), "no Credential"),
         (format!("AWS4-HMAC-SHA256 Credential={scope}"), "no SignedHeaders"),
-        (
-            format!("AWS4-HMAC-SHA256 Credential={scope},SignedHeaders=host;x-amz-date"),
-            "no Signature",
-        ),
+        (format!("AWS4-HMAC-SHA256 Credential={scope},SignedHeaders=host;x-amz-date"), "no Signature"),
         (full("a/b", "host;x-amz-date", &hex), "Credential must be"),
         (full(&scope, "x-amz-date", &hex), "include host"),
         (full(&scope, "host", &hex), "include x-amz-date"),
         (full(&scope, "Host;host;x-amz-date", &hex), "lower-case"),
         (full(&scope, "host;x-amz-date", "00"), "64 hexadecimal digits"),
-        (
-            full(&scope, "host;x-amz-date", &"é".repeat(32)),
-            "must be there once, and be text",
-        ),
-        (
-            full(&scope, "host;x-amz-date;x-more", &hex),
-            "the signed header x-more is missing",
-        ),
+        (full(&scope, "host;x-amz-date", &"é".repeat(32)), "must be there once, and be text"),
+        (full(&scope, "host;x-amz-date;x-more", &hex), "the signed header x-more is missing"),
     ];
     for (authorization, part) in rows {
         let mut request = get(LIST);
+        request.headers_mut().insert("x-amz-date", HeaderValue::from_static("20201122T051451Z"));
         request
             .headers_mut()
-            .insert("x-amz-date", HeaderValue::from_static("20201122T051451Z"));
-        request.headers_mut().insert(
-            "authorization",
-            HeaderValue::from_bytes(authorization.as_bytes()).unwrap(),
-        );
+            .insert("authorization", HeaderValue::from_bytes(authorization.as_bytes()).unwrap());
         let (status, code, message) = refusal(&api, request).await;
-        assert_eq!(
-            (status, &*code),
-            (400, "IncompleteSignatureException"),
-            "{authorization}: {message}"
-        );
+        assert_eq!((status, &*code), (400, "IncompleteSignatureException"), "{authorization}: {message}");
         assert!(message.contains(part), "{authorization}: {message}");
     }
-    for (date, part) in [
-        (None, "x-amz-date is missing"),
-        (Some("2020-11-22"), "the form YYYYMMDDTHHMMSSZ"),
-    ] {
+    for (date, part) in [(None, "x-amz-date is missing"), (Some("2020-11-22"), "the form YYYYMMDDTHHMMSSZ")] {
         let mut request = signed(get(LIST), api.now(), SigningSettings::default());
         request.headers_mut().remove("x-amz-date");
         if let Some(date) = date {
-            request
-                .headers_mut()
-                .insert("x-amz-date", HeaderValue::from_static(date));
+            request.headers_mut().insert("x-amz-date", HeaderValue::from_static(date));
         }
         let (_, code, message) = refusal(&api, request).await;
         assert_eq!(code, "IncompleteSignatureException");

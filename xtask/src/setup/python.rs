@@ -24,11 +24,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<PathBuf> {
         return Ok(interpreter);
     }
 
-    println!(
-        "setup: installing {} into {}",
-        named(&pins).join(", "),
-        venv.display()
-    );
+    println!("setup: installing {} into {}", named(&pins).join(", "), venv.display());
     clear(&venv)?;
     workspace::run(
         clean(Command::new("python3")).args(["-m", "venv"]).arg(&venv),
@@ -37,15 +33,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<PathBuf> {
     )?;
     workspace::run(
         clean(Command::new(&interpreter))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-input",
-                "--disable-pip-version-check",
-                "-r",
-            ])
+            .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r"])
             .arg(&requirements),
         "installing the Python tools",
         "see what pip says above; it needs Python 3.10 or newer and reaches its registry by its own settings \
@@ -100,10 +88,7 @@ mod tests {
         for line in pins.lines().filter(|line| !line.starts_with('#')) {
             assert!(line.contains("=="), "{line} is not pinned");
         }
-        let tools: Vec<_> = named(&pins)
-            .iter()
-            .filter_map(|pin| pin.split("==").next())
-            .collect();
+        let tools: Vec<_> = named(&pins).iter().filter_map(|pin| pin.split("==").next()).collect();
         assert_eq!(tools, ["awscli", "boto3", "pkilint"]);
     }
 

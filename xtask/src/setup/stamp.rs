@@ -14,10 +14,7 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// The folder's own path is part of the stamp: what pip installs cannot be moved.
     pub(crate) fn new(folder: &Path, pins: &str) -> Self {
-        Self {
-            path: folder.join(".installed"),
-            asked: format!("{}\n{pins}", folder.display()),
-        }
+        Self { path: folder.join(".installed"), asked: format!("{}\n{pins}", folder.display()) }
     }
 
     pub(crate) fn holds(&self) -> bool {

@@ -44,11 +44,8 @@ pub(crate) fn install() -> Result<()> {
 
 /// The packages of the programs that are not there.
 fn missing() -> Vec<&'static str> {
-    let mut packages: Vec<_> = NEEDED
-        .iter()
-        .filter(|(program, _)| find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
+    let mut packages: Vec<_> =
+        NEEDED.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
     // Debian splits what `python3 -m venv` needs into a package of its own.
     if packages.contains(&"python3") || !can_make_environments() {
         packages.push("python3-venv");
@@ -67,10 +64,7 @@ fn can_make_environments() -> bool {
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
     workspace::run(
-        Command::new("apt-get")
-            .arg("-qq")
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
+        Command::new("apt-get").arg("-qq").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"),
         "installing Debian packages",
         "see what apt-get says above; it needs to reach the mirror in /etc/apt/sources.list",
     )
@@ -81,10 +75,7 @@ fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders
-        .iter()
-        .map(|folder| folder.join(program))
-        .find(|candidate: &PathBuf| Path::is_file(candidate))
+    folders.iter().map(|folder| folder.join(program)).find(|candidate: &PathBuf| Path::is_file(candidate))
 }
 
 #[cfg(test)]

@@ -13,9 +13,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// Adds a line of the form `test result: ok. 3 passed; 0 failed; 1 ignored; …`; others are passed over.
     pub(crate) fn read(&mut self, line: &str) {
-        let Some((_, counts)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;
         };
@@ -44,11 +42,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            passed,
-            failed,
-            skipped,
-        } = self;
+        let Self { passed, failed, skipped } = self;
         write!(f, "{passed} passed, {failed} failed")?;
         if *skipped > 0 {
             write!(f, ", {skipped} skipped")?;

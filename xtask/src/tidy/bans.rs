@@ -9,11 +9,7 @@ pub(crate) fn check(source: &Source) -> Vec<Breach> {
     let mut add = |line, what: String, mend: &str| breaches.push(Breach::new(&source.path, line, what, mend));
     for attribute in &source.attributes {
         if carries(attribute, "ignore") {
-            add(
-                attribute.line,
-                "an ignored test guards nothing".to_owned(),
-                "mend the test or delete it",
-            );
+            add(attribute.line, "an ignored test guards nothing".to_owned(), "mend the test or delete it");
         }
         if carries(attribute, "should_panic") {
             let what = "`should_panic` is content with any panic".to_owned();
@@ -31,11 +27,7 @@ pub(crate) fn check(source: &Source) -> Vec<Breach> {
         }
     }
     for (name, line) in source.macros.iter().filter(|(name, _)| name == "todo") {
-        add(
-            *line,
-            format!("`{name}!` ends the process when it is reached"),
-            "write what is missing",
-        );
+        add(*line, format!("`{name}!` ends the process when it is reached"), "write what is missing");
     }
     breaches
 }
@@ -61,15 +53,8 @@ fn sleep(path: &[String], source: &Source) -> Option<String> {
 }
 
 fn pauses_the_clock(source: &Source) -> bool {
-    let by_attribute = source
-        .attributes
-        .iter()
-        .any(|a| a.words.iter().any(|word| word == "start_paused"));
-    by_attribute
-        || source
-            .paths
-            .iter()
-            .any(|path| path.segments.ends_with(&["time".into(), "pause".into()]))
+    let by_attribute = source.attributes.iter().any(|a| a.words.iter().any(|word| word == "start_paused"));
+    by_attribute || source.paths.iter().any(|path| path.segments.ends_with(&["time".into(), "pause".into()]))
 }
 
 #[cfg(test)]
@@ -78,29 +63,15 @@ mod tests {
     use super::*;
 
     fn faults(path: &str, text: &str) -> Vec<String> {
-        let source = Source::parse(&TextFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        });
-        check(&source)
-            .iter()
-            .map(|breach| format!("{}: {}", breach.line, breach.what))
-            .collect()
+        let source = Source::parse(&TextFile { path: path.to_owned(), text: text.to_owned() });
+        check(&source).iter().map(|breach| format!("{}: {}", breach.line, breach.what)).collect()
     }
 
     #[test]
     fn ignored_tests_are_found_in_every_spelling() {
-        for attribute in [
-            "#[ignore]",
-            "#[ignore = \"slow\"]",
-            "#[cfg_attr(windows, ignore)]",
-        ] {
+        for attribute in ["#[ignore]", "#[ignore = \"slow\"]", "#[cfg_attr(windows, ignore)]"] {
             let text = format!("#[test]\n{attribute}\nfn a() {{}}");
-            assert_eq!(
-                faults("ca/tests/a.rs", &text),
-                ["2: an ignored test guards nothing"],
-                "{attribute}"
-            );
+            assert_eq!(faults("ca/tests/a.rs", &text), ["2: an ignored test guards nothing"], "{attribute}");
         }
         assert!(faults("ca/src/a.rs", "// #[ignore]\n#[serde(ignore)]\nfn a() {}").is_empty());
     }
@@ -113,10 +84,7 @@ mod tests {
 
     #[test]
     fn a_test_that_sleeps_is_found_and_production_code_may() {
-        for text in [
-            "fn a() { std::thread::sleep(b); }",
-            "use tokio::time::{sleep, Duration};",
-        ] {
+        for text in ["fn a() { std::thread::sleep(b); }", "use tokio::time::{sleep, Duration};"] {
             assert_eq!(faults("ca/tests/a.rs", text).len(), 1, "{text}");
             assert!(faults("ca/src/a.rs", text).is_empty(), "{text}");
             let inline = format!("#[cfg(test)]\nmod tests {{ {text} }}");
@@ -129,11 +97,7 @@ mod tests {
         let paused = "#[tokio::test(start_paused = true)]\nasync fn a() { tokio::time::sleep(b).await; }";
         assert!(faults("ca/tests/a.rs", paused).is_empty());
         assert_eq!(
-            faults(
-                "ca/tests/a.rs",
-                &format!("{paused}\nfn c() {{ std::thread::sleep(b); }}")
-            )
-            .len(),
+            faults("ca/tests/a.rs", &format!("{paused}\nfn c() {{ std::thread::sleep(b); }}")).len(),
             1
         );
     }

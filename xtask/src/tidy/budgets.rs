@@ -20,29 +20,15 @@ pub(crate) fn check(source: &Source) -> Vec<Breach> {
     };
     if lines > budget {
         let what = format!("{lines} {kind} lines, the budget is {budget}");
-        breaches.push(Breach::new(
-            &source.path,
-            1,
-            what,
-            "split it by what its parts are about",
-        ));
+        breaches.push(Breach::new(&source.path, 1, what, "split it by what its parts are about"));
     }
     for function in &source.functions {
         let (first, last) = (*function.lines.start(), *function.lines.end());
         let lines = last - first + 1;
-        let budget = if source.is_test_line(first) {
-            TEST_FUNCTION
-        } else {
-            FUNCTION
-        };
+        let budget = if source.is_test_line(first) { TEST_FUNCTION } else { FUNCTION };
         if lines > budget {
             let what = format!("`{}` has {lines} lines, the budget is {budget}", function.name);
-            breaches.push(Breach::new(
-                &source.path,
-                first,
-                what,
-                "name its steps and make them functions",
-            ));
+            breaches.push(Breach::new(&source.path, first, what, "name its steps and make them functions"));
         }
     }
     breaches
@@ -54,14 +40,8 @@ mod tests {
     use super::*;
 
     fn faults(path: &str, text: String) -> Vec<String> {
-        let source = Source::parse(&TextFile {
-            path: path.to_owned(),
-            text,
-        });
-        check(&source)
-            .iter()
-            .map(|breach| format!("{}: {}", breach.line, breach.what))
-            .collect()
+        let source = Source::parse(&TextFile { path: path.to_owned(), text });
+        check(&source).iter().map(|breach| format!("{}: {}", breach.line, breach.what)).collect()
     }
 
     fn function(lines: usize) -> String {
@@ -71,15 +51,9 @@ mod tests {
     #[test]
     fn a_file_may_fill_its_budget_and_not_a_line_more() {
         assert!(faults("ca/src/a.rs", "//\n".repeat(400)).is_empty());
-        assert_eq!(
-            faults("ca/src/a.rs", "//\n".repeat(401)),
-            ["1: 401 production lines, the budget is 400"]
-        );
+        assert_eq!(faults("ca/src/a.rs", "//\n".repeat(401)), ["1: 401 production lines, the budget is 400"]);
         assert!(faults("ca/tests/a.rs", "//\n".repeat(800)).is_empty());
-        assert_eq!(
-            faults("ca/tests/a.rs", "//\n".repeat(801)),
-            ["1: 801 test lines, the budget is 800"]
-        );
+        assert_eq!(faults("ca/tests/a.rs", "//\n".repeat(801)), ["1: 801 test lines, the budget is 800"]);
     }
 
     #[test]
@@ -91,16 +65,10 @@ mod tests {
     #[test]
     fn a_function_may_fill_its_budget_and_not_a_line_more() {
         assert!(faults("ca/src/a.rs", function(60)).is_empty());
-        assert_eq!(
-            faults("ca/src/a.rs", function(61)),
-            ["1: `long` has 61 lines, the budget is 60"]
-        );
+        assert_eq!(faults("ca/src/a.rs", function(61)), ["1: `long` has 61 lines, the budget is 60"]);
         let test = |lines| format!("#[cfg(test)]\nmod tests {{\n{}}}\n", function(lines));
         assert!(faults("ca/src/a.rs", test(100)).is_empty());
-        assert_eq!(
-            faults("ca/src/a.rs", test(101)),
-            ["3: `long` has 101 lines, the budget is 100"]
-        );
+        assert_eq!(faults("ca/src/a.rs", test(101)), ["3: `long` has 101 lines, the budget is 100"]);
     }
 
     #[test]

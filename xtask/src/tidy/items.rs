@@ -49,16 +49,8 @@ pub(crate) fn attributes(tokens: &[Token<'_>]) -> Vec<Attribute> {
             continue;
         }
         let close = closing(tokens, open);
-        let words = tokens[open + 1..close]
-            .iter()
-            .map(|token| token.text.to_owned())
-            .collect();
-        found.push(Attribute {
-            line: token.line,
-            words,
-            inner,
-            after: close + 1,
-        });
+        let words = tokens[open + 1..close].iter().map(|token| token.text.to_owned()).collect();
+        found.push(Attribute { line: token.line, words, inner, after: close + 1 });
     }
     found
 }
@@ -72,10 +64,7 @@ pub(crate) fn functions(tokens: &[Token<'_>]) -> Vec<Function> {
         };
         if let Some(end) = end_of_item(tokens, index).filter(|end| tokens[*end].is("}")) {
             let lines = token.line..=tokens[end].line;
-            found.push(Function {
-                name: name.text.to_owned(),
-                lines,
-            });
+            found.push(Function { name: name.text.to_owned(), lines });
         }
     }
     found
@@ -107,20 +96,16 @@ pub(crate) fn test_code(tokens: &[Token<'_>], attributes: &[Attribute]) -> TestC
 fn after_attributes(attributes: &[Attribute], first: &Attribute) -> usize {
     attributes.iter().fold(first.after, |after, next| {
         // The next attribute's `#[` is two tokens, and its words and bracket follow.
-        if next.after == after + next.words.len() + 3 {
-            next.after
-        } else {
-            after
-        }
+        if next.after == after + next.words.len() + 3 { next.after } else { after }
     })
 }
 
 /// Whether an item, after its visibility, is a `use`: its braces do not end it.
 fn begins_with_use(tokens: &[Token<'_>]) -> bool {
     match tokens {
-        [public, open, ..] if public.is("pub") && open.is("(") => tokens
-            .get(closing(tokens, 1) + 1)
-            .is_some_and(|token| token.is("use")),
+        [public, open, ..] if public.is("pub") && open.is("(") => {
+            tokens.get(closing(tokens, 1) + 1).is_some_and(|token| token.is("use"))
+        }
         [public, next, ..] if public.is("pub") => next.is("use"),
         [first, ..] => first.is("use"),
         [] => false,
@@ -173,10 +158,6 @@ mod tests {
 
     #[test]
     fn a_file_may_be_test_code_as_a_whole() {
-        assert!(with("#![cfg(test)]\nfn a() {}", |tokens| test_code(
-            tokens,
-            &attributes(tokens)
-        )
-        .whole_file));
+        assert!(with("#![cfg(test)]\nfn a() {}", |tokens| test_code(tokens, &attributes(tokens)).whole_file));
     }
 }

@@ -35,10 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("signet-durable", &[]),
     ("signet-ca", &["signet-policies", "signet-durable"]),
     ("signet-sds", &["signet-policies", "signet-xds"]),
-    (
-        "signet-controlplane",
-        &["signet-policies", "signet-xds", "signet-durable"],
-    ),
+    ("signet-controlplane", &["signet-policies", "signet-xds", "signet-durable"]),
     ("signet-agent", &["signet-policies", "signet-sds"]),
     ("signet", ALL),
     ("signet-tests", ALL),
@@ -47,35 +44,17 @@ const LAYERS: [(&str, &[&str]); 10] = [
 
 /// Crates of others that have one door, and why.
 const DOORS: [(&str, &[&str], &str); 3] = [
-    (
-        "envoy-types",
-        &["signet-xds"],
-        "Envoy's protobufs come through `signet_xds::pb`",
-    ),
+    ("envoy-types", &["signet-xds"], "Envoy's protobufs come through `signet_xds::pb`"),
     (
         "sled",
         &["signet-durable", "signet-ca", "signet-controlplane"],
         "storage belongs to the ledger and the store; ask them through their ports",
     ),
-    (
-        "anyhow",
-        &["signet", "signet-tests", "xtask"],
-        "a library's errors are enums that callers can match",
-    ),
+    ("anyhow", &["signet", "signet-tests", "xtask"], "a library's errors are enums that callers can match"),
 ];
 
 /// What pure crates must not even be able to reach.
-const PURE: [&str; 9] = [
-    "tokio",
-    "tonic",
-    "prost",
-    "rand",
-    "ring",
-    "rcgen",
-    "getrandom",
-    "uuid",
-    "tracing",
-];
+const PURE: [&str; 9] = ["tokio", "tonic", "prost", "rand", "ring", "rcgen", "getrandom", "uuid", "tracing"];
 
 pub(crate) fn read(workspace: &Workspace) -> Result<Vec<Manifest>> {
     let output = workspace
@@ -95,19 +74,13 @@ fn manifests(metadata: &Value) -> Option<Vec<Manifest>> {
     let root = format!("{}/", metadata["workspace_root"].as_str()?);
     let manifest = |package: &Value| {
         let dependencies = package["dependencies"].as_array()?;
-        let shipped = dependencies
-            .iter()
-            .filter(|dependency| dependency["kind"] != "dev");
+        let shipped = dependencies.iter().filter(|dependency| dependency["kind"] != "dev");
         let dependencies = shipped
             .map(|d| Some((d["name"].as_str()?.to_owned(), d["path"].is_string())))
             .collect::<Option<_>>()?;
         let path = package["manifest_path"].as_str()?;
         let path = path.strip_prefix(&root).unwrap_or(path).to_owned();
-        Some(Manifest {
-            name: package["name"].as_str()?.to_owned(),
-            path,
-            dependencies,
-        })
+        Some(Manifest { name: package["name"].as_str()?.to_owned(), path, dependencies })
     };
     metadata["packages"].as_array()?.iter().map(manifest).collect()
 }
@@ -116,66 +89,34 @@ pub(crate) fn check(manifests: &[Manifest]) -> Vec<Breach> {
     manifests.iter().flat_map(of_one).collect()
 }
 
-fn of_one(
-    Manifest {
-        name,
-        path,
-        dependencies,
-    }: &Manifest,
-) -> Vec<Breach> {
+fn of_one(Manifest { name, path, dependencies }: &Manifest) -> Vec<Breach> {
     let Some((_, allowed)) = LAYERS.iter().find(|(crate_name, _)| crate_name == name) else {
         let mend = "add it to `LAYERS` in xtask/src/tidy/layers.rs with what it may import";
-        return vec![Breach::new(
-            path,
-            1,
-            format!("`{name}` has no place in the layers"),
-            mend,
-        )];
+        return vec![Breach::new(path, 1, format!("`{name}` has no place in the layers"), mend)];
     };
     let mut breaches = Vec::new();
     for (dependency, ours) in dependencies {
         let dependency = dependency.as_str();
         if *ours && *allowed != ALL && !allowed.contains(&dependency) {
-            let mend = format!(
-                "it may import {}; ask for the rest through a port of its own",
-                listed(allowed)
-            );
-            breaches.push(Breach::new(
-                path,
-                1,
-                format!("`{name}` must not import `{dependency}`"),
-                mend,
-            ));
+            let mend =
+                format!("it may import {}; ask for the rest through a port of its own", listed(allowed));
+            breaches.push(Breach::new(path, 1, format!("`{name}` must not import `{dependency}`"), mend));
         }
         if let Some((_, users, why)) = DOORS.iter().find(|(door, ..)| *door == dependency)
             && !users.contains(&name.as_str())
         {
-            breaches.push(Breach::new(
-                path,
-                1,
-                format!("`{name}` must not use `{dependency}`"),
-                *why,
-            ));
+            breaches.push(Breach::new(path, 1, format!("`{name}` must not use `{dependency}`"), *why));
         }
         if name == "signet-policies" && PURE.contains(&dependency) {
             let what = format!("`{name}` must not use `{dependency}`");
-            breaches.push(Breach::new(
-                path,
-                1,
-                what,
-                "it is pure; take what is needed as an argument",
-            ));
+            breaches.push(Breach::new(path, 1, what, "it is pure; take what is needed as an argument"));
         }
     }
     breaches
 }
 
 fn listed(allowed: &[&str]) -> String {
-    if allowed.is_empty() {
-        "nothing of ours".to_owned()
-    } else {
-        allowed.join(", ")
-    }
+    if allowed.is_empty() { "nothing of ours".to_owned() } else { allowed.join(", ") }
 }
 
 #[cfg(test)]
@@ -183,15 +124,8 @@ mod tests {
     use super::*;
 
     fn faults(name: &str, dependencies: &[(&str, bool)]) -> Vec<String> {
-        let dependencies = dependencies
-            .iter()
-            .map(|(name, ours)| ((*name).to_owned(), *ours))
-            .collect();
-        let manifest = Manifest {
-            name: name.to_owned(),
-            path: "x/Cargo.toml".to_owned(),
-            dependencies,
-        };
+        let dependencies = dependencies.iter().map(|(name, ours)| ((*name).to_owned(), *ours)).collect();
+        let manifest = Manifest { name: name.to_owned(), path: "x/Cargo.toml".to_owned(), dependencies };
         check(&[manifest]).into_iter().map(|breach| breach.what).collect()
     }
 
@@ -208,10 +142,7 @@ mod tests {
 
     #[test]
     fn a_crate_without_a_place_is_a_breach() {
-        assert_eq!(
-            faults("signet-extra", &[]),
-            ["`signet-extra` has no place in the layers"]
-        );
+        assert_eq!(faults("signet-extra", &[]), ["`signet-extra` has no place in the layers"]);
     }
 
     #[test]
@@ -220,14 +151,8 @@ mod tests {
             faults("signet-sds", &[("envoy-types", false)]),
             ["`signet-sds` must not use `envoy-types`"]
         );
-        assert_eq!(
-            faults("signet-sds", &[("sled", false)]),
-            ["`signet-sds` must not use `sled`"]
-        );
-        assert_eq!(
-            faults("signet-agent", &[("anyhow", false)]),
-            ["`signet-agent` must not use `anyhow`"]
-        );
+        assert_eq!(faults("signet-sds", &[("sled", false)]), ["`signet-sds` must not use `sled`"]);
+        assert_eq!(faults("signet-agent", &[("anyhow", false)]), ["`signet-agent` must not use `anyhow`"]);
         assert!(faults("signet-durable", &[("sled", false)]).is_empty());
     }
 

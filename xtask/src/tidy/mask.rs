@@ -34,16 +34,9 @@ fn opaque(rest: &str, in_word: bool) -> Option<usize> {
     if in_word {
         return None;
     }
-    ["br", "cr", "r", "b", "c"]
-        .iter()
-        .filter(|prefix| rest.starts_with(**prefix))
-        .find_map(|prefix| {
-            if prefix.ends_with('r') {
-                raw_string(rest, prefix.len())
-            } else {
-                quoted(rest, prefix.len())
-            }
-        })
+    ["br", "cr", "r", "b", "c"].iter().filter(|prefix| rest.starts_with(**prefix)).find_map(|prefix| {
+        if prefix.ends_with('r') { raw_string(rest, prefix.len()) } else { quoted(rest, prefix.len()) }
+    })
 }
 
 /// Comments nest. One that never ends takes the rest.
@@ -82,10 +75,7 @@ fn quoted(rest: &str, start: usize) -> Option<usize> {
                 let (end, _) = inside.find(|(_, c)| *c == '\'')?;
                 return Some(start + end + 1);
             }
-            return inside
-                .next()
-                .filter(|(_, c)| *c == '\'')
-                .map(|(end, _)| start + end + 1);
+            return inside.next().filter(|(_, c)| *c == '\'').map(|(end, _)| start + end + 1);
         }
         _ => return None,
     }
@@ -108,11 +98,7 @@ fn raw_string(rest: &str, prefix: usize) -> Option<usize> {
     let inside = body[hashes..].strip_prefix('"')?;
     let close = format!("\"{}", "#".repeat(hashes));
     let start = prefix + hashes + 1;
-    Some(
-        inside
-            .find(&close)
-            .map_or(rest.len(), |end| start + end + close.len()),
-    )
+    Some(inside.find(&close).map_or(rest.len(), |end| start + end + close.len()))
 }
 
 #[cfg(test)]

@@ -34,11 +34,7 @@ impl Named {
 }
 
 pub(crate) fn named(tokens: &[Token<'_>]) -> Vec<Named> {
-    let mut reader = Reader {
-        tokens,
-        at: 0,
-        found: Vec::new(),
-    };
+    let mut reader = Reader { tokens, at: 0, found: Vec::new() };
     while let Some(token) = reader.tokens.get(reader.at) {
         if token.is("use") {
             reader.at += 1;
@@ -117,10 +113,7 @@ mod tests {
     use super::*;
 
     fn paths(text: &str) -> Vec<String> {
-        named(&split(&mask(text)))
-            .iter()
-            .map(|named| named.segments.join("::"))
-            .collect()
+        named(&split(&mask(text))).iter().map(|named| named.segments.join("::")).collect()
     }
 
     #[test]

@@ -54,14 +54,7 @@ const ROOMS: [Room; 9] = [
     Room {
         folder: "controlplane",
         modules: &["model"],
-        banned: &[
-            "prost",
-            "tokio",
-            "signet_xds",
-            "crate::store",
-            "crate::api",
-            "crate::translate",
-        ],
+        banned: &["prost", "tokio", "signet_xds", "crate::store", "crate::api", "crate::translate"],
         mend: "the model is plain data: let the other side convert from it",
     },
     Room {
@@ -92,21 +85,9 @@ const ROOMS: [Room; 9] = [
 
 /// What only the edge of the program may touch.
 const EDGE: [(&str, &[&str], &str); 5] = [
-    (
-        "std::env",
-        &["cli", "tests", "xtask"],
-        "only `cli` reads the environment: pass the value in",
-    ),
-    (
-        "SystemTime::now",
-        &["cli", "tests", "xtask"],
-        "pass `now`, or the clock that `cli` made",
-    ),
-    (
-        "envoy_types",
-        &["xds"],
-        "Envoy's protobufs come through `signet_xds::pb`",
-    ),
+    ("std::env", &["cli", "tests", "xtask"], "only `cli` reads the environment: pass the value in"),
+    ("SystemTime::now", &["cli", "tests", "xtask"], "pass `now`, or the clock that `cli` made"),
+    ("envoy_types", &["xds"], "Envoy's protobufs come through `signet_xds::pb`"),
     ("sled::open", &["durable"], OPEN_SLED),
     ("sled::Config", &["durable"], OPEN_SLED),
 ];
@@ -128,19 +109,10 @@ pub(crate) fn check(source: &Source) -> Vec<Breach> {
         return Vec::new();
     };
     let mut breaches = Vec::new();
-    for named in source
-        .paths
-        .iter()
-        .filter(|named| !source.is_test_line(named.line))
-    {
+    for named in source.paths.iter().filter(|named| !source.is_test_line(named.line)) {
         let path = named.resolved(module);
-        let rooms = ROOMS
-            .iter()
-            .filter(|room| room.covers(source))
-            .map(|room| (room.banned, room.mend));
-        let edge = EDGE
-            .iter()
-            .filter(|(_, folders, _)| !folders.contains(&source.folder.as_str()));
+        let rooms = ROOMS.iter().filter(|room| room.covers(source)).map(|room| (room.banned, room.mend));
+        let edge = EDGE.iter().filter(|(_, folders, _)| !folders.contains(&source.folder.as_str()));
         let edge = edge.map(|(banned, _, mend)| (std::slice::from_ref(banned), *mend));
         let door = (source.folder == PROTOBUFS.folder && !PROTOBUFS.covers(source))
             .then_some((PROTOBUFS.banned, PROTOBUFS.mend));
@@ -162,10 +134,7 @@ pub(crate) fn dead_rules(sources: &[Source]) -> Vec<Breach> {
         for module in room.modules {
             let lives = |source: &&Source| {
                 source.folder == room.folder
-                    && source
-                        .module
-                        .as_ref()
-                        .is_some_and(|own| own.join("::") == *module)
+                    && source.module.as_ref().is_some_and(|own| own.join("::") == *module)
             };
             if !sources.iter().any(|source| lives(&source)) {
                 let what = format!(
@@ -182,11 +151,7 @@ pub(crate) fn dead_rules(sources: &[Source]) -> Vec<Breach> {
 
 impl Room {
     fn covers(&self, source: &Source) -> bool {
-        let Some(top) = source
-            .module
-            .as_ref()
-            .map(|module| module.first().map_or("", String::as_str))
-        else {
+        let Some(top) = source.module.as_ref().map(|module| module.first().map_or("", String::as_str)) else {
             return false;
         };
         source.folder == self.folder && (self.modules.is_empty() || self.modules.contains(&top))
@@ -196,8 +161,7 @@ impl Room {
 /// Whether `banned` stands somewhere in the path: `std::time::SystemTime::now` names `SystemTime::now`.
 fn names(path: &[String], banned: &str) -> bool {
     let banned: Vec<_> = banned.split("::").collect();
-    path.windows(banned.len())
-        .any(|window| window.iter().zip(&banned).all(|(a, b)| a == b))
+    path.windows(banned.len()).any(|window| window.iter().zip(&banned).all(|(a, b)| a == b))
 }
 
 fn place(source: &Source, module: &[String]) -> String {
@@ -210,38 +174,24 @@ mod tests {
     use super::*;
 
     fn source(path: &str, text: &str) -> Source {
-        Source::parse(&TextFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        })
+        Source::parse(&TextFile { path: path.to_owned(), text: text.to_owned() })
     }
 
     fn faults(path: &str, text: &str) -> Vec<String> {
-        check(&source(path, text))
-            .into_iter()
-            .map(|breach| breach.what)
-            .collect()
+        check(&source(path, text)).into_iter().map(|breach| breach.what).collect()
     }
 
     #[test]
     fn every_room_is_guarded_against_everything_it_bans() {
         for room in &ROOMS {
-            let modules = if room.modules.is_empty() {
-                &["lib"]
-            } else {
-                room.modules
-            };
-            for (module, banned) in modules
-                .iter()
-                .flat_map(|module| room.banned.iter().map(move |b| (module, b)))
+            let modules = if room.modules.is_empty() { &["lib"] } else { room.modules };
+            for (module, banned) in
+                modules.iter().flat_map(|module| room.banned.iter().map(move |b| (module, b)))
             {
                 let path = format!("{}/src/{module}/inner.rs", room.folder);
                 let found = faults(&path, &format!("use {banned}::Thing;"));
                 assert_eq!(found.len(), 1, "{path} names {banned}: {found:?}");
-                assert!(
-                    found[0].ends_with(&format!("must not use `{banned}`")),
-                    "{found:?}"
-                );
+                assert!(found[0].ends_with(&format!("must not use `{banned}`")), "{found:?}");
             }
         }
     }
@@ -253,17 +203,9 @@ mod tests {
         let envoy = "use envoy_types::pb::envoy;";
         for folder in ["policies", "durable", "ca", "sds", "controlplane", "agent", "xds"] {
             for text in [reads, now] {
-                assert_eq!(
-                    faults(&format!("{folder}/src/lib.rs"), text).len(),
-                    1,
-                    "{folder}: {text}"
-                );
+                assert_eq!(faults(&format!("{folder}/src/lib.rs"), text).len(), 1, "{folder}: {text}");
             }
-            assert_eq!(
-                faults(&format!("{folder}/src/server.rs"), envoy).len(),
-                1,
-                "{folder}"
-            );
+            assert_eq!(faults(&format!("{folder}/src/server.rs"), envoy).len(), 1, "{folder}");
         }
         assert!(faults("cli/src/main.rs", reads).is_empty() && faults("cli/src/main.rs", now).is_empty());
         assert!(faults("xds/src/pb.rs", envoy).is_empty());
@@ -271,10 +213,7 @@ mod tests {
             assert_eq!(faults("ca/src/ledger/sled.rs", text).len(), 1, "{text}");
             assert!(faults("durable/src/lib.rs", text).is_empty(), "{text}");
         }
-        assert!(
-            faults("ca/build.rs", reads).is_empty(),
-            "a build script is spoken to by its environment"
-        );
+        assert!(faults("ca/build.rs", reads).is_empty(), "a build script is spoken to by its environment");
     }
 
     #[test]
@@ -286,11 +225,7 @@ mod tests {
             "fn a(s: &crate::store::Store) {}",
             "fn a() { super::super::store::open(); }",
         ] {
-            assert_eq!(
-                faults("controlplane/src/translate/tls.rs", text).len(),
-                1,
-                "{text}"
-            );
+            assert_eq!(faults("controlplane/src/translate/tls.rs", text).len(), 1, "{text}");
         }
     }
 
@@ -302,10 +237,7 @@ mod tests {
             "use crate::storefront::Shop;",
             "use super::listener::store_name;",
         ] {
-            assert!(
-                faults("controlplane/src/translate/tls.rs", text).is_empty(),
-                "{text}"
-            );
+            assert!(faults("controlplane/src/translate/tls.rs", text).is_empty(), "{text}");
         }
         assert!(faults("xds/src/server.rs", "use tonic::Status;").is_empty());
     }

@@ -49,9 +49,7 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<TextFile>) -> Result
         let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
-        let kind = entry
-            .file_type()
-            .with_context(|| format!("cannot look at {path}"))?;
+        let kind = entry.file_type().with_context(|| format!("cannot look at {path}"))?;
         if kind.is_dir() && !FOLDERS_LEFT_OUT.contains(&name.as_str()) {
             read_folder(&entry.path(), &format!("{path}/"), files)?;
         } else if kind.is_file() && is_text(&path) {
@@ -63,28 +61,19 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<TextFile>) -> Result
 }
 
 fn is_text(path: &str) -> bool {
-    path == ".ci/run"
-        || path
-            .rsplit_once('.')
-            .is_some_and(|(_, extension)| EXTENSIONS.contains(&extension))
+    path == ".ci/run" || path.rsplit_once('.').is_some_and(|(_, extension)| EXTENSIONS.contains(&extension))
 }
 
 impl Source {
     /// Parses the Rust files among `files`, and learns from each which other files are test code.
     pub(crate) fn parse_all(files: &[TextFile]) -> Vec<Self> {
-        let mut sources: Vec<_> = files
-            .iter()
-            .filter(|file| file.path.ends_with(".rs"))
-            .map(Self::parse)
-            .collect();
+        let mut sources: Vec<_> =
+            files.iter().filter(|file| file.path.ends_with(".rs")).map(Self::parse).collect();
         let test_modules: BTreeSet<_> = sources.iter().flat_map(Self::declared_test_modules).collect();
         for source in &mut sources {
             let Some(module) = &source.module else { continue };
             let within = (1..=module.len()).map(|length| (source.folder.clone(), module[..length].to_vec()));
-            if within
-                .into_iter()
-                .any(|ancestor| test_modules.contains(&ancestor))
-            {
+            if within.into_iter().any(|ancestor| test_modules.contains(&ancestor)) {
                 source.test_code.whole_file = true;
             }
         }
@@ -98,9 +87,7 @@ impl Source {
         let mut test_code = items::test_code(&tokens, &attributes);
         let (folder, inside) = file.path.split_once('/').unwrap_or(("", &file.path));
         test_code.whole_file |= inside.starts_with("tests/") || inside.starts_with("benches/");
-        let macros = tokens
-            .windows(2)
-            .filter(|pair| pair[0].is_word() && pair[1].is("!"));
+        let macros = tokens.windows(2).filter(|pair| pair[0].is_word() && pair[1].is("!"));
         Self {
             path: file.path.clone(),
             folder: folder.to_owned(),
@@ -108,9 +95,7 @@ impl Source {
             line_count: file.text.lines().count(),
             functions: items::functions(&tokens),
             paths: paths::named(&tokens),
-            macros: macros
-                .map(|pair| (pair[0].text.to_owned(), pair[0].line))
-                .collect(),
+            macros: macros.map(|pair| (pair[0].text.to_owned(), pair[0].line)).collect(),
             attributes,
             test_code,
         }
@@ -126,21 +111,15 @@ impl Source {
     }
 
     pub(crate) fn production_lines(&self) -> usize {
-        (1..=self.line_count)
-            .filter(|line| !self.is_test_line(*line))
-            .count()
+        (1..=self.line_count).filter(|line| !self.is_test_line(*line)).count()
     }
 
     fn declared_test_modules(&self) -> Vec<(String, Vec<String>)> {
         let Some(module) = &self.module else {
             return Vec::new();
         };
-        let child = |name: &String| {
-            (
-                self.folder.clone(),
-                [module.as_slice(), std::slice::from_ref(name)].concat(),
-            )
-        };
+        let child =
+            |name: &String| (self.folder.clone(), [module.as_slice(), std::slice::from_ref(name)].concat());
         self.test_code.modules.iter().map(child).collect()
     }
 }
@@ -160,23 +139,13 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> TextFile {
-        TextFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        TextFile { path: path.to_owned(), text: text.to_owned() }
     }
 
     #[test]
     fn a_file_is_a_module_of_its_crate() {
-        let module = |path| {
-            Source::parse(&file(path, ""))
-                .module
-                .map(|module| module.join("::"))
-        };
-        assert_eq!(
-            module("xds/src/session/delta.rs").as_deref(),
-            Some("session::delta")
-        );
+        let module = |path| Source::parse(&file(path, "")).module.map(|module| module.join("::"));
+        assert_eq!(module("xds/src/session/delta.rs").as_deref(), Some("session::delta"));
         assert_eq!(module("xds/src/lib.rs").as_deref(), Some(""));
         assert_eq!(module("ca/build.rs"), None);
         assert_eq!(module("ca/tests/lib.rs"), None);
@@ -194,11 +163,7 @@ mod tests {
             file("ca/benches/issue.rs", ""),
             file("tests/src/lib.rs", ""),
         ]);
-        let marked: Vec<_> = sources
-            .iter()
-            .filter(|s| s.is_test_file())
-            .map(|s| s.path.as_str())
-            .collect();
+        let marked: Vec<_> = sources.iter().filter(|s| s.is_test_file()).map(|s| s.path.as_str()).collect();
         assert_eq!(
             marked,
             [
@@ -213,22 +178,12 @@ mod tests {
     #[test]
     fn every_file_of_the_checkout_is_read_but_nothing_that_was_built() {
         let root = tempfile::tempdir().unwrap();
-        for path in [
-            "ca/src/lib.rs",
-            ".ci/run",
-            "target/debug/out.rs",
-            "ca/src/golden.json",
-            "README.md",
-        ] {
+        for path in ["ca/src/lib.rs", ".ci/run", "target/debug/out.rs", "ca/src/golden.json", "README.md"] {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x\n").unwrap();
         }
-        let paths: Vec<_> = read_all(root.path())
-            .unwrap()
-            .into_iter()
-            .map(|file| file.path)
-            .collect();
+        let paths: Vec<_> = read_all(root.path()).unwrap().into_iter().map(|file| file.path).collect();
         assert_eq!(paths, [".ci/run", "README.md", "ca/src/lib.rs"]);
     }
 }

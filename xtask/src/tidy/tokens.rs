@@ -71,17 +71,7 @@ mod tests {
         let shown: Vec<_> = tokens.iter().map(|token| (token.text, token.line)).collect();
         assert_eq!(
             shown,
-            [
-                ("use", 1),
-                ("a_1", 1),
-                ("::", 1),
-                ("b", 1),
-                (";", 1),
-                ("x", 2),
-                ("=", 2),
-                (">", 2),
-                ("0u8", 2)
-            ]
+            [("use", 1), ("a_1", 1), ("::", 1), ("b", 1), (";", 1), ("x", 2), ("=", 2), (">", 2), ("0u8", 2)]
         );
     }
 

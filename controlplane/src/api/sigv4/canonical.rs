@@ -12,9 +12,7 @@ pub(super) struct CanonicalRequest(Vec<u8>);
 impl CanonicalRequest {
     pub(super) fn new(parts: &Parts, signed_headers: &[String], body_hash: &str) -> Result<Self, Refused> {
         let mut text = Vec::new();
-        let Parts {
-            method, uri, headers, ..
-        } = parts;
+        let Parts { method, uri, headers, .. } = parts;
         push_line(&mut text, Method::as_str(method).as_bytes());
         // Services other than S3 sign the path as it is sent, encoded once more.
         push_line(&mut text, &encode(uri.path().as_bytes(), b"/"));
@@ -22,14 +20,9 @@ impl CanonicalRequest {
         for name in signed_headers {
             let value = match (header(headers, name), name.as_str()) {
                 (Some(value), _) => value,
-                (None, "host") => uri
-                    .authority()
-                    .map(|host| host.as_str().into())
-                    .unwrap_or_default(),
+                (None, "host") => uri.authority().map(|host| host.as_str().into()).unwrap_or_default(),
                 (None, _) => {
-                    return Err(Refused::Incomplete(format!(
-                        "the signed header {name} is missing"
-                    )));
+                    return Err(Refused::Incomplete(format!("the signed header {name} is missing")));
                 }
             };
             text.extend_from_slice(name.as_bytes());
@@ -73,35 +66,23 @@ pub(super) fn decode_query(query: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// Sorted by name, then by value, both encoded; the signature itself cannot be part of what is signed.
 fn query(query: &str) -> Vec<u8> {
-    let pairs = decode_query(query)
-        .into_iter()
-        .filter(|(key, _)| key != b"X-Amz-Signature");
-    let mut pairs: Vec<_> = pairs
-        .map(|(key, value)| (encode(&key, b""), encode(&value, b"")))
-        .collect();
+    let pairs = decode_query(query).into_iter().filter(|(key, _)| key != b"X-Amz-Signature");
+    let mut pairs: Vec<_> = pairs.map(|(key, value)| (encode(&key, b""), encode(&value, b""))).collect();
     pairs.sort_unstable();
-    let pairs: Vec<Vec<u8>> = pairs
-        .into_iter()
-        .map(|(key, value)| [key, value].join(&b'='))
-        .collect();
+    let pairs: Vec<Vec<u8>> = pairs.into_iter().map(|(key, value)| [key, value].join(&b'=')).collect();
     pairs.join(&b'&')
 }
 
 /// All values of a header, trimmed, with inner white space made single.
 fn header(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
-    let values: Vec<Vec<u8>> = headers
-        .get_all(name)
-        .iter()
-        .map(|value| single_spaced(value.as_bytes()))
-        .collect();
+    let values: Vec<Vec<u8>> =
+        headers.get_all(name).iter().map(|value| single_spaced(value.as_bytes())).collect();
     (!values.is_empty()).then(|| values.join(&b','))
 }
 
 fn single_spaced(value: &[u8]) -> Vec<u8> {
-    let words: Vec<&[u8]> = value
-        .split(|byte| matches!(byte, b' ' | b'\t'))
-        .filter(|word| !word.is_empty())
-        .collect();
+    let words: Vec<&[u8]> =
+        value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()).collect();
     words.join(&b' ')
 }
 

@@ -57,22 +57,13 @@ impl Claim {
     fn from_raw(raw: Raw, must_sign: &[&str]) -> Result<Self, Refused> {
         let scope: Vec<&str> = raw.credential.split('/').collect();
         let [access_key_id, date, region, service, TERMINATOR] = scope.as_slice() else {
-            return Err(incomplete(
-                "Credential must be KEY/DATE/REGION/SERVICE/aws4_request",
-            ));
+            return Err(incomplete("Credential must be KEY/DATE/REGION/SERVICE/aws4_request"));
         };
         let signed_headers: Vec<String> = raw.signed_headers.split(';').map(str::to_owned).collect();
-        if signed_headers
-            .iter()
-            .any(|name| name.is_empty() || name.chars().any(|c| c.is_ascii_uppercase()))
-        {
-            return Err(incomplete(
-                "SignedHeaders must be lower-case names between semicolons",
-            ));
+        if signed_headers.iter().any(|name| name.is_empty() || name.chars().any(|c| c.is_ascii_uppercase())) {
+            return Err(incomplete("SignedHeaders must be lower-case names between semicolons"));
         }
-        if let Some(missing) = must_sign
-            .iter()
-            .find(|must| !signed_headers.iter().any(|name| name == *must))
+        if let Some(missing) = must_sign.iter().find(|must| !signed_headers.iter().any(|name| name == *must))
         {
             return Err(incomplete(format!("SignedHeaders must include {missing}")));
         }
@@ -108,11 +99,9 @@ impl Claim {
             ("service", service, &self.service),
         ];
         match parts.into_iter().find(|(_, expected, found)| expected != found) {
-            Some((part, expected, found)) => Err(Refused::Scope {
-                part,
-                expected: expected.to_owned(),
-                found: found.clone(),
-            }),
+            Some((part, expected, found)) => {
+                Err(Refused::Scope { part, expected: expected.to_owned(), found: found.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -122,10 +111,7 @@ impl Claim {
         let longest = self.expiry.unwrap_or(TOLERANCE);
         match (-TOLERANCE..=longest).contains(&age) {
             true => Ok(()),
-            false => Err(Refused::Time {
-                signed: self.time.unix(),
-                now: now.unix(),
-            }),
+            false => Err(Refused::Time { signed: self.time.unix(), now: now.unix() }),
         }
     }
 }
@@ -137,10 +123,8 @@ impl Raw {
         if algorithm != ALGORITHM {
             return Err(incomplete(format!("the authorization must be {ALGORITHM}")));
         }
-        let members: BTreeMap<&str, &str> = rest
-            .split(',')
-            .filter_map(|member| member.trim().split_once('='))
-            .collect();
+        let members: BTreeMap<&str, &str> =
+            rest.split(',').filter_map(|member| member.trim().split_once('=')).collect();
         let member = |name: &str| {
             let found = members.get(name).map(|text| (*text).to_owned());
             found.ok_or_else(|| incomplete(format!("the authorization has no {name}")))
@@ -157,10 +141,7 @@ impl Raw {
     fn from_query(query: &str) -> Result<Self, Refused> {
         let pairs = canonical::decode_query(query);
         let find = |name: &str| {
-            let value = pairs
-                .iter()
-                .find(|(key, _)| key == name.as_bytes())
-                .map(|(_, value)| value);
+            let value = pairs.iter().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| value);
             value.map(|value| String::from_utf8_lossy(value).into_owned())
         };
         match find("X-Amz-Algorithm") {
@@ -182,10 +163,7 @@ impl Raw {
 }
 
 fn parse_expiry(text: &str) -> Result<i64, Refused> {
-    let seconds = text
-        .parse()
-        .ok()
-        .filter(|seconds| (1..=MAX_EXPIRY).contains(seconds));
+    let seconds = text.parse().ok().filter(|seconds| (1..=MAX_EXPIRY).contains(seconds));
     seconds.ok_or_else(|| incomplete(format!("X-Amz-Expires must be 1 to {MAX_EXPIRY}")))
 }
 
@@ -195,20 +173,13 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refused> {
     match (values.next().map(|value| value.to_str()), values.next()) {
         (Some(Ok(value)), None) => Ok(value),
         (None, _) => Err(incomplete(format!("the header {name} is missing"))),
-        (Some(_), _) => Err(incomplete(format!(
-            "the header {name} must be there once, and be text"
-        ))),
+        (Some(_), _) => Err(incomplete(format!("the header {name} must be there once, and be text"))),
     }
 }
 
 /// Compares the hash that a client sent along, as some do, with the body's.
 pub(super) fn check_body_hash(parts: &Parts, found: &str) -> Result<(), Refused> {
-    match parts
-        .headers
-        .get_all(BODY_HASH)
-        .iter()
-        .all(|claimed| claimed.as_bytes() == found.as_bytes())
-    {
+    match parts.headers.get_all(BODY_HASH).iter().all(|claimed| claimed.as_bytes() == found.as_bytes()) {
         true => Ok(()),
         false => Err(Refused::Body),
     }

@@ -10,9 +10,6 @@ pub(super) fn parse(spec: &Object<'_>) -> Result<EgressFilter, Invalid> {
     let Some(filter) = spec.optional("egressFilter") else {
         return Ok(EgressFilter::default());
     };
-    let types = [
-        ("ALLOW_ALL", EgressFilter::AllowAll),
-        ("DROP_ALL", EgressFilter::DropAll),
-    ];
+    let types = [("ALLOW_ALL", EgressFilter::AllowAll), ("DROP_ALL", EgressFilter::DropAll)];
     filter.object()?.required("type")?.one_of(&types)
 }

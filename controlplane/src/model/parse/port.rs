@@ -21,23 +21,12 @@ pub(super) fn optional(object: &Object<'_>, name: &str) -> Result<Option<NonZero
 pub(super) fn mapping(listener: &Object<'_>) -> Result<PortMapping, Invalid> {
     let mapping = listener.required("portMapping")?.object()?;
     let protocol = mapping.required("protocol")?;
-    let known = [
-        ("http", Some(Protocol::Http)),
-        ("tcp", None),
-        ("http2", None),
-        ("grpc", None),
-    ];
+    let known = [("http", Some(Protocol::Http)), ("tcp", None), ("http2", None), ("grpc", None)];
     let protocol = protocol.one_of(&known)?.ok_or_else(|| {
         let found = protocol.text(0..=usize::MAX).unwrap_or_default().to_owned();
-        protocol.invalid(Rule::UnsupportedValue {
-            allowed: "http",
-            found,
-        })
+        protocol.invalid(Rule::UnsupportedValue { allowed: "http", found })
     })?;
-    Ok(PortMapping {
-        port: port(&mapping.required("port")?)?,
-        protocol,
-    })
+    Ok(PortMapping { port: port(&mapping.required("port")?)?, protocol })
 }
 
 /// Refuses two listeners on one port (constraint C11).

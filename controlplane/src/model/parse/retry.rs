@@ -39,11 +39,7 @@ fn http_events(policy: &Object<'_>) -> Result<Vec<HttpRetryEvent>, Invalid> {
     let Some(events) = policy.optional("httpRetryEvents") else {
         return Ok(Vec::new());
     };
-    events
-        .items(1..=25)?
-        .iter()
-        .map(|event| event.one_of(&HTTP_EVENTS))
-        .collect()
+    events.items(1..=25)?.iter().map(|event| event.one_of(&HTTP_EVENTS)).collect()
 }
 
 fn on_connection_error(policy: &Object<'_>) -> Result<bool, Invalid> {
@@ -51,9 +47,7 @@ fn on_connection_error(policy: &Object<'_>) -> Result<bool, Invalid> {
         return Ok(false);
     };
     let events = events.items(1..=1)?;
-    events
-        .iter()
-        .try_for_each(|event| event.one_of(&[("connection-error", ())]))?;
+    events.iter().try_for_each(|event| event.one_of(&[("connection-error", ())]))?;
     Ok(true)
 }
 

@@ -15,24 +15,15 @@ pub(super) fn parse(spec: &Object<'_>) -> Result<Route, Invalid> {
     route.refuse(&["timeout"])?;
     let matched = route.required("match")?.object()?;
     matched.refuse(&["headers", "method", "path", "queryParameters", "scheme"])?;
-    let prefix = matched
-        .optional("prefix")
-        .map(|field| prefix(&field))
-        .transpose()?;
+    let prefix = matched.optional("prefix").map(|field| prefix(&field)).transpose()?;
     let action = route.required("action")?.object()?;
     Ok(Route {
-        priority: spec
-            .optional("priority")
-            .map(|field| field.integer(0..=1000))
-            .transpose()?,
+        priority: spec.optional("priority").map(|field| field.integer(0..=1000)).transpose()?,
         // App Mesh took routes that match by port alone.
         prefix: prefix.unwrap_or("/").to_owned(),
         port: port::optional(&matched, "port")?,
         targets: targets(&action.required("weightedTargets")?)?,
-        retry: route
-            .optional("retryPolicy")
-            .map(|field| retry::parse(&field))
-            .transpose()?,
+        retry: route.optional("retryPolicy").map(|field| retry::parse(&field)).transpose()?,
     })
 }
 
@@ -40,26 +31,20 @@ fn prefix<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
     let prefix = field.text(0..=usize::MAX)?;
     match prefix.starts_with('/') {
         true => Ok(prefix),
-        false => Err(field.invalid(Rule::Other(format!(
-            "must start with '/'; it is {:?}",
-            shown(prefix)
-        )))),
+        false => Err(field.invalid(Rule::Other(format!("must start with '/'; it is {:?}", shown(prefix))))),
     }
 }
 
 fn targets(field: &Field<'_>) -> Result<Vec<WeightedTarget>, Invalid> {
-    let targets = field
-        .items(1..=MAX_TARGETS)?
-        .iter()
-        .map(target)
-        .collect::<Result<Vec<_>, _>>()?;
+    let targets = field.items(1..=MAX_TARGETS)?.iter().map(target).collect::<Result<Vec<_>, _>>()?;
     // Weights are relative; App Mesh's text limits their sum to 100 (constraint C21).
     let sum: u32 = targets.iter().map(|target| u32::from(target.weight)).sum();
     match (1..=100).contains(&sum) {
         true => Ok(targets),
-        false => Err(field.invalid(Rule::Other(format!(
-            "the weights must add up to 1 to 100; their sum is {sum}"
-        )))),
+        false => {
+            Err(field
+                .invalid(Rule::Other(format!("the weights must add up to 1 to 100; their sum is {sum}"))))
+        }
     }
 }
 

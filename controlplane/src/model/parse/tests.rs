@@ -68,33 +68,21 @@ fn with_retry(policy: Value) -> Value {
 #[test]
 fn a_mesh_says_what_traffic_to_unknown_destinations_meets() {
     assert_eq!(parsed("mesh/m", json!({})), Spec::Mesh(EgressFilter::DropAll));
-    assert_eq!(
-        parsed("mesh/m", json!({"egressFilter": null})),
-        Spec::Mesh(EgressFilter::DropAll)
-    );
+    assert_eq!(parsed("mesh/m", json!({"egressFilter": null})), Spec::Mesh(EgressFilter::DropAll));
     let allow = json!({"egressFilter": {"type": "ALLOW_ALL"}, "unknownToAppMesh": [{}]});
     assert_eq!(parsed("mesh/m", allow), Spec::Mesh(EgressFilter::AllowAll));
     check(
         "mesh/m",
         &[
             (json!([]), "spec: must be an object, not a list"),
-            (
-                json!({"egressFilter": true}),
-                "spec.egressFilter: must be an object, not a boolean",
-            ),
+            (json!({"egressFilter": true}), "spec.egressFilter: must be an object, not a boolean"),
             (json!({"egressFilter": {}}), "spec.egressFilter.type: is required"),
-            (
-                json!({"egressFilter": {"type": 1}}),
-                "spec.egressFilter.type: must be a string, not a number",
-            ),
+            (json!({"egressFilter": {"type": 1}}), "spec.egressFilter.type: must be a string, not a number"),
             (
                 json!({"egressFilter": {"type": "allow_all"}}),
                 "spec.egressFilter.type: must be one of ALLOW_ALL, DROP_ALL; it is \"allow_all\"",
             ),
-            (
-                json!({"serviceDiscovery": {}}),
-                &format!("spec.serviceDiscovery: {UNSUPPORTED}"),
-            ),
+            (json!({"serviceDiscovery": {}}), &format!("spec.serviceDiscovery: {UNSUPPORTED}")),
         ],
     );
 }
@@ -122,32 +110,19 @@ fn a_node_has_listeners_with_tls_a_name_and_backends() {
         "backendDefaults": {"clientPolicy": {}},
         "logging": {},
     });
-    let Spec::VirtualNode(node) = parsed(NODE, spec) else {
-        panic!()
-    };
+    let Spec::VirtualNode(node) = parsed(NODE, spec) else { panic!() };
     assert_eq!(
-        node.listeners
-            .iter()
-            .map(|listener| listener.port_mapping.port.get())
-            .collect::<Vec<_>>(),
+        node.listeners.iter().map(|listener| listener.port_mapping.port.get()).collect::<Vec<_>>(),
         [65535, 1]
     );
     assert_eq!(node.listeners[0].tls, None);
     let tls = node.listeners[1].tls.clone().unwrap();
     assert_eq!(tls.mode.as_str(), "PERMISSIVE");
-    assert_eq!(
-        tls.certificate,
-        Certificate::Sds {
-            secret_name: "default".into()
-        }
-    );
+    assert_eq!(tls.certificate, Certificate::Sds { secret_name: "default".into() });
     let validation = tls.validation.unwrap();
     assert_eq!(validation.trust_secret, "ROOTCA");
     assert_eq!(validation.subject_alternative_names, ["spiffe://td/a", "b.local"]);
-    let discovery = Discovery::Dns {
-        hostname: "10.0.0.1".into(),
-        response_type: DnsResponseType::Endpoints,
-    };
+    let discovery = Discovery::Dns { hostname: "10.0.0.1".into(), response_type: DnsResponseType::Endpoints };
     assert_eq!(node.discovery, Some(discovery));
     assert_eq!(node.backends, ["s.local", "t"]);
 }
@@ -161,30 +136,15 @@ fn listeners_that_break_a_rule_are_refused_by_the_members_path() {
     check(
         NODE,
         &[
-            (
-                json!({"listeners": {}}),
-                "spec.listeners: must be a list, not an object",
-            ),
-            (
-                json!({"listeners": [null]}),
-                "spec.listeners[0]: must be an object, not null",
-            ),
-            (
-                with_listener(json!({})),
-                "spec.listeners[0].portMapping: is required",
-            ),
-            (
-                port(json!(0), "http"),
-                "spec.listeners[0].portMapping.port: must be 1 to 65535; it is 0",
-            ),
+            (json!({"listeners": {}}), "spec.listeners: must be a list, not an object"),
+            (json!({"listeners": [null]}), "spec.listeners[0]: must be an object, not null"),
+            (with_listener(json!({})), "spec.listeners[0].portMapping: is required"),
+            (port(json!(0), "http"), "spec.listeners[0].portMapping.port: must be 1 to 65535; it is 0"),
             (
                 port(json!(65536), "http"),
                 "spec.listeners[0].portMapping.port: must be 1 to 65535; it is 65536",
             ),
-            (
-                port(json!(-1), "http"),
-                "spec.listeners[0].portMapping.port: must be 1 to 65535; it is -1",
-            ),
+            (port(json!(-1), "http"), "spec.listeners[0].portMapping.port: must be 1 to 65535; it is -1"),
             (
                 port(json!(18_446_744_073_709_551_615_u64), "http"),
                 "spec.listeners[0].portMapping.port: must be 1 to 65535; it is 18446744073709551615",
@@ -218,10 +178,7 @@ fn listeners_that_break_a_rule_are_refused_by_the_members_path() {
     );
     for member in ["connectionPool", "healthCheck", "outlierDetection", "timeout"] {
         let spec = with_listener(json!({"portMapping": {"port": 80, "protocol": "http"}, member: {}}));
-        assert_eq!(
-            refused(NODE, &spec),
-            format!("spec.listeners[0].{member}: {UNSUPPORTED}")
-        );
+        assert_eq!(refused(NODE, &spec), format!("spec.listeners[0].{member}: {UNSUPPORTED}"));
     }
 }
 
@@ -301,18 +258,12 @@ fn tls_that_breaks_a_rule_is_refused_by_the_members_path() {
     let tls = "spec.listeners[0].tls";
     let names = "spec.listeners[0].tls.validation.subjectAlternativeNames";
     let rows = [
-        (
-            with_tls(json!({"certificate": certificate})),
-            format!("{tls}.mode: is required"),
-        ),
+        (with_tls(json!({"certificate": certificate})), format!("{tls}.mode: is required")),
         (
             with_tls(json!({"mode": "strict", "certificate": certificate})),
             format!("{tls}.mode: must be one of STRICT, PERMISSIVE, DISABLED; it is \"strict\""),
         ),
-        (
-            with_tls(json!({"mode": "STRICT"})),
-            format!("{tls}.certificate: is required"),
-        ),
+        (with_tls(json!({"mode": "STRICT"})), format!("{tls}.certificate: is required")),
         (
             with_tls(json!({"mode": "STRICT", "certificate": {}})),
             format!("{tls}.certificate: must have exactly one of acm, sds, file; it has none"),
@@ -333,10 +284,7 @@ fn tls_that_breaks_a_rule_is_refused_by_the_members_path() {
             with_tls(json!({"mode": "STRICT", "certificate": {"sds": {"secretName": ""}}})),
             format!("{tls}.certificate.sds.secretName: must have 1 to 2048 characters; this one has 0"),
         ),
-        (
-            with_validation(json!({})),
-            format!("{tls}.validation.trust: is required"),
-        ),
+        (with_validation(json!({})), format!("{tls}.validation.trust: is required")),
         (
             with_validation(json!({"trust": {}})),
             format!("{tls}.validation.trust: One type of TLS Validation Context Trust must be set."),
@@ -345,10 +293,7 @@ fn tls_that_breaks_a_rule_is_refused_by_the_members_path() {
             with_validation(json!({"trust": {"file": {"certificateChain": "/ca"}}})),
             format!("{tls}.validation.trust.file: {UNSUPPORTED}"),
         ),
-        (
-            with_names(json!([])),
-            format!("{names}.match.exact: must have 1 or more items; this one has 0"),
-        ),
+        (with_names(json!([])), format!("{names}.match.exact: must have 1 or more items; this one has 0")),
         (
             with_names(json!([""])),
             format!("{names}.match.exact[0]: must have 1 to 254 characters; this one has 0"),
@@ -368,18 +313,11 @@ fn tls_that_breaks_a_rule_is_refused_by_the_members_path() {
 
 #[test]
 fn a_service_has_one_provider_or_none() {
-    let Spec::VirtualService(service) = parsed(SERVICE, json!({})) else {
-        panic!()
-    };
+    let Spec::VirtualService(service) = parsed(SERVICE, json!({})) else { panic!() };
     assert_eq!(service.provider, None);
     let spec = json!({"provider": {"virtualRouter": {"virtualRouterName": "r"}}});
-    let Spec::VirtualService(service) = parsed(SERVICE, spec) else {
-        panic!()
-    };
-    assert_eq!(
-        service.provider,
-        Some(Provider::VirtualRouter("r".parse().unwrap()))
-    );
+    let Spec::VirtualService(service) = parsed(SERVICE, spec) else { panic!() };
+    assert_eq!(service.provider, Some(Provider::VirtualRouter("r".parse().unwrap())));
     check(
         SERVICE,
         &[
@@ -421,11 +359,8 @@ fn the_canary_route_of_the_documentation_is_understood_whole() {
     let text = r#"{"httpRoute":{"match":{"prefix":"/"},"action":{"weightedTargets":[{"virtualNode":"service-a-v1-node","weight":90},{"virtualNode":"service-a-v2-node","weight":10}]},"retryPolicy":{"maxRetries":3,"perRetryTimeout":{"unit":"ms","value":2000},"httpRetryEvents":["server-error","gateway-error"],"tcpRetryEvents":["connection-error"]}}}"#;
     let document = Document::parse(ROUTE.parse().unwrap(), serde_json::from_str(text).unwrap()).unwrap();
     assert_eq!(document.text().get(), text);
-    let target = |name: &str, weight| WeightedTarget {
-        virtual_node: name.parse().unwrap(),
-        weight,
-        port: None,
-    };
+    let target =
+        |name: &str, weight| WeightedTarget { virtual_node: name.parse().unwrap(), weight, port: None };
     let expected = Route {
         priority: None,
         prefix: "/".into(),
@@ -450,48 +385,27 @@ fn a_route_that_breaks_a_rule_is_refused_by_the_members_path() {
     let mut with_priority = with_route(json!({}));
     with_priority["priority"] = json!(1001);
     let mut rows = vec![
-        (
-            json!({}),
-            format!("spec: must have exactly one of {types}; it has none"),
-        ),
+        (json!({}), format!("spec: must have exactly one of {types}; it has none")),
         (
             json!({"httpRoute": {}, "tcpRoute": {}}),
             format!("spec: must have exactly one of {types}; it has httpRoute, tcpRoute"),
         ),
         (json!({"tcpRoute": {}}), format!("spec.tcpRoute: {UNSUPPORTED}")),
         (json!({"httpRoute": {}}), format!("{matched}: is required")),
-        (
-            with_priority,
-            "spec.priority: must be 0 to 1000; it is 1001".into(),
-        ),
-        (
-            with_route(json!({"timeout": {}})),
-            format!("{route}.timeout: {UNSUPPORTED}"),
-        ),
+        (with_priority, "spec.priority: must be 0 to 1000; it is 1001".into()),
+        (with_route(json!({"timeout": {}})), format!("{route}.timeout: {UNSUPPORTED}")),
         (
             with_route(json!({"match": {"prefix": "a"}})),
             format!("{matched}.prefix: must start with '/'; it is \"a\""),
         ),
-        (
-            with_route(json!({"match": {"port": 0}})),
-            format!("{matched}.port: must be 1 to 65535; it is 0"),
-        ),
-        (
-            with_route(json!({"action": {}})),
-            format!("{targets}: is required"),
-        ),
-        (
-            with_targets(json!([])),
-            format!("{targets}: must have 1 to 10 items; this one has 0"),
-        ),
+        (with_route(json!({"match": {"port": 0}})), format!("{matched}.port: must be 1 to 65535; it is 0")),
+        (with_route(json!({"action": {}})), format!("{targets}: is required")),
+        (with_targets(json!([])), format!("{targets}: must have 1 to 10 items; this one has 0")),
         (
             with_targets(json!(vec![one(1); 11])),
             format!("{targets}: must have 1 to 10 items; this one has 11"),
         ),
-        (
-            with_targets(json!([one(101)])),
-            format!("{targets}[0].weight: must be 0 to 100; it is 101"),
-        ),
+        (with_targets(json!([one(101)])), format!("{targets}[0].weight: must be 0 to 100; it is 101")),
         (
             with_targets(json!([one(0)])),
             format!("{targets}: the weights must add up to 1 to 100; their sum is 0"),
@@ -500,14 +414,8 @@ fn a_route_that_breaks_a_rule_is_refused_by_the_members_path() {
             with_targets(json!([one(100), one(1)])),
             format!("{targets}: the weights must add up to 1 to 100; their sum is 101"),
         ),
-        (
-            with_targets(json!([{"weight": 1}])),
-            format!("{targets}[0].virtualNode: is required"),
-        ),
-        (
-            with_targets(json!([{"virtualNode": "a"}])),
-            format!("{targets}[0].weight: is required"),
-        ),
+        (with_targets(json!([{"weight": 1}])), format!("{targets}[0].virtualNode: is required")),
+        (with_targets(json!([{"virtualNode": "a"}])), format!("{targets}[0].weight: is required")),
     ];
     for member in ["headers", "method", "path", "queryParameters", "scheme"] {
         rows.push((
@@ -530,36 +438,21 @@ fn a_retry_policy_that_breaks_a_rule_is_refused_by_the_members_path() {
             with_retry(json!({})),
             format!("{retry}: must name at least one event, in httpRetryEvents or tcpRetryEvents"),
         ),
-        (
-            with_retry(json!({"maxRetries": null})),
-            format!("{retry}.maxRetries: is required"),
-        ),
+        (with_retry(json!({"maxRetries": null})), format!("{retry}.maxRetries: is required")),
         (
             with_retry(json!({"maxRetries": -1})),
             format!("{retry}.maxRetries: must be 0 to 4294967295; it is -1"),
         ),
-        (
-            with_retry(json!({"perRetryTimeout": null})),
-            format!("{retry}.perRetryTimeout: is required"),
-        ),
-        (
-            timeout(json!({"value": 1})),
-            format!("{retry}.perRetryTimeout.unit: is required"),
-        ),
-        (
-            timeout(json!({"unit": "s"})),
-            format!("{retry}.perRetryTimeout.value: is required"),
-        ),
+        (with_retry(json!({"perRetryTimeout": null})), format!("{retry}.perRetryTimeout: is required")),
+        (timeout(json!({"value": 1})), format!("{retry}.perRetryTimeout.unit: is required")),
+        (timeout(json!({"unit": "s"})), format!("{retry}.perRetryTimeout.value: is required")),
         (
             timeout(json!({"unit": "m", "value": 1})),
             format!("{retry}.perRetryTimeout.unit: must be one of s, ms; it is \"m\""),
         ),
         (
             timeout(json!({"unit": "s", "value": i64::MAX})),
-            format!(
-                "{retry}.perRetryTimeout.value: must be 0 to 9223372036; it is {}",
-                i64::MAX
-            ),
+            format!("{retry}.perRetryTimeout.value: must be 0 to 9223372036; it is {}", i64::MAX),
         ),
         (
             with_retry(json!({"httpRetryEvents": []})),
@@ -585,14 +478,8 @@ fn a_retry_policy_that_breaks_a_rule_is_refused_by_the_members_path() {
 #[test]
 fn a_spec_is_kept_as_it_was_sent_but_for_a_node_without_backends() {
     let kept = [
-        (
-            "mesh/m",
-            r#"{"x":1.5,"egressFilter":null,"a":{"z":[1,"é"],"b":true}}"#,
-        ),
-        (
-            NODE,
-            r#"{"serviceDiscovery":{"dns":{"hostname":"a"}},"backends":[],"listeners":[]}"#,
-        ),
+        ("mesh/m", r#"{"x":1.5,"egressFilter":null,"a":{"z":[1,"é"],"b":true}}"#),
+        (NODE, r#"{"serviceDiscovery":{"dns":{"hostname":"a"}},"backends":[],"listeners":[]}"#),
     ];
     for (key, text) in kept {
         let document = Document::parse(key.parse().unwrap(), serde_json::from_str(text).unwrap()).unwrap();

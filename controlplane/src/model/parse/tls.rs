@@ -18,10 +18,7 @@ pub(super) fn parse(field: &Field<'_>) -> Result<ListenerTls, Invalid> {
     Ok(ListenerTls {
         mode: tls.required("mode")?.one_of(&modes)?,
         certificate: certificate(&tls.required("certificate")?.object()?)?,
-        validation: tls
-            .optional("validation")
-            .map(|field| validation(&field.object()?))
-            .transpose()?,
+        validation: tls.optional("validation").map(|field| validation(&field.object()?)).transpose()?,
     })
 }
 
@@ -31,18 +28,12 @@ fn certificate(certificate: &Object<'_>) -> Result<Certificate, Invalid> {
             let arn = acm.object()?.required("certificateArn")?.text(1..=MAX_ARN)?;
             Ok(Certificate::Acm { arn: arn.to_owned() })
         }
-        (_, sds) => Ok(Certificate::Sds {
-            secret_name: secret_name(&sds)?,
-        }),
+        (_, sds) => Ok(Certificate::Sds { secret_name: secret_name(&sds)? }),
     }
 }
 
 fn secret_name(sds: &Field<'_>) -> Result<String, Invalid> {
-    Ok(sds
-        .object()?
-        .required("secretName")?
-        .text(1..=MAX_SECRET_NAME)?
-        .to_owned())
+    Ok(sds.object()?.required("secretName")?.text(1..=MAX_SECRET_NAME)?.to_owned())
 }
 
 fn validation(validation: &Object<'_>) -> Result<Validation, Invalid> {
@@ -56,10 +47,7 @@ fn validation(validation: &Object<'_>) -> Result<Validation, Invalid> {
 fn trust(field: &Field<'_>) -> Result<String, Invalid> {
     let trust = field.object()?;
     // The sentence that App Mesh had for it, and that scripts look for.
-    if ["sds", "file", "acm"]
-        .iter()
-        .all(|name| trust.optional(name).is_none())
-    {
+    if ["sds", "file", "acm"].iter().all(|name| trust.optional(name).is_none()) {
         let rule = "One type of TLS Validation Context Trust must be set.";
         return Err(field.invalid(Rule::Other(rule.into())));
     }

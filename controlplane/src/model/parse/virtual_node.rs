@@ -15,23 +15,13 @@ pub(super) fn parse(spec: &Object<'_>) -> Result<VirtualNode, Invalid> {
     spec.refuse_unless_empty(&["backendDefaults", "logging"])?;
     let fields = spec.list("listeners")?;
     let listeners = fields.iter().map(listener).collect::<Result<Vec<_>, _>>()?;
-    port::distinct(
-        &fields,
-        listeners.iter().map(|listener| listener.port_mapping.port),
-    )?;
-    let discovery = spec
-        .optional("serviceDiscovery")
-        .map(|field| discovery(&field))
-        .transpose()?;
+    port::distinct(&fields, listeners.iter().map(|listener| listener.port_mapping.port))?;
+    let discovery = spec.optional("serviceDiscovery").map(|field| discovery(&field)).transpose()?;
     if discovery.is_none() && !listeners.is_empty() {
         let rule = "must be given, because the node has listeners that others call";
         return Err(spec.invalid("serviceDiscovery", Rule::Other(rule.into())));
     }
-    Ok(VirtualNode {
-        listeners,
-        discovery,
-        backends: backends(spec)?,
-    })
+    Ok(VirtualNode { listeners, discovery, backends: backends(spec)? })
 }
 
 fn listener(field: &Field<'_>) -> Result<Listener, Invalid> {
@@ -39,10 +29,7 @@ fn listener(field: &Field<'_>) -> Result<Listener, Invalid> {
     listener.refuse(&["connectionPool", "healthCheck", "outlierDetection", "timeout"])?;
     Ok(Listener {
         port_mapping: port::mapping(&listener)?,
-        tls: listener
-            .optional("tls")
-            .map(|field| tls::parse(&field))
-            .transpose()?,
+        tls: listener.optional("tls").map(|field| tls::parse(&field)).transpose()?,
     })
 }
 
@@ -50,14 +37,8 @@ fn discovery(field: &Field<'_>) -> Result<Discovery, Invalid> {
     let (_, dns) = field.object()?.union(&["dns"], &["awsCloudMap"])?;
     let dns = dns.object()?;
     dns.refuse(&["ipPreference"])?;
-    let types = [
-        ("LOADBALANCER", DnsResponseType::LoadBalancer),
-        ("ENDPOINTS", DnsResponseType::Endpoints),
-    ];
-    let response_type = dns
-        .optional("responseType")
-        .map(|field| field.one_of(&types))
-        .transpose()?;
+    let types = [("LOADBALANCER", DnsResponseType::LoadBalancer), ("ENDPOINTS", DnsResponseType::Endpoints)];
+    let response_type = dns.optional("responseType").map(|field| field.one_of(&types)).transpose()?;
     Ok(Discovery::Dns {
         hostname: hostname(&dns.required("hostname")?)?.to_owned(),
         response_type: response_type.unwrap_or_default(),
@@ -69,9 +50,9 @@ fn hostname<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
     let text = field.text(1..=255)?;
     match (text.parse::<IpAddr>(), text.parse::<DnsName>()) {
         (Ok(_), _) | (_, Ok(_)) => Ok(text),
-        (Err(_), Err(error)) => Err(field.invalid(Rule::Other(format!(
-            "must be a host name or an IP address: {error}"
-        )))),
+        (Err(_), Err(error)) => {
+            Err(field.invalid(Rule::Other(format!("must be a host name or an IP address: {error}"))))
+        }
     }
 }
 
@@ -102,6 +83,5 @@ fn service_name(field: &Field<'_>) -> Result<String, Invalid> {
         None => text.parse::<ServiceName>().ok(),
     };
     let why = "must be the name or the ARN of a virtual service";
-    name.map(|name| name.to_string())
-        .ok_or_else(|| field.invalid(Rule::Other(why.into())))
+    name.map(|name| name.to_string()).ok_or_else(|| field.invalid(Rule::Other(why.into())))
 }

@@ -11,13 +11,8 @@ use crate::model::{
 /// A router without its routes, which are resources of their own.
 pub(super) fn parse(spec: &Object<'_>) -> Result<VirtualRouter, Invalid> {
     let fields = spec.list("listeners")?;
-    let listeners = fields
-        .iter()
-        .map(|field| port::mapping(&field.object()?))
-        .collect::<Result<Vec<_>, _>>()?;
+    let listeners =
+        fields.iter().map(|field| port::mapping(&field.object()?)).collect::<Result<Vec<_>, _>>()?;
     port::distinct(&fields, listeners.iter().map(|listener| listener.port))?;
-    Ok(VirtualRouter {
-        listeners,
-        routes: BTreeMap::new(),
-    })
+    Ok(VirtualRouter { listeners, routes: BTreeMap::new() })
 }

@@ -8,21 +8,18 @@ use crate::model::{
 };
 
 pub(super) fn parse(spec: &Object<'_>) -> Result<VirtualService, Invalid> {
-    let provider = spec
-        .optional("provider")
-        .map(|field| provider(&field.object()?))
-        .transpose()?;
+    let provider = spec.optional("provider").map(|field| provider(&field.object()?)).transpose()?;
     Ok(VirtualService { provider })
 }
 
 fn provider(provider: &Object<'_>) -> Result<Provider, Invalid> {
     match provider.union(&["virtualNode", "virtualRouter"], &[])? {
-        ("virtualNode", node) => Ok(Provider::VirtualNode(resource_name(
-            &node.object()?.required("virtualNodeName")?,
-        )?)),
-        (_, router) => Ok(Provider::VirtualRouter(resource_name(
-            &router.object()?.required("virtualRouterName")?,
-        )?)),
+        ("virtualNode", node) => {
+            Ok(Provider::VirtualNode(resource_name(&node.object()?.required("virtualNodeName")?)?))
+        }
+        (_, router) => {
+            Ok(Provider::VirtualRouter(resource_name(&router.object()?.required("virtualRouterName")?)?))
+        }
     }
 }
 

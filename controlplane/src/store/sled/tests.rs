@@ -13,10 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn raw_insert(folder: &std::path::Path, key: &'static str, value: &'static str) {
     let database = database(folder);
     let tree = database.tree(TREE).unwrap();
-    database
-        .commit(move || tree.insert(key, value).map(drop))
-        .await
-        .unwrap();
+    database.commit(move || tree.insert(key, value).map(drop)).await.unwrap();
 }
 
 fn refused(folder: &std::path::Path) -> OpenError {
@@ -27,19 +24,10 @@ fn refused(folder: &std::path::Path) -> OpenError {
 async fn everything_answered_is_there_after_a_restart_and_revisions_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let created = store
-        .write(creation("mesh/m", json!({"egressFilter": {"type": "ALLOW_ALL"}})))
-        .await
-        .unwrap();
+    let created =
+        store.write(creation("mesh/m", json!({"egressFilter": {"type": "ALLOW_ALL"}}))).await.unwrap();
     store.write(creation("mesh/n", json!({}))).await.unwrap();
-    store
-        .write(Write::Delete {
-            key: key("mesh/n"),
-            expected: None,
-            at: 1,
-        })
-        .await
-        .unwrap();
+    store.write(Write::Delete { key: key("mesh/n"), expected: None, at: 1 }).await.unwrap();
     let before = model(&store);
     drop(store);
     let store = open(folder.path());
@@ -48,14 +36,7 @@ async fn everything_answered_is_there_after_a_restart_and_revisions_go_on() {
     let found = store.get(&key("mesh/m")).await.unwrap();
     assert_eq!(found.metadata, created.metadata);
     assert_eq!(found.document.text().get(), created.document.text().get());
-    store
-        .write(Write::Delete {
-            key: key("mesh/m"),
-            expected: None,
-            at: 1,
-        })
-        .await
-        .unwrap();
+    store.write(Write::Delete { key: key("mesh/m"), expected: None, at: 1 }).await.unwrap();
     drop(store);
     assert_eq!(model(&open(folder.path())).revision, 4);
 }
@@ -116,11 +97,7 @@ async fn records_of_every_form_ever_written_are_read() {
         let read = format::decode(key.as_bytes(), record.as_bytes());
         let resource = read.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
         assert_eq!(resource.document.key().to_string(), key, "{}", path.display());
-        assert!(
-            resource.metadata.version > 0 && resource.metadata.created_at > 0,
-            "{}",
-            path.display()
-        );
+        assert!(resource.metadata.version > 0 && resource.metadata.created_at > 0, "{}", path.display());
         files += 1;
     }
     assert!(files >= 5, "one record of each kind");
@@ -129,9 +106,7 @@ async fn records_of_every_form_ever_written_are_read() {
 #[test]
 fn a_record_has_the_form_that_is_promised() {
     let write = creation("mesh/m/virtualNode/a", node(&[80]));
-    let Write::Create { document, .. } = write else {
-        panic!()
-    };
+    let Write::Create { document, .. } = write else { panic!() };
     let metadata = super::super::Metadata {
         uid: "2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11".parse().unwrap(),
         version: 3,
