@@ -4,18 +4,17 @@ pub mod report;
 pub mod stage;
 pub mod steps;
 
-use std::{
-    io::IsTerminal,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use signet_policies::time::Clock;
-use tokio::time::Instant;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     report::{Report, SerialChange, StepReport, header},
@@ -59,51 +58,88 @@ pub async fn run(args: DemoArgs, clock: Clock) -> Result<ExitCode> {
     let envoy =
         tokio::task::spawn_blocking(move || envoy::find(given.as_deref(), |text| show.say(text))).await??;
     let folder = tempfile::Builder::new().prefix("signet-demo-").tempdir()?;
-    let played = tokio::select! {
-        played = play(&args, &program, &envoy, folder.path(), &clock, &screen) => played,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+    let play = Play { args, program, envoy, folder: folder.path().to_owned(), clock, screen: screen.clone() };
+    let interrupted = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let signals = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        interrupted.cancel();
     };
-    if played.is_err() {
-        // Children were stopped with their handles; their logs are the evidence.
-        let kept = folder.keep();
-        screen.say(&format!("logs are in {}", kept.display()));
+    let (played, ()) = tokio::join!(
+        async {
+            let played = play.run(&interrupted).await;
+            interrupted.cancel();
+            played
+        },
+        async {
+            interrupted.run_until_cancelled(signals).await;
+        },
+    );
+    match played {
+        Ok(Some(true)) => return Ok(ExitCode::SUCCESS),
+        Ok(None) => screen.say("interrupted"),
+        Ok(Some(false)) | Err(_) => {
+            screen.say(&format!("data and logs are kept in {}", folder.keep().display()));
+        }
     }
-    let passed = played?;
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    played.map(|_| ExitCode::FAILURE)
 }
 
-async fn play(
-    args: &DemoArgs,
-    program: &Path,
-    envoy: &Path,
-    folder: &Path,
-    clock: &Clock,
-    screen: &Screen,
-) -> Result<bool> {
-    let started = Instant::now();
-    let stage = Stage::set(program, envoy, folder, clock, |text| screen.say(text)).await?;
-    screen.say(&format!("service-a calls {SERVICE} 240 times a second; strangers try service-b directly\n"));
-    screen.row(&header());
-    let load = Load::start(&stage.load_plan()?);
-    let mut steps = Vec::new();
-    for mode in ModeStep::ALL {
-        steps.push(mode_step(&stage, mode, &load, screen).await?);
+/// One run of the demo.
+struct Play {
+    args: DemoArgs,
+    program: PathBuf,
+    envoy: PathBuf,
+    folder: PathBuf,
+    clock: Clock,
+    screen: Screen,
+}
+
+impl Play {
+    /// Sets the stage, shows everything, and strikes the stage. Nothing where it was interrupted, else whether
+    /// everything came out as it must.
+    async fn run(&self, interrupted: &CancellationToken) -> Result<Option<bool>> {
+        let started = Instant::now();
+        let say = |text: &str| self.screen.say(text);
+        let setting = Stage::set(&self.program, &self.envoy, &self.folder, &self.clock, say);
+        let Some(stage) = interrupted.run_until_cancelled(setting).await.transpose()? else {
+            return Ok(None);
+        };
+        let shown = interrupted.run_until_cancelled(self.show(&stage, started)).await;
+        if self.args.keep && matches!(shown, Some(Ok(_))) {
+            say(&how_to_talk(&stage)?);
+            interrupted.cancelled().await;
+        }
+        stage.strike().await;
+        shown.transpose()
     }
-    steps.push(rotation_step(&stage, &load, screen).await?);
-    let rest = load.stop().await;
-    let mut problems: Vec<String> = steps.iter().flat_map(StepReport::problems).collect();
-    if rest.failed > 0 {
-        problems.push(format!("{} requests failed at the end: {:?}", rest.failed, rest.failures.first()));
+
+    /// Goes through the modes and the rotation; `true` where everything came out as it must.
+    async fn show(&self, stage: &Stage, started: Instant) -> Result<bool> {
+        let screen = &self.screen;
+        screen.say(&format!(
+            "service-a calls {SERVICE} 240 times a second; strangers try service-b directly\n"
+        ));
+        screen.row(&header());
+        let load = Load::start(&stage.load_plan()?);
+        let mut steps = Vec::new();
+        for mode in ModeStep::ALL {
+            steps.push(mode_step(stage, mode, &load, screen).await?);
+        }
+        steps.push(rotation_step(stage, &load, screen).await?);
+        let rest = load.stop().await;
+        let mut problems: Vec<String> = steps.iter().flat_map(StepReport::problems).collect();
+        if rest.failed > 0 {
+            problems.push(format!("{} requests failed at the end: {:?}", rest.failed, rest.failures.first()));
+        }
+        let passed = problems.is_empty();
+        screen.finish(&Report { passed, problems, steps, seconds: started.elapsed().as_secs_f64() })?;
+        Ok(passed)
     }
-    let passed = problems.is_empty();
-    let report = Report { passed, problems, steps, seconds: started.elapsed().as_secs_f64() };
-    screen.finish(&report)?;
-    if args.keep {
-        screen.say(&how_to_talk(&stage)?);
-        tokio::signal::ctrl_c().await?;
-    }
-    stage.strike().await;
-    Ok(passed)
 }
 
 async fn mode_step(stage: &Stage, mode: ModeStep, load: &Load, screen: &Screen) -> Result<StepReport> {
