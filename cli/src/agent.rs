@@ -23,6 +23,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::WrongUsage;
+
 /// Examples for `--help`.
 pub const HELP: &str = "Examples:\n  \
     signet token create --mesh my-mesh --virtual-node service-a > token\n  \
@@ -44,7 +46,7 @@ const WAITING_COMMANDS: usize = 4;
 #[derive(Args, Clone, Debug)]
 pub struct AgentArgs {
     /// Whose proxy this is: mesh/MESH/virtualNode/NAME, or the ARN [env: APPMESH_RESOURCE_ARN]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, env = "SIGNET_RESOURCE", value_name = "NAME")]
     resource: Option<Workload>,
     /// The server's gRPC address [env: APPMESH_XDS_ENDPOINT] [default: 127.0.0.1:7443]
     #[arg(long, env = "SIGNET_SERVER", value_name = "HOST:PORT")]
@@ -80,7 +82,7 @@ pub struct AgentArgs {
     #[arg(long, env = "SIGNET_EGRESS_PORT", value_name = "PORT", default_value_t = 15001)]
     egress_port: u16,
     /// Envoy's admin port on 127.0.0.1; 0 takes a free one [env: ENVOY_ADMIN_ACCESS_PORT] [default: 9901]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, env = "SIGNET_ADMIN_PORT", value_name = "PORT")]
     admin_port: Option<u16>,
     /// Passed on to Envoy
     #[arg(last = true, value_name = "ENVOY ARGS")]
@@ -145,9 +147,11 @@ fn print_ready(ready: &Ready, host: IpAddr, socket: &std::path::Path) {
 /// Flags win over App Mesh's variables.
 fn config(args: AgentArgs) -> Result<AgentConfig> {
     let variables = variables();
-    let environment = Environment::parse(&variables)?;
+    let environment = Environment::parse(&variables).map_err(|error| WrongUsage(error.to_string()))?;
     let Some(workload) = args.resource.or(environment.workload) else {
-        bail!("whose proxy is this? Say --resource mesh/MESH/virtualNode/NAME, or set APPMESH_RESOURCE_ARN");
+        let words =
+            "whose proxy is this? Say --resource mesh/MESH/virtualNode/NAME, or set APPMESH_RESOURCE_ARN";
+        bail!(WrongUsage(words.to_owned()));
     };
     let server = match args.server.or(environment.server) {
         Some(server) => server,

@@ -1,10 +1,6 @@
 //! Speaks to a Signet server's API as any AWS client would: HTTP, signed with Signature Version 4.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use aws_credential_types::Credentials;
@@ -176,12 +172,6 @@ impl Client {
         instructions.apply_to_request_http1x(&mut request);
         Ok(request.map(|()| Full::new(bytes.into())))
     }
-}
-
-/// Where the server's first start put the administrator's key pair.
-#[must_use]
-pub fn default_credentials() -> PathBuf {
-    PathBuf::from("signet-data/credentials")
 }
 
 #[cfg(test)]

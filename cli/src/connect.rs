@@ -25,9 +25,9 @@ pub struct ConnectArgs {
     /// The profile in it
     #[arg(long, env = "AWS_PROFILE", value_name = "NAME", default_value = "default")]
     profile: String,
-    /// The region that the server was started with
-    #[arg(long, env = "AWS_REGION", value_name = "REGION", default_value = "us-east-1")]
-    region: String,
+    /// The region that the server was started with [env: AWS_DEFAULT_REGION] [default: us-east-1]
+    #[arg(long, env = "AWS_REGION", value_name = "REGION")]
+    region: Option<String>,
 }
 
 impl ConnectArgs {
@@ -37,6 +37,13 @@ impl ConnectArgs {
     /// The credentials cannot be read, or the endpoint is no URL.
     pub fn client(&self, clock: Clock) -> Result<Client> {
         let keys = KeyPair::from_file(&self.credentials, &self.profile)?;
-        Client::new(&self.endpoint, &self.region, keys, clock)
+        let region = self.region.clone().or_else(default_region).unwrap_or_else(|| "us-east-1".to_owned());
+        Client::new(&self.endpoint, &region, keys, clock)
     }
+}
+
+/// clap reads one variable for a flag; the AWS CLI reads this one too.
+#[expect(clippy::disallowed_methods, reason = "this crate reads the environment")]
+fn default_region() -> Option<String> {
+    std::env::var("AWS_DEFAULT_REGION").ok().filter(|region| !region.is_empty())
 }

@@ -62,10 +62,12 @@ pub async fn run(args: DemoArgs, clock: Clock) -> Result<ExitCode> {
     let interrupted = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let signals = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
         interrupted.cancel();
     };
@@ -111,7 +113,12 @@ impl Play {
         };
         let shown = interrupted.run_until_cancelled(self.show(&stage, started)).await;
         if self.args.keep && matches!(shown, Some(Ok(_))) {
-            say(&how_to_talk(&stage)?);
+            match how_to_talk(&stage) {
+                Ok(text) => say(&text),
+                Err(error) => {
+                    say(&format!("everything goes on, but how to talk to it is unclear: {error:#}"))
+                }
+            }
             interrupted.cancelled().await;
         }
         stage.strike().await;
@@ -143,25 +150,27 @@ impl Play {
 }
 
 async fn mode_step(stage: &Stage, mode: ModeStep, load: &Load, screen: &Screen) -> Result<StepReport> {
-    let mut tally = Tally::default();
+    let (started, mut tally) = (Instant::now(), Tally::default());
     stage.set_mode(mode).await?;
     let in_force_after = stage.until_in_force(mode).await;
     hold(mode.name(), load, &mut tally, screen).await;
+    let took = started.elapsed();
     let probes = stage.probe(mode).await;
-    let step = StepReport::new(mode.name(), &tally, in_force_after, probes);
+    let step = StepReport::new(mode.name(), took, &tally, in_force_after, probes);
     screen.row(&step.row());
     Ok(step)
 }
 
 async fn rotation_step(stage: &Stage, load: &Load, screen: &Screen) -> Result<StepReport> {
     let name = "rotation of every leaf";
-    let mut tally = Tally::default();
+    let (started, mut tally) = (Instant::now(), Tally::default());
     let before = stage.serials().await?;
     let in_force_after = stage.rotate(&before).await?;
     hold(name, load, &mut tally, screen).await;
+    let took = started.elapsed();
     let after = stage.serials().await?;
     let probes = stage.probe(ModeStep::StrictVerified).await;
-    let mut step = StepReport::new(name, &tally, in_force_after, probes);
+    let mut step = StepReport::new(name, took, &tally, in_force_after, probes);
     step.serials = before
         .into_iter()
         .zip(after)

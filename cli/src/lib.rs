@@ -1,10 +1,10 @@
 //! Signet's one binary: where the parts are wired, the environment is read and the crypto provider installed.
 //!
 //! ```text
-//!   main ─▶ args ─┬─ server   API, xDS and CA in one process
-//!                 ├─ agent    beside each Envoy
-//!                 ├─ token, proxies       speak to a server's API, signed
-//!                 └─ demo     all of it on this machine, with traffic
+//!   main ─▶ Command ─┬─ server   API, xDS and CA in one process
+//!                    ├─ agent    beside each Envoy
+//!                    ├─ token, proxies       speak to a server's API, signed
+//!                    └─ demo     all of it on this machine, with traffic
 //! ```
 //!
 //! Invariant: no business rules. What is decided here is who is given which collaborator.
@@ -21,7 +21,7 @@ pub mod proxies;
 pub mod server;
 pub mod token;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{fmt, process::ExitCode, sync::Arc};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -98,9 +98,21 @@ pub fn main() -> ExitCode {
     let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli.command)));
     done.unwrap_or_else(|error| {
         eprintln!("signet: {error:#}");
-        ExitCode::FAILURE
+        if error.is::<WrongUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
+
+/// Flags or variables that do not go together; the program ends with 2, as for a flag that it does not know.
+#[derive(Debug)]
+pub(crate) struct WrongUsage(pub(crate) String);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
 
 /// The system's clock. It is read each time, so corrections and a suspended machine's sleep count.
 #[must_use]
@@ -115,7 +127,6 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(args, clock).await,
         Command::Agent(args) => agent::run(*args, clock).await,
         Command::Server(args) => server::run(args, clock).await.map(|()| ExitCode::SUCCESS),
-        //Command::Agent(args) => agent::run(*args, clock).await,
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
     }

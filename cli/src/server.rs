@@ -2,6 +2,7 @@
 
 mod assembly;
 mod credentials;
+mod http;
 mod identity;
 mod ops;
 mod registry;
@@ -23,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::assembly::Running;
+use crate::WrongUsage;
 
-/// How long draining may take.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long draining may take; supervisors kill after ten seconds.
+const DRAIN: Duration = Duration::from_secs(7);
 
 /// Examples for `--help`.
 pub const HELP: &str = "Examples:\n  \
@@ -80,11 +82,11 @@ fn account_id(text: &str) -> Result<String, String> {
 /// A part does not start, or ends by itself.
 pub async fn run(args: ServerArgs, clock: Clock) -> Result<()> {
     if !args.api_addr.ip().is_loopback() && !args.dangerously_plaintext_api {
-        bail!(
+        bail!(WrongUsage(format!(
             "--api-addr {} can be reached from elsewhere, and the API has no TLS; put a proxy with TLS before a \
              loopback address, or say --dangerously-plaintext-api",
             args.api_addr
-        );
+        )));
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::json;
+use signet_ca::{DEFAULT_TOKEN_LIFE, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE};
 use signet_policies::time::Clock;
 
 use crate::{connect::ConnectArgs, format::Format};
@@ -25,16 +26,22 @@ pub struct CreateArgs {
     #[command(flatten)]
     connect: ConnectArgs,
     /// The mesh
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, env = "SIGNET_MESH", value_name = "NAME")]
     mesh: String,
     /// The virtual node that joins
-    #[arg(long, value_name = "NAME", required_unless_present = "virtual_gateway")]
+    #[arg(
+        long,
+        env = "SIGNET_VIRTUAL_NODE",
+        value_name = "NAME",
+        required_unless_present = "virtual_gateway"
+    )]
     virtual_node: Option<String>,
     /// The virtual gateway that joins
-    #[arg(long, value_name = "NAME", conflicts_with = "virtual_node")]
+    #[arg(long, env = "SIGNET_VIRTUAL_GATEWAY", value_name = "NAME", conflicts_with = "virtual_node")]
     virtual_gateway: Option<String>,
-    /// How long the token may be used: 60 to 86400 seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    /// How long the token may be used
+    #[arg(long, env = "SIGNET_TOKEN_TTL", value_name = "SECONDS", default_value_t = DEFAULT_TOKEN_LIFE.as_secs(),
+          value_parser = clap::value_parser!(u64).range(MIN_TOKEN_LIFE.as_secs()..=MAX_TOKEN_LIFE.as_secs()))]
     ttl: u64,
     /// `table` prints the token alone
     #[arg(long, default_value = "table")]

@@ -1,22 +1,21 @@
 //! The one thread that writes.
 
 use std::{
-    fs::File,
-    io,
-    sync::{Mutex, PoisonError, mpsc},
+    io, iter,
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread::JoinHandle,
 };
 
 use tokio::sync::oneshot;
 use tracing::error;
 
-use crate::CommitError;
+use crate::{CommitError, disk::Disk};
 
 /// Most changes that share one flush; bounds how long the first of a group waits.
 const MAX_GROUP: usize = 1024;
 
-/// One queued change: applies itself, and returns what answers its caller once the group is durable.
-type Change = Box<dyn FnOnce() -> Answer + Send>;
+/// One queued change: applies itself, unless it is told why not, and returns what answers its caller.
+type Change = Box<dyn FnOnce(Option<CommitError>) -> Answer + Send>;
 /// Tells a caller the outcome of the group's sync.
 type Answer = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
 
@@ -25,6 +24,8 @@ type Answer = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
 pub(crate) struct Committer {
     queue: Mutex<Option<mpsc::Sender<Change>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Set by the first sync that failed.
+    failed: Arc<OnceLock<CommitError>>,
 }
 
 impl Committer {
@@ -32,11 +33,28 @@ impl Committer {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start(db: sled::Db, file: File) -> io::Result<Self> {
+    pub(crate) fn start(mut disk: Disk) -> io::Result<Self> {
         let (queue, changes) = mpsc::channel();
+        let failed = Arc::<OnceLock<CommitError>>::default();
         let writer = std::thread::Builder::new().name("signet-store".into());
-        let thread = writer.spawn(move || run(&changes, || sync(&db, &file)))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        let seen = Arc::clone(&failed);
+        let thread = writer.spawn(move || run(&changes, &seen, || disk.sync()))?;
+        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), failed })
+    }
+
+    /// Whether changes can be made durable.
+    ///
+    /// # Errors
+    /// A sync failed, or the writer is gone.
+    pub(crate) fn health(&self) -> Result<(), CommitError> {
+        if let Some(error) = self.failed.get() {
+            return Err(error.clone());
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        match thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            true => Ok(()),
+            false => Err(CommitError::Closed),
+        }
     }
 
     pub(crate) async fn commit<T, F>(&self, change: F) -> Result<T, CommitError>
@@ -45,8 +63,9 @@ impl Committer {
         F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        let queued: Change = Box::new(move || {
-            let result = change().map_err(|error| CommitError::Write(error.to_string()));
+        let queued: Change = Box::new(move |failed| {
+            let apply = || change().map_err(|error| CommitError::Write(error.to_string()));
+            let result = failed.map_or_else(apply, Err);
             // A caller that went away needs no answer; its change stands.
             Box::new(move |synced| drop(reply.send(result.and_then(|value| synced.map(|()| value)))))
         });
@@ -73,14 +92,24 @@ impl Drop for Committer {
 }
 
 /// Applies changes in groups until every sender is gone.
-fn run(changes: &mpsc::Receiver<Change>, sync: impl Fn() -> Result<(), CommitError>) {
+///
+/// A sync that failed may have lost pages that the next one no longer knows of, so nothing written after it could
+/// be vouched for: from then on every change is refused, unapplied, until the process starts anew.
+fn run(
+    changes: &mpsc::Receiver<Change>,
+    failed: &OnceLock<CommitError>,
+    mut sync: impl FnMut() -> Result<(), CommitError>,
+) {
     while let Ok(first) = changes.recv() {
-        let mut answers = vec![first()];
         // Whoever queued while the last group was syncing is in this one.
-        answers.extend(changes.try_iter().take(MAX_GROUP - 1).map(|change| change()));
-        let synced = sync();
+        let group = iter::once(first).chain(changes.try_iter().take(MAX_GROUP - 1));
+        let answers: Vec<Answer> = group.map(|change| change(failed.get().cloned())).collect();
+        let synced = failed.get().cloned().map_or_else(&mut sync, Err);
         if let Err(error) = &synced {
-            error!(%error, changes = answers.len(), "a group of changes is not durable");
+            // Only the first failure is news.
+            if failed.set(error.clone()).is_ok() {
+                error!(%error, changes = answers.len(), "a group of changes is not durable; no more is written");
+            }
         }
         for answer in answers {
             answer(synced.clone());
@@ -88,17 +117,9 @@ fn run(changes: &mpsc::Receiver<Change>, sync: impl Fn() -> Result<(), CommitErr
     }
 }
 
-fn sync(db: &sled::Db, file: &File) -> Result<(), CommitError> {
-    db.flush().map_err(|error| CommitError::Write(error.to_string()))?;
-    file.sync_data().map_err(|error| CommitError::Write(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -107,17 +128,22 @@ mod tests {
         let (reply, answers) = mpsc::channel();
         for _ in 0..count {
             let reply = reply.clone();
-            let change: Change = Box::new(|| Box::new(move |synced| drop(reply.send(synced))));
+            let change: Change =
+                Box::new(|failed| Box::new(move |synced| drop(reply.send(failed.map_or(synced, Err)))));
             queue.send(change).unwrap();
         }
         (changes, answers)
+    }
+
+    fn full() -> CommitError {
+        CommitError::Write("no space left on device".into())
     }
 
     #[test]
     fn waiting_changes_share_one_sync() {
         let (changes, answers) = queue_changes(64);
         let syncs = AtomicUsize::new(0);
-        run(&changes, || {
+        run(&changes, &OnceLock::new(), || {
             syncs.fetch_add(1, Ordering::Relaxed);
             Ok(())
         });
@@ -130,7 +156,7 @@ mod tests {
         let (changes, answers) = queue_changes(8);
         let answers = Arc::new(Mutex::new(answers));
         let seen = answers.clone();
-        run(&changes, move || {
+        run(&changes, &OnceLock::new(), move || {
             assert!(seen.lock().unwrap().try_recv().is_err());
             Ok(())
         });
@@ -140,8 +166,20 @@ mod tests {
     #[test]
     fn a_failed_sync_reaches_every_caller_of_the_group() {
         let (changes, answers) = queue_changes(8);
-        let full = CommitError::Write("no space left on device".into());
-        run(&changes, || Err(full.clone()));
-        assert_eq!(answers.iter().collect::<Vec<_>>(), vec![Err(full); 8]);
+        run(&changes, &OnceLock::new(), || Err(full()));
+        assert_eq!(answers.iter().collect::<Vec<_>>(), vec![Err(full()); 8]);
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_applied_or_synced_any_more() {
+        let (changes, answers) = queue_changes(2 * MAX_GROUP);
+        let syncs = AtomicUsize::new(0);
+        // Only the first sync fails, as Linux reports a lost page once.
+        run(&changes, &OnceLock::new(), || match syncs.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(full()),
+            _ => Ok(()),
+        });
+        assert_eq!(syncs.into_inner(), 1);
+        assert!(answers.iter().all(|answer| answer == Err(full())));
     }
 }

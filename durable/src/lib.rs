@@ -9,16 +9,19 @@
 //!
 //! Invariants:
 //! - A change that was answered survives a crash of the process and, because sled's own flush is only
-//!   `sync_file_range`, an `fdatasync` of its file makes it survive a loss of power.
+//!   `sync_file_range`, an `fdatasync` of its files makes it survive a loss of power.
+//! - After a sync that failed nothing more is written or answered as durable until the process starts anew.
 //! - Changes run one after another on one thread: a change that reads, checks and writes is atomic
 //!   against every other change. Writes of one change that belong together go into one `sled::Batch`.
 //! - One process per folder; a second one is told so.
 
 mod committer;
+mod disk;
 
 use std::{
-    fs::File,
+    fs::DirBuilder,
     io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -27,9 +30,8 @@ use std::{
 use thiserror::Error;
 
 use committer::Committer;
+use disk::Disk;
 
-/// sled's name for the file that holds everything (values here are far below its blob threshold).
-const DATA_FILE: &str = "db";
 /// How long a held lock may take to be let go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PULSE: Duration = Duration::from_millis(20);
@@ -86,10 +88,10 @@ impl Database {
     /// The folder is held by another process, cannot be written, or holds something else.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let db = Self::open_sled(folder)?;
-        let file = File::open(folder.join(DATA_FILE)).map_err(failed)?;
-        let committer = Arc::new(Committer::start(db.clone(), file).map_err(failed)?);
+        let disk = Disk::open(db.clone(), folder).map_err(failed)?;
+        let committer = Arc::new(Committer::start(disk).map_err(failed)?);
         Ok(Self { db, committer })
     }
 
@@ -128,6 +130,14 @@ impl Database {
     /// The tree is new and cannot be written.
     pub fn tree(&self, name: &str) -> Result<sled::Tree, CommitError> {
         self.db.open_tree(name).map_err(|error| CommitError::Write(error.to_string()))
+    }
+
+    /// Whether changes can be made durable.
+    ///
+    /// # Errors
+    /// A sync failed, or the writer is gone; only a new process helps.
+    pub fn health(&self) -> Result<(), CommitError> {
+        self.committer.health()
     }
 
     /// Runs `change` on the writer thread, makes what it wrote durable, and returns its result.

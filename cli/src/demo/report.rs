@@ -8,6 +8,8 @@ use crate::local::{load::Tally, probe::Approach};
 
 /// How far the measured split may be from the configured one.
 const SPLIT_TOLERANCE: f64 = 0.04;
+/// Requests a second below which a step has not been under load.
+const LEAST_RATE: f64 = 200.0;
 
 /// The whole run.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +33,8 @@ pub struct StepReport {
     pub step: &'static str,
     /// Requests of the load that ended in this step.
     pub requests: u64,
+    /// How long the step took, and with it the count.
+    pub seconds: f64,
     /// Of them, not answered by an application with 200.
     pub failed: u64,
     /// The first failures in words.
@@ -45,7 +49,8 @@ pub struct StepReport {
     pub in_force_after_ms: f64,
     /// What strangers were served, per node and approach.
     pub probes: Vec<ProbeReport>,
-    /// Serial numbers that handshakes with each node showed before and after, for the rotation only.
+    /// Serial numbers before and after, for the rotation only: of the destinations as handshakes showed them, of
+    /// the caller, with whom nobody shakes hands, as its Envoy's `/certs` does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub serials: Vec<SerialChange>,
 }
@@ -99,6 +104,7 @@ impl StepReport {
     #[must_use]
     pub fn new(
         step: &'static str,
+        took: Duration,
         tally: &Tally,
         in_force_after: Duration,
         probes: Vec<ProbeReport>,
@@ -106,6 +112,7 @@ impl StepReport {
         Self {
             step,
             requests: tally.requests(),
+            seconds: took.as_secs_f64(),
             failed: tally.failed,
             failures: tally.failures.clone(),
             share_v1: tally.share("service-b-v1"),
@@ -122,8 +129,10 @@ impl StepReport {
     pub fn problems(&self) -> Vec<String> {
         let step = self.step;
         let mut problems = Vec::new();
-        if self.requests == 0 {
-            problems.push(format!("{step}: the load sent nothing"));
+        let requests = u32::try_from(self.requests).unwrap_or(u32::MAX);
+        let rate = f64::from(requests) / self.seconds;
+        if rate < LEAST_RATE {
+            problems.push(format!("{step}: {rate:.0} requests a second, which is too few to tell anything"));
         }
         if self.failed > 0 {
             let first = self.failures.first().map_or("", String::as_str);
@@ -208,7 +217,8 @@ mod tests {
             answered: [("service-b-v1".to_owned(), 900), ("service-b-v2".to_owned(), 100)].into(),
             ..Tally::default()
         };
-        StepReport::new("STRICT", &tally, Duration::from_millis(20), vec![probe(Verdict::Refused)])
+        let (took, in_force_after) = (Duration::from_secs(4), Duration::from_millis(20));
+        StepReport::new("STRICT", took, &tally, in_force_after, vec![probe(Verdict::Refused)])
     }
 
     #[test]
@@ -221,7 +231,7 @@ mod tests {
         let serial = SerialChange { node: "n".into(), before: "1".into(), after: "1".into() };
         let wrong = [
             StepReport { failed: 1, failures: vec!["status 503".into()], ..good() },
-            StepReport { requests: 0, ..good() },
+            StepReport { requests: 799, ..good() },
             StepReport { share_v1: 0.8, ..good() },
             StepReport { probes: vec![probe(Verdict::Accepted)], ..good() },
             StepReport { serials: vec![serial], ..good() },

@@ -52,14 +52,15 @@ impl Admin {
         Ok(serde_json::from_str(&self.text(path).await?)?)
     }
 
-    /// The value of one counter or gauge; 0 while Envoy has none of that name.
+    /// The value of one counter or gauge.
     ///
     /// # Errors
-    /// As [`Admin::text`].
+    /// As [`Admin::text`], or Envoy has none of that name.
     pub async fn counter(&self, name: &str) -> Result<u64> {
         let stats = self.text("/stats").await?;
         let value = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value.map_or(Ok(0), |value| value.parse().with_context(|| format!("{name} is {value:?}")))
+        let value = value.with_context(|| format!("Envoy has no {name}"))?;
+        value.parse().with_context(|| format!("{name} is {value:?}"))
     }
 
     /// Serial numbers of the certificates that Envoy holds and presents, lower-case hex, sorted.

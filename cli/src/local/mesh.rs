@@ -219,8 +219,8 @@ impl Sidecar {
         ];
         let args: Vec<String> = std::iter::once("agent".to_owned())
             .chain(args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]))
-            // Two workers are plenty on one machine, and a short drain shows a change's end sooner.
-            .chain(["--", "--concurrency", "1", "--drain-time-s", "3"].map(str::to_owned))
+            // One worker is plenty on one machine.
+            .chain(["--", "--concurrency", "1"].map(str::to_owned))
             .collect();
         let (process, ready) = Self::launch(program, &folder, &args).await?;
         Ok(Self { process, program: program.to_owned(), folder, args, ready })

@@ -15,6 +15,10 @@ use tokio::{
     time::timeout,
 };
 
+/// How often, and at what distance, a process is looked at that was dropped while it ran: 3 s in all.
+const LAST_LOOKS: u32 = 60;
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
 /// A running `signet` command, its log in a file.
 #[derive(Debug)]
 pub struct Process {
@@ -117,10 +121,17 @@ impl Process {
     }
 }
 
-/// Asks it to end, as an agent that is killed would leave its Envoy behind.
+/// Asks it to end and waits a little, as an agent that is killed would leave its Envoy behind.
 impl Drop for Process {
     fn drop(&mut self) {
-        // One that has ended needs nothing.
-        let _ = self.signal(Signal::TERM);
+        if self.signal(Signal::TERM).is_err() {
+            return;
+        }
+        for _ in 0..LAST_LOOKS {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(LAST_LOOK);
+        }
     }
 }

@@ -30,7 +30,7 @@ use tonic::{service::InterceptorLayer, transport::Server};
 use tracing::warn;
 
 use super::{
-    ServerArgs, credentials,
+    ServerArgs, credentials, http,
     identity::ServerIdentity,
     ops::{self, Ops},
     registry::MeshRegistry,
@@ -77,7 +77,7 @@ impl Running {
         let mut running = Self { api: api_addr, grpc: grpc_addr, ops: ops_addr, tasks: JoinSet::new() };
         let ports = running.spawn_reconcile(&parts, drain.clone());
         let routes = parts.routes(args, ports, &clock)?;
-        running.tasks.spawn(serve_http(api, routes, drain.clone()));
+        running.tasks.spawn(http::serve(api, routes, drain.clone()));
         running.spawn_grpc(grpc, &parts, &identity, clock.clone(), &drain)?;
         let stop = drain.clone();
         running.tasks.spawn(async move {
@@ -85,8 +85,9 @@ impl Running {
             Ok(())
         });
         running.tasks.spawn(prune_tokens(parts.tokens, clock.clone(), drain.clone()));
-        let pages = ops::router(Ops { proxies: parts.proxies, draining: drain.clone() });
-        running.tasks.spawn(serve_http(ops, pages, drain));
+        let pages =
+            ops::router(Ops { proxies: parts.proxies, database: parts.database, draining: drain.clone() });
+        running.tasks.spawn(http::serve(ops, pages, drain));
         Ok(running)
     }
 
@@ -222,9 +223,4 @@ async fn prune_tokens(tokens: JoinTokens, clock: Clock, stop: CancellationToken)
         }
     }
     Ok(())
-}
-
-async fn serve_http(listener: TcpListener, routes: Router, stop: CancellationToken) -> Result<()> {
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
-    serving.await.context("an HTTP port")
 }

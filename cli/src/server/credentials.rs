@@ -1,8 +1,13 @@
 //! The administrator's key pair, made at the first start.
 
-use std::{fs::File, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs::File,
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rand::RngCore;
 
 use crate::client::KeyPair;
@@ -17,7 +22,9 @@ const SECRET_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq
 /// # Errors
 /// The file cannot be read or made, or holds no profile `default`.
 pub(super) fn open(path: &Path, rng: &mut dyn RngCore) -> Result<KeyPair> {
-    if path.exists() {
+    if let Ok(metadata) = path.metadata() {
+        let mode = metadata.permissions().mode() & 0o777;
+        ensure!(mode & 0o077 == 0, "{} can be read by others (mode {mode:o}); chmod 600 it", path.display());
         return KeyPair::from_file(path, "default");
     }
     let keys = KeyPair {
@@ -54,8 +61,6 @@ fn random_text<const N: usize>(alphabet: &[u8; N], length: usize, rng: &mut dyn 
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -68,5 +73,7 @@ mod tests {
         assert_eq!(made.secret_access_key, read.secret_access_key);
         assert_eq!((made.access_key_id.len(), made.secret_access_key.len()), (20, 40));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(open(&path, &mut rand::rng()).unwrap_err().to_string().contains("chmod 600"));
     }
 }

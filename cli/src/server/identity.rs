@@ -14,6 +14,8 @@ use tracing::{info, warn};
 
 use super::tls::ServerCertificate;
 
+/// Between two looks at the clock.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -44,9 +46,13 @@ impl ServerIdentity {
     pub(super) async fn keep(mut self, stop: CancellationToken) {
         loop {
             let now: Timestamp = (self.clock)().into();
-            let wait = self.renewal_at.since(now);
+            // Short turns, so that a corrected clock or a suspended machine does not miss the moment.
+            let wait = self.renewal_at.since(now).min(LONGEST_SLEEP);
             if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 return;
+            }
+            if Timestamp::from((self.clock)()) < self.renewal_at {
+                continue;
             }
             if let Err(error) = self.renew().await {
                 warn!(

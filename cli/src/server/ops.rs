@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use signet_controlplane::proxies::{Proxies, ProxyState};
+use signet_durable::Database;
 use tokio_util::sync::CancellationToken;
 
 /// The media type of OpenMetrics, version 1.0.0.
@@ -21,6 +22,8 @@ const OPEN_METRICS: HeaderValue =
 pub(super) struct Ops {
     /// The connected proxies.
     pub proxies: Arc<Proxies>,
+    /// Where everything is kept.
+    pub(super) database: Database,
     /// Cancelled when the server starts to drain.
     pub draining: CancellationToken,
 }
@@ -35,9 +38,12 @@ pub(super) fn router(ops: Ops) -> Router {
 }
 
 async fn ready(State(ops): State<Ops>) -> (StatusCode, &'static str) {
-    match ops.draining.is_cancelled() {
-        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        false => (StatusCode::OK, "ready\n"),
+    match (ops.draining.is_cancelled(), ops.database.health()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        (false, Err(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the store cannot write; see the log, and restart\n")
+        }
+        (false, Ok(())) => (StatusCode::OK, "ready\n"),
     }
 }
 

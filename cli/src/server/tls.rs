@@ -27,7 +27,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::timeout,
+    time::{Sleep, error::Elapsed, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -36,9 +36,11 @@ use tracing::{debug, warn};
 use x509_parser::extensions::GeneralName;
 
 /// A peer that does not finish its handshake within this is let go.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes under way at once; each costs most of a millisecond of CPU.
-const MAX_HANDSHAKES: usize = 256;
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A peer that says nothing for this long after its handshake is let go.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+/// Handshakes under way at once; each costs most of a millisecond of CPU, once the peer speaks.
+const MAX_HANDSHAKES: usize = 2048;
 /// After a failed accept, so that a lack of file descriptors does not spin.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -105,6 +107,8 @@ pub(super) fn config(roots: &[Vec<u8>], certificate: Arc<ServerCertificate>) -> 
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
+    /// Ends the connection; gone once the peer has said something.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 /// Who is at the other end: the holder of a certificate of ours, or nobody known.
@@ -125,7 +129,13 @@ impl AsyncRead for Connection {
         cx: &mut TaskContext<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.silence = None;
+        } else if self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
@@ -185,8 +195,23 @@ async fn hand_on(
     match shaken {
         // A closed channel means that the server is going down.
         Ok(connection) => drop(connections.send(Ok(connection)).await),
-        Err(error) => debug!(%peer, reason = format!("{error:#}"), "refused a connection to the grpc port"),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            match is_refusal(&error) {
+                true => warn!(%peer, reason, "refused a client certificate on the grpc port"),
+                false => debug!(%peer, reason, "a connection to the grpc port did not come about"),
+            }
+        }
     }
+}
+
+/// Whether a certificate was presented and refused, rather than somebody spoke no TLS or went away.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    if let Some(tls) = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()) {
+        return matches!(tls.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)));
+    }
+    // What identity_of says of a certificate whose chain was good.
+    !error.is::<io::Error>() && !error.is::<Elapsed>()
 }
 
 async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> Result<Connection> {
@@ -194,7 +219,8 @@ async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> Result<Connection>
     let stream = acceptor.accept(tcp).await.context("handshake")?;
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let peer = Peer(leaf.map(identity_of).transpose()?);
-    Ok(Connection { stream, peer })
+    let silence = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
+    Ok(Connection { stream, peer, silence })
 }
 
 /// Puts into each request's extensions who makes it, as the services expect it.
