@@ -81,10 +81,13 @@ impl Entry {
         let Some(snapshot) = &self.wanted else {
             return Holds::Other;
         };
+        let status = self.status.resource(kind, name);
         let Some(wanted) = snapshot.get(kind, name) else {
-            return Holds::Nothing;
+            // Until it has said that it let go, it may run what it was sent.
+            let may_run = status.is_some_and(|status| status.sent.is_some() || status.accepted.is_some());
+            return if may_run { Holds::Other } else { Holds::Nothing };
         };
-        let Some(status) = self.status.resource(kind, name) else {
+        let Some(status) = status else {
             return Holds::Other;
         };
         let refused = status.rejected.as_ref().map(|rejection| &*rejection.version);

@@ -200,6 +200,16 @@ pub enum Refusal {
         /// The target.
         node: Key,
     },
+    /// A route names a port of a target that does not listen on it.
+    #[error("{route} names port {port} of {node}, which does not listen on it")]
+    NoSuchTargetPort {
+        /// The route.
+        route: Key,
+        /// The target.
+        node: Key,
+        /// The port.
+        port: u16,
+    },
 }
 
 /// Why a store did not do what it was asked.

@@ -59,6 +59,12 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
              Virtual Router",
             named(route)
         )),
+        Refusal::NoSuchTargetPort { route, node, port } => ApiError::bad_request(format!(
+            "spec.httpRoute.action.weightedTargets: {} targets port {port} of {}, which must be the port of one of \
+             its listeners",
+            named(route),
+            named(node)
+        )),
         Refusal::TargetNeedsPort { route, node } => ApiError::bad_request(format!(
             "spec.httpRoute.action.weightedTargets: {} must define a port for its target {}, which has \
              multiple listeners",

@@ -50,6 +50,8 @@ fn spiffe_ids(node: &VirtualNode) -> Vec<SpiffeId> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
@@ -70,15 +72,21 @@ mod tests {
     #[test]
     fn a_node_may_hold_its_discovery_name_and_the_identities_its_listeners_present() {
         let id = "spiffe://signet.internal/team/a";
-        let model = model(json!({
+        let mut model = model(json!({
             "serviceDiscovery": {"dns": {"hostname": "A.apps.local"}},
             "listeners": [
-                listener(1, json!({"sds": {"secretName": id}})),
-                listener(2, json!({"sds": {"secretName": id}})),
+                listener(1, json!({"sds": {"secretName": "default"}})),
+                listener(2, json!({"sds": {"secretName": "default"}})),
                 listener(3, json!({"sds": {"secretName": "default"}})),
                 listener(4, json!({"acm": {"certificateArn": "spiffe://signet.internal/team/b"}})),
             ],
         }));
+        // The API takes no other name yet; the model can hold it.
+        let mesh = Arc::make_mut(model.meshes.values_mut().next().unwrap());
+        let node = Arc::make_mut(mesh.virtual_nodes.values_mut().next().unwrap());
+        for listener in node.listeners.iter_mut().take(2) {
+            listener.tls.as_mut().unwrap().certificate = Certificate::Sds { secret_name: id.to_owned() };
+        }
         let workload = Workload::virtual_node("m", "a").unwrap();
         let registration = model.registration(&workload).unwrap();
         let expected = Registration {

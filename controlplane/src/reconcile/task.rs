@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use signet_policies::identity::{ResourceName, Workload, WorkloadKind};
@@ -29,10 +30,15 @@ pub(super) struct Task<M> {
     ports: BTreeMap<PortId, Tracked>,
     /// Ports whose record is older than they are.
     unsaved: BTreeSet<PortId>,
+    /// Meshes whose proxies have not been told of a change yet.
+    unpublished: BTreeSet<ResourceName>,
     in_force: InForce,
     /// From then on, who is not in the registry is not there.
     complete_from: Instant,
 }
+
+/// After memory refused a record.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
 
 /// A port, the wish for it, and the answers it has had.
 pub(super) struct Tracked {
@@ -62,6 +68,7 @@ impl<M: Memory> Task<M> {
             remembered,
             ports: BTreeMap::new(),
             unsaved: BTreeSet::new(),
+            unpublished: BTreeSet::new(),
             in_force: InForce::default(),
             complete_from,
         })
@@ -74,12 +81,17 @@ impl<M: Memory> Task<M> {
 
     /// Takes everything as far as it can go now. Returns when to look again if nothing happens before.
     pub(super) async fn pass(&mut self) -> Option<Instant> {
-        let mut meshes = self.follow_model();
+        let followed = self.follow_model();
+        self.unpublished.extend(followed);
         loop {
-            meshes.extend(self.advance());
-            // Before anybody acts on it: what is published may be in use from then on.
-            self.save().await;
-            self.publish(&std::mem::take(&mut meshes));
+            let moved = self.advance();
+            self.unpublished.extend(moved);
+            // Before anybody acts on it: what is published may be in use from then on, so without it nothing is.
+            if !self.save().await {
+                break;
+            }
+            let meshes = std::mem::take(&mut self.unpublished);
+            self.publish(&meshes);
             if !self.listen() {
                 break;
             }
@@ -161,10 +173,10 @@ impl<M: Memory> Task<M> {
         meshes
     }
 
-    /// Tells memory. A failure is no reason to stop: only a restart in this very moment would notice.
-    async fn save(&mut self) {
+    /// Tells memory, and says whether it knows everything.
+    async fn save(&mut self) -> bool {
         if self.unsaved.is_empty() {
-            return;
+            return true;
         }
         let record = |id: &PortId| {
             let Some(tracked) = self.ports.get(id) else {
@@ -179,10 +191,12 @@ impl<M: Memory> Task<M> {
         };
         match saved {
             Ok(()) => self.unsaved.clear(),
-            Err(error) => {
-                error!(error = &error as &dyn std::error::Error, "the standing of ports is not kept")
-            }
+            Err(error) => error!(
+                error = &error as &dyn std::error::Error,
+                "the standing of ports is not kept; proxies are not told of changes until it is"
+            ),
         }
+        self.unsaved.is_empty()
     }
 
     /// Gives every proxy of `meshes`, and every new one, what it should hold. A node that is gone has no proxies.
@@ -253,6 +267,8 @@ impl<M: Memory> Task<M> {
         let waits = waits.flat_map(|wait| wait.next_look(&self.context.pace));
         let return_of_all = Some(self.complete_from).filter(|moment| *moment > Instant::now());
         let gone = self.context.proxies.look(|entries| entries.filter_map(|(_, entry)| entry.gone()).min());
-        waits.chain(return_of_all).chain(gone.map(|gone| gone + self.context.pace.reconnect_grace)).min()
+        let again = (!self.unsaved.is_empty()).then(|| Instant::now() + SAVE_AGAIN);
+        let gone = gone.map(|gone| gone + self.context.pace.reconnect_grace);
+        waits.chain(return_of_all).chain(gone).chain(again).min()
     }
 }

@@ -11,7 +11,7 @@ use super::{
     records::{Change, Effect, Records},
 };
 use crate::model::{
-    Document, Provider, Route, Spec, VirtualRouter,
+    Document, Provider, Route, Spec, VirtualNode, VirtualRouter, WeightedTarget,
     key::{Key, Kind},
 };
 
@@ -137,7 +137,7 @@ impl State {
                 self.check_route(document.key(), route, &router)
             }
             (_, Spec::VirtualRouter(router)) => self.check_router(document.key(), router),
-            (_, Spec::VirtualNode(node)) => self.check_node(document.key(), node.listeners.len()),
+            (_, Spec::VirtualNode(node)) => self.check_node(document.key(), node),
             (_, Spec::Mesh(_) | Spec::VirtualService(_) | Spec::Route(_)) => Ok(()),
         }
     }
@@ -152,13 +152,10 @@ impl State {
                 None | Some(_) => {}
             }
         }
-        for target in route.targets.iter().filter(|target| target.port.is_none()) {
+        for target in &route.targets {
             let node = Key::VirtualNode { mesh: key.mesh().clone(), name: target.virtual_node.clone() };
-            match self.spec(&node) {
-                Some(Spec::VirtualNode(found)) if found.listeners.len() > 1 => {
-                    return Err(Refusal::TargetNeedsPort { route: key.clone(), node });
-                }
-                Some(_) | None => {}
+            if let Some(Spec::VirtualNode(found)) = self.spec(&node) {
+                check_target(key, target, &node, found)?;
             }
         }
         Ok(())
@@ -187,22 +184,17 @@ impl State {
         }
     }
 
-    /// A node may not get several listeners while a route does not say which it means.
-    fn check_node(&self, key: &Key, listeners: usize) -> Result<(), Refusal> {
-        if listeners < 2 {
-            return Ok(());
-        }
-        let leaves_open = |referrer: &&Key| match self.spec(referrer) {
-            Some(Spec::Route(route)) => {
-                let mut targets = route.targets.iter();
-                targets.any(|target| target.virtual_node.as_str() == key.name() && target.port.is_none())
+    /// A node's listeners may not change under the routes to it.
+    fn check_node(&self, key: &Key, node: &VirtualNode) -> Result<(), Refusal> {
+        for referrer in self.referrers.get(key).into_iter().flatten() {
+            let Some(Spec::Route(route)) = self.spec(referrer) else {
+                continue;
+            };
+            for target in route.targets.iter().filter(|target| target.virtual_node.as_str() == key.name()) {
+                check_target(referrer, target, key, node)?;
             }
-            Some(_) | None => false,
-        };
-        match self.referrers.get(key).into_iter().flatten().find(leaves_open) {
-            Some(route) => Err(Refusal::TargetNeedsPort { route: route.clone(), node: key.clone() }),
-            None => Ok(()),
         }
+        Ok(())
     }
 
     fn check_unused(&self, key: &Key) -> Result<(), Refusal> {
@@ -219,6 +211,24 @@ impl State {
 
     fn spec(&self, key: &Key) -> Option<&Spec> {
         self.records.find(key).map(|found| found.document.spec())
+    }
+}
+
+/// A target names one of its node's ports, or none where there is no choice (constraint C11).
+fn check_target(
+    route: &Key,
+    target: &WeightedTarget,
+    node: &Key,
+    found: &VirtualNode,
+) -> Result<(), Refusal> {
+    match target.port {
+        None if found.listeners.len() > 1 => {
+            Err(Refusal::TargetNeedsPort { route: route.clone(), node: node.clone() })
+        }
+        Some(port) if !found.listeners.iter().any(|listener| listener.port_mapping.port == port) => {
+            Err(Refusal::NoSuchTargetPort { route: route.clone(), node: node.clone(), port: port.get() })
+        }
+        None | Some(_) => Ok(()),
     }
 }
 

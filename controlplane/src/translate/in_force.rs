@@ -118,7 +118,7 @@ impl Standing {
 fn identity_of(certificate: &Certificate) -> Option<SpiffeId> {
     match certificate {
         Certificate::Acm { arn: _ } => None,
-        // Any other name on the agent's socket stands for the node's own certificate too.
+        // `default` is the node's own.
         Certificate::Sds { secret_name } => secret_name.parse().ok(),
     }
 }

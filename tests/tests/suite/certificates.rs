@@ -3,9 +3,11 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use pem::Pem;
 use serde_json::Value;
-use signet::demo::steps::ModeStep;
-use signet_tests::{TestMesh, python_tool};
+use signet::demo::{stage::MESH, steps::ModeStep};
+use signet_policies::identity::Workload;
+use signet_tests::{TestMesh, clock, python_tool};
 
 /// Runs a judge and returns what it printed.
 fn judge(program: &Path, args: &[&str]) -> Result<String> {
@@ -35,17 +37,28 @@ fn findings(report: &str) -> Result<Vec<String>> {
 async fn openssl_completes_a_mutual_handshake_and_pkilint_finds_nothing_in_what_a_live_envoy_presents()
 -> Result<()> {
     let mesh = TestMesh::start().await?;
-    mesh.stage.set_mode(ModeStep::Strict).await?;
-    mesh.stage.until_in_force(ModeStep::Strict).await;
+    mesh.stage.set_mode(ModeStep::StrictVerified).await?;
+    mesh.stage.until_in_force(ModeStep::StrictVerified).await;
     let destination = &mesh.stage.destinations[0];
     let ca = mesh.stage.server.ca_file();
+    let outsider = Workload::virtual_node(MESH, "outsider")?;
+    let held = mesh.stage.server.join(&mesh.stage.client, &outsider, clock()).await?;
+    let write = |name: &str, pem: String| {
+        let path = mesh.folder.path().join(name);
+        std::fs::write(&path, pem).map(|()| path.display().to_string())
+    };
+    let certificates =
+        held.leaf().chain().iter().map(|der| pem::encode(&Pem::new("CERTIFICATE", der.to_vec())));
+    let chain = write("outsider.pem", certificates.collect())?;
+    let key = write("outsider.key", pem::encode(&Pem::new("PRIVATE KEY", held.leaf().key().pkcs8())))?;
     let script = format!(
-        "echo | openssl s_client -connect {} -CAfile {} -verify_return_error -showcerts",
+        "printf 'GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' | openssl s_client -connect {} \
+         -CAfile {} -cert {chain} -cert_chain {chain} -key {key} -verify_return_error -showcerts -ign_eof",
         destination.address,
         ca.display()
     );
     let text = judge(Path::new("sh"), &["-c", &script])?;
-    assert!(text.contains("Verify return code: 0 (ok)"), "{text}");
+    assert!(text.contains("Verify return code: 0 (ok)") && text.contains("HTTP/1.1 200"), "{text}");
 
     let blocks: Vec<String> = text
         .split("-----BEGIN CERTIFICATE-----")

@@ -9,6 +9,7 @@ use anyhow::Result;
 use serde_json::Value;
 use signet::local::mesh::Server;
 use signet_tests::{clock, envoy_binary, machine, program};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 fn signet(args: &[&str]) -> Result<Output> {
     Ok(Command::new(program()?).args(args).env_remove("AWS_SHARED_CREDENTIALS_FILE").output()?)
@@ -46,7 +47,7 @@ fn a_plaintext_api_beyond_loopback_needs_an_explicit_word() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data").display().to_string();
     let output = signet(&["server", "--data-dir", &data, "--api-addr", "0.0.0.0:0"])?;
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("--dangerously-plaintext-api"), "{}", text(&output.stderr));
     Ok(())
 }
@@ -94,7 +95,7 @@ async fn an_agent_without_token_or_identity_says_how_to_get_one() -> Result<()> 
         "--envoy",
         &envoy_binary()?.display().to_string(),
         "--ingress-address",
-        "127.0.0.1",
+        "127.0.0.21",
     ])?;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("signet token create"), "{}", text(&output.stderr));
@@ -103,7 +104,7 @@ async fn an_agent_without_token_or_identity_says_how_to_get_one() -> Result<()> 
 }
 
 #[tokio::test]
-async fn health_and_metrics_are_served_and_the_server_ends_on_sigterm_within_ten_seconds() -> Result<()> {
+async fn health_and_metrics_are_served_and_no_silent_peer_delays_sigterm_beyond_ten_seconds() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut server = Server::start(&program()?, folder.path()).await?;
     let ops = server.ready.ops.trim_start_matches("http://").parse()?;
@@ -112,6 +113,10 @@ async fn health_and_metrics_are_served_and_the_server_ends_on_sigterm_within_ten
     ops.text("/readyz").await?;
     let metrics = ops.text("/metrics").await?;
     assert!(metrics.contains("signet_proxies") && metrics.trim_end().ends_with("# EOF"), "{metrics}");
+    let api = server.ready.api.trim_start_matches("http://").to_owned();
+    let mut silent = TcpStream::connect(api).await?;
+    silent.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await?;
+    let _mute = TcpStream::connect(server.grpc_address()).await?;
     let status = server.terminate(std::time::Duration::from_secs(10)).await?;
     assert!(status.success(), "{status}");
     Ok(())

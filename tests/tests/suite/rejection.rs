@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
 use signet::{
-    demo::{stage::MESH, steps::ModeStep},
+    demo::{
+        stage::{MESH, SERVICE},
+        steps::ModeStep,
+    },
     local::{load::Load, mesh::put},
 };
 use signet_tests::{TestMesh, eventually};
@@ -63,12 +66,19 @@ async fn a_listener_that_envoy_cannot_bind_is_reported_once_and_a_fix_goes_out_a
     let refusals = admin.counter("listener_manager.lds.update_rejected").await?;
     assert!(refusals >= 1);
 
-    // An unrelated change of the caller's backends reaches nobody here, and the refused bytes are not sent again.
-    let outsider =
-        json!({"spec": {"backends": [{"virtualService": {"virtualServiceName": "nowhere.internal"}}]}});
-    put(&mesh.stage.client, &format!("meshes/{MESH}/virtualNodes/outsider"), outsider).await?;
-    mesh.stage.probe(ModeStep::Disabled).await;
+    // Another change of the very same node goes out, and the refused listener does not go with it.
+    let updates = admin.counter("cluster_manager.cds.update_success").await?;
+    spec["backends"] = json!([{"virtualService": {"virtualServiceName": SERVICE}}]);
+    put(&mesh.stage.client, &path, json!({"spec": spec})).await?;
+    eventually("the other change", PATIENCE, || async {
+        let dump = admin.text("/config_dump?resource=dynamic_route_configs").await?;
+        ensure!(dump.contains(SERVICE), "its routes do not name the new backend");
+        ensure!(admin.counter("cluster_manager.cds.update_success").await? > updates, "no new clusters");
+        Ok(())
+    })
+    .await?;
     assert_eq!(admin.counter("listener_manager.lds.update_rejected").await?, refusals, "it was sent again");
+    assert_eq!(proxy(&mesh, good.node).await?["status"], "rejected");
 
     let fixed = ModeStep::Disabled.node_spec(&good.address.ip().to_string(), good.address.port());
     put(&mesh.stage.client, &path, json!({"spec": fixed})).await?;

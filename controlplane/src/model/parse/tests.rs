@@ -282,7 +282,21 @@ fn tls_that_breaks_a_rule_is_refused_by_the_members_path() {
         ),
         (
             with_tls(json!({"mode": "STRICT", "certificate": {"sds": {"secretName": ""}}})),
-            format!("{tls}.certificate.sds.secretName: must have 1 to 2048 characters; this one has 0"),
+            format!("{tls}.certificate.sds.secretName: must have 1 or more characters; this one has 0"),
+        ),
+        (
+            with_tls(json!({"mode": "PERMISSIVE", "certificate": {"sds": {"secretName": "spiffe://a/b"}}})),
+            format!(
+                "{tls}.certificate.sds.secretName: must be \"default\": this version of Signet serves no secret \
+                 \"spiffe://a/b\""
+            ),
+        ),
+        (
+            with_validation(json!({"trust": {"sds": {"secretName": "default"}}})),
+            format!(
+                "{tls}.validation.trust.sds.secretName: must be \"ROOTCA\": this version of Signet serves no secret \
+                 \"default\""
+            ),
         ),
         (with_validation(json!({})), format!("{tls}.validation.trust: is required")),
         (

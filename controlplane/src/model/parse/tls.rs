@@ -7,8 +7,10 @@ use crate::model::{
     shape::{Field, Invalid, Object, Rule, shown},
 };
 
-/// Longest name of a secret: the length of the longest SPIFFE ID (SPIFFE-ID, section 2.3).
-const MAX_SECRET_NAME: usize = 2048;
+/// The node's own certificate on the agent's socket.
+const OWN_CERTIFICATE: &str = "default";
+/// The mesh's roots on the agent's socket.
+const ROOTS: &str = "ROOTCA";
 /// Longest ARN that AWS gives.
 const MAX_ARN: usize = 2048;
 
@@ -28,12 +30,21 @@ fn certificate(certificate: &Object<'_>) -> Result<Certificate, Invalid> {
             let arn = acm.object()?.required("certificateArn")?.text(1..=MAX_ARN)?;
             Ok(Certificate::Acm { arn: arn.to_owned() })
         }
-        (_, sds) => Ok(Certificate::Sds { secret_name: secret_name(&sds)? }),
+        (_, sds) => Ok(Certificate::Sds { secret_name: secret_name(&sds, OWN_CERTIFICATE)? }),
     }
 }
 
-fn secret_name(sds: &Field<'_>) -> Result<String, Invalid> {
-    Ok(sds.object()?.required("secretName")?.text(1..=MAX_SECRET_NAME)?.to_owned())
+/// A name that the agent serves. Envoy takes a listener whose secret never comes, and then refuses every client.
+fn secret_name(sds: &Field<'_>, served: &str) -> Result<String, Invalid> {
+    let field = sds.object()?.required("secretName")?;
+    match field.text(1..=usize::MAX)? {
+        name if name == served => Ok(name.to_owned()),
+        other => {
+            let why =
+                format!("must be {served:?}: this version of Signet serves no secret {:?}", shown(other));
+            Err(field.invalid(Rule::Other(why)))
+        }
+    }
 }
 
 fn validation(validation: &Object<'_>) -> Result<Validation, Invalid> {
@@ -52,7 +63,7 @@ fn trust(field: &Field<'_>) -> Result<String, Invalid> {
         return Err(field.invalid(Rule::Other(rule.into())));
     }
     let (_, sds) = trust.union(&["sds"], &["file"])?;
-    secret_name(&sds)
+    secret_name(&sds, ROOTS)
 }
 
 fn exact_names(field: &Field<'_>) -> Result<Vec<String>, Invalid> {
