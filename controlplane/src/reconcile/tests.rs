@@ -2,11 +2,15 @@ mod envoy;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
 use async_trait::async_trait;
+use signet_durable::CommitError;
 use signet_policies::{identity::Workload, mtls::Mode};
 use signet_xds::ResourceType;
 use tokio::{
@@ -30,16 +34,22 @@ const CLUSTER: &str = "cds_egress_m_server_http_8080";
 
 /// A memory that outlives the task.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<BTreeMap<String, String>>>);
+struct Notes {
+    kept: Arc<Mutex<BTreeMap<String, String>>>,
+    is_full: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl Memory for Notes {
     async fn load(&self) -> Result<BTreeMap<String, String>, MemoryError> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        Ok(self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn save(&self, records: Vec<(String, Option<String>)>) -> Result<(), MemoryError> {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(MemoryError::Store(CommitError::Write("no space left on device".into())));
+        }
+        let mut notes = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for (port, record) in records {
             match record {
                 Some(record) => drop(notes.insert(port, record)),
@@ -283,6 +293,34 @@ async fn plaintext_stays_while_one_client_is_silent_or_refuses() {
         assert_eq!(world.envoys["second"].dials(CLUSTER), "plaintext");
         assert_eq!(world.view().waiting_for, ["mesh/m/virtualNode/client on 127.0.0.3"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn plaintext_stays_while_a_client_has_not_let_go_of_what_was_taken_from_it() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    world.envoy("client").habit = Habit::KeepsSilent;
+    // One change: the port becomes strict, and the client loses its backend.
+    let mut changed = mesh(Mode::Strict);
+    changed.virtual_nodes.insert("client".parse().unwrap(), VirtualNode::default().into());
+    world.model.send_replace(model(changed));
+    world.pass(seconds(60)).await;
+    assert_eq!(world.in_force("server", "client"), ("tls+plaintext".into(), "plaintext"));
+    assert_eq!(world.view().waiting_for, ["mesh/m/virtualNode/client on 127.0.0.2"]);
+    world.envoy("client").habit = Habit::Accepts;
+    world.pass(seconds(5)).await;
+    assert_eq!(world.envoys["server"].accepts(PORT), "tls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_a_change_that_memory_does_not_keep_until_it_does() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    world.memory.is_full.store(true, Ordering::Relaxed);
+    world.set(Mode::Strict);
+    world.pass(seconds(30)).await;
+    assert_eq!(world.in_force("server", "client"), ("plaintext".into(), "plaintext"));
+    world.memory.is_full.store(false, Ordering::Relaxed);
+    world.pass(seconds(5)).await;
+    assert_eq!(world.in_force("server", "client"), ("tls".into(), "tls"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -107,3 +107,25 @@ async fn several_listeners_make_ports_required_in_the_words_that_scripts_know() 
     let known = "Route must define a port match criteria if the Virtual Router has multiple listeners";
     assert!(message.starts_with(known), "{message}");
 }
+
+#[tokio::test]
+async fn a_target_names_a_port_that_its_node_listens_on_and_keeps() {
+    let api = furnished().await;
+    let with_port = |port: u16| {
+        let mut spec = route("a");
+        spec["httpRoute"]["action"]["weightedTargets"][0]["port"] = port.into();
+        json!({"spec": spec})
+    };
+    let path = "/meshes/m/virtualRouter/r/routes/x";
+    let answer = api.call("PUT", path, Some(&with_port(9))).await;
+    let (status, code, message) = answer.error();
+    assert_eq!((status, code), (400, "BadRequestException"));
+    assert!(message.contains("weightedTargets") && message.contains("port 9"), "{message}");
+
+    api.must("PUT", "/meshes/m/virtualNodes/a", Some(&json!({"spec": node(9)}))).await;
+    api.must("PUT", path, Some(&with_port(9))).await;
+    let answer = api.call("PUT", "/meshes/m/virtualNodes/a", Some(&json!({"spec": node(10)}))).await;
+    let (status, code, message) = answer.error();
+    assert_eq!((status, code), (400, "BadRequestException"));
+    assert!(message.contains("Route with name x"), "{message}");
+}
