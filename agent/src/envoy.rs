@@ -24,6 +24,9 @@ use crate::environment::LogLevel;
 pub(crate) use process::Identity;
 pub(crate) use running::Running;
 
+/// Ten seconds are enough for an answer that is under way.
+const DRAIN_ARGS: [[&str; 2]; 2] = [["--drain-time-s", "10"], ["--drain-strategy", "immediate"]];
+
 /// How Envoy is to be run.
 #[derive(Clone, Debug)]
 pub struct EnvoyCommand {
@@ -94,6 +97,7 @@ impl EnvoyCommand {
             // Without hot restart there is no shared memory to meet another Envoy in, so no base id either.
             .arg("--disable-hot-restart")
             .args(["--log-level", self.log_level.as_str()])
+            .args(self.drain_args())
             .args(self.concurrency.iter().flat_map(|count| ["--concurrency".to_owned(), count.to_string()]))
             .args(&self.args)
             .stdin(Stdio::null())
@@ -106,6 +110,18 @@ impl EnvoyCommand {
         Running::from_child(child)
     }
 
+    /// How connections leave a listener chain that was taken away, as when a port becomes STRICT: each is told to
+    /// close with its next answer, and what is still open after a short while is cut. Envoy's own default would
+    /// serve them in the old way for up to ten minutes. What the user wrote wins; Envoy takes no flag twice.
+    fn drain_args(&self) -> Vec<&'static str> {
+        let is_given = |flag: &str| {
+            self.args.iter().any(|arg| {
+                arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            })
+        };
+        DRAIN_ARGS.into_iter().filter(|[flag, _]| !is_given(flag)).flatten().collect()
+    }
+
     fn outputs(&self) -> Result<(Stdio, Stdio), EnvoyError> {
         let Some(path) = &self.log_file else {
             return Ok((io::stderr().into(), io::stderr().into()));
@@ -113,5 +129,25 @@ impl EnvoyCommand {
         let failed = |source| EnvoyError::Log { path: path.clone(), source };
         let file = File::options().append(true).create(true).open(path).map_err(failed)?;
         Ok((file.try_clone().map_err(failed)?.into(), file.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_drain_is_asked_for_unless_the_user_says_how() {
+        let command = |args: &[&str]| EnvoyCommand {
+            path: "envoy".into(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            log_level: LogLevel::Info,
+            concurrency: None,
+            log_file: None,
+        };
+        let all = ["--drain-time-s", "10", "--drain-strategy", "immediate"];
+        assert_eq!(command(&["--drain-time-series", "1"]).drain_args(), all);
+        assert_eq!(command(&["--drain-time-s", "60"]).drain_args(), all[2..]);
+        assert_eq!(command(&["--drain-strategy=gradual"]).drain_args(), all[..2]);
     }
 }

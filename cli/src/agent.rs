@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -147,6 +147,15 @@ fn print_ready(ready: &Ready, host: IpAddr, socket: &std::path::Path) {
 /// Flags win over App Mesh's variables.
 fn config(args: AgentArgs) -> Result<AgentConfig> {
     let variables = variables();
+    let ingress = args.ingress_address;
+    if ingress.is_unspecified()
+        || [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&ingress)
+    {
+        bail!(WrongUsage(format!(
+            "--ingress-address {ingress}: there Envoy would meet the application, which listens on 127.0.0.1; name \
+             another address of this host, such as its own or 127.0.0.2"
+        )));
+    }
     let environment = Environment::parse(&variables).map_err(|error| WrongUsage(error.to_string()))?;
     let Some(workload) = args.resource.or(environment.workload) else {
         let words =

@@ -21,7 +21,7 @@ pub const MAX_LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 pub enum Caller {
     /// Nobody known: no client certificate.
     Anonymous,
-    /// The holder of a one-time token for this workload, which was redeemed by this very call.
+    /// The holder of a one-time token for this workload, which is good and is redeemed before anything is issued.
     Joining(Workload),
     /// The holder of a certificate of ours, verified up to the root, with this URI SAN.
     Holder(SpiffeId),

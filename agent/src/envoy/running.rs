@@ -94,6 +94,11 @@ impl Running {
         self.ended().await
     }
 
+    /// Ends Envoy without asking: one that no agent would find again must not go on.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
     fn signal(&self, signal: Signal) {
         // It may have ended a moment ago, which is what is wanted.
         if let Err(error) = pidfd_send_signal(self.pidfd.get_ref(), signal) {

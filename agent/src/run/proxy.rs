@@ -82,7 +82,8 @@ impl Plan {
         let Identity { pid, start_time } = running.identity();
         let (admin_port, egress_port) = (self.admin_port, self.egress_port);
         info!(pid, admin_port, egress_port, "envoy was started");
-        state.write_envoy(&EnvoyRecord::V1 { pid, start_time, admin_port, egress_port })?;
+        let recorded = state.write_envoy(&EnvoyRecord::V1 { pid, start_time, admin_port, egress_port });
+        recorded.inspect_err(|_| running.kill())?;
         Ok(running)
     }
 

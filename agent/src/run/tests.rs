@@ -166,7 +166,7 @@ async fn an_agent_joins_starts_envoy_with_its_bootstrap_and_ends_it_gently() {
     assert_ne!(ready.egress_port, 0);
     let arguments = arguments(ready.envoy_pid);
     let expected = format!(
-        "-c {} --disable-hot-restart --log-level info --concurrency 1 --drain-time-s 5",
+        "-c {} --disable-hot-restart --log-level info --drain-strategy immediate --concurrency 1 --drain-time-s 5",
         bootstrap.display()
     );
     assert!(arguments.contains(&expected), "{arguments}");

@@ -12,6 +12,10 @@ use crate::{InvalidCsr, NotIssued, TokenError};
 /// What a caller reads when the fault is ours; the log has the details.
 const OUR_FAULT: &str = "the certificate authority cannot issue now; try again later";
 
+/// What a caller reads whose token is unknown, used or expired; the log tells which.
+const BAD_TOKEN: &str =
+    "the join token is not valid: unknown, used or expired; make another with `signet token create`";
+
 /// Why a request gets no certificate.
 #[derive(Debug, ThisError)]
 pub(super) enum Refusal {
@@ -37,7 +41,13 @@ impl Refusal {
             return Status::unavailable(OUR_FAULT);
         }
         warn!(rpc, caller, reason, "refused a certificate");
-        Status::new(code, reason)
+        match self {
+            // A stranger learns nothing of a token but that it does not help.
+            Self::Token(_) => Status::new(code, BAD_TOKEN),
+            Self::Csr(_) | Self::Denied(_) | Self::Unauthenticated | Self::NotIssued(_) => {
+                Status::new(code, reason)
+            }
+        }
     }
 
     /// As node.proto says.
