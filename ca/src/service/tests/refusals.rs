@@ -139,7 +139,10 @@ async fn bad_tokens_are_refused_with_one_line_that_does_not_tell_them() {
         let log = Log::new();
         let status = fixture.join(token, sound_csr("a")).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);
-        assert!(status.message().starts_with("the join token is not valid: unknown, used or expired"), "{status}");
+        assert!(
+            status.message().starts_with("the join token is not valid: unknown, used or expired"),
+            "{status}"
+        );
         let [line] = &log.take()[..] else { panic!("{reason}: not one line") };
         assert!(line.contains(reason) && (token.is_empty() || !line.contains(token.as_str())), "{line}");
     }
