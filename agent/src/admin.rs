@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
@@ -17,6 +17,9 @@ use tokio::{
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Between two looks at whether Envoy is ready.
 const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Longest answer that is read, in bytes.
+const LONGEST: usize = 64 * 1024;
 
 /// Envoy's admin interface.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,8 @@ pub(crate) enum AdminError {
     Http(#[from] hyper::Error),
     #[error("not a request")]
     Request(#[from] http::Error),
+    #[error("no whole answer")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("no answer in time")]
     Late,
 }
@@ -45,28 +50,39 @@ impl Admin {
     /// Waits until Envoy says that it is live: its secrets, clusters and listeners are there.
     pub(crate) async fn live(self) {
         // The first look comes before Envoy listens; that it is refused is no news.
-        while !matches!(self.ask(Method::GET, "/ready").await, Ok(StatusCode::OK)) {
+        while !matches!(self.ask(Method::GET, "/ready").await, Ok((StatusCode::OK, _))) {
             sleep(INTERVAL).await;
         }
     }
 
-    /// Has Envoy close its listeners, and tell HTTP clients to go elsewhere with their next request.
-    pub(crate) async fn drain(self) -> Result<StatusCode, AdminError> {
-        self.ask(Method::POST, "/drain_listeners?graceful").await
+    /// How far Envoy has come, in its own word: `LIVE`, `INITIALIZING`, …
+    pub(crate) async fn state(self) -> Result<String, AdminError> {
+        let (_, body) = self.ask(Method::GET, "/ready").await?;
+        Ok(String::from_utf8_lossy(&body).trim().to_owned())
     }
 
-    async fn ask(self, method: Method, path: &str) -> Result<StatusCode, AdminError> {
+    /// Has Envoy close its listeners, and tell HTTP clients to go elsewhere with their next request.
+    pub(crate) async fn drain(self) -> Result<StatusCode, AdminError> {
+        self.ask(Method::POST, "/drain_listeners?graceful").await.map(|(status, _)| status)
+    }
+
+    async fn ask(self, method: Method, path: &str) -> Result<(StatusCode, Bytes), AdminError> {
         timeout(DEADLINE, self.exchange(method, path)).await.unwrap_or(Err(AdminError::Late))
     }
 
-    async fn exchange(self, method: Method, path: &str) -> Result<StatusCode, AdminError> {
+    async fn exchange(self, method: Method, path: &str) -> Result<(StatusCode, Bytes), AdminError> {
         let stream = TcpStream::connect(self.addr).await?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         let request = Request::builder().method(method).uri(path).header("host", self.addr.to_string());
         let request = request.body(Empty::<Bytes>::new())?;
-        // The response is dropped for its status, and the sender with it, which ends the connection.
-        let answer = async move { sender.send_request(request).await.map(|response| response.status()) };
-        let (status, _ended) = tokio::join!(answer, connection);
-        Ok(status?)
+        // The sender is dropped with the last byte of the answer, which ends the connection.
+        let answer = async move {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), LONGEST).collect().await;
+            Ok((status, body.map_err(AdminError::Body)?.to_bytes()))
+        };
+        let (answer, _ended) = tokio::join!(answer, connection);
+        answer
     }
 }

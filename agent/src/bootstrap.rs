@@ -168,6 +168,14 @@ impl Bootstrap<'_> {
     }
 }
 
+/// The admin and the egress port that a rendered bootstrap names.
+pub(crate) fn ports_in(bootstrap: &[u8]) -> Option<(u16, u16)> {
+    let bootstrap: Value = serde_json::from_slice(bootstrap).ok()?;
+    let admin = bootstrap.pointer("/admin/address/socket_address/port_value")?.as_u64()?;
+    let egress = bootstrap.pointer("/node/metadata/signet/egressPort")?.as_str()?;
+    Some((admin.try_into().ok()?, egress.parse().ok()?))
+}
+
 /// How Envoy asks for a secret. The control plane writes the same, to the letter: only then does Envoy use one
 /// subscription for both.
 fn sds_config() -> Value {
@@ -236,6 +244,15 @@ mod tests {
     #[test]
     fn the_bootstrap_of_a_node_is_this() {
         insta::assert_snapshot!(serde_json::to_string_pretty(&render("signet.example.com:7443")).unwrap());
+    }
+
+    #[test]
+    fn the_ports_of_a_rendered_bootstrap_are_read_again() {
+        let rendered = render("127.0.0.1:7443").to_string();
+        assert_eq!(ports_in(rendered.as_bytes()), Some((9901, 15_001)));
+        for other in ["", "{}", &rendered.replace("9901", "99010"), &rendered.replace("15001", "one")] {
+            assert_eq!(ports_in(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

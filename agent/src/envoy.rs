@@ -32,7 +32,8 @@ const DRAIN_ARGS: [[&str; 2]; 2] = [["--drain-time-s", "10"], ["--drain-strategy
 pub struct EnvoyCommand {
     /// The binary.
     pub path: PathBuf,
-    /// What the user wrote after `--`; it comes last.
+    /// What the user wrote after `--`; it comes last. `--drain-time-s` and `--drain-strategy` in it take the place of
+    /// the agent's own, which are 10 and `immediate`.
     pub args: Vec<String>,
     /// How much it logs.
     pub log_level: LogLevel,
@@ -87,15 +88,17 @@ pub enum EnvoyEnd {
 }
 
 impl EnvoyCommand {
-    /// Starts Envoy. It outlives this process, whatever ends it, and no terminal signal reaches it.
-    pub(crate) fn start(&self, bootstrap: &Path) -> Result<Running, EnvoyError> {
+    /// Starts Envoy, and has `record` note who it is. It outlives this process, whatever ends it, and no terminal
+    /// signal reaches it; only when it cannot be followed or noted is it killed here and now.
+    pub(crate) async fn start<E: From<EnvoyError>>(
+        &self,
+        bootstrap: &Path,
+        record: impl FnOnce(Identity) -> Result<(), E>,
+    ) -> Result<Running, E> {
         let (out, err) = self.outputs()?;
         let mut command = Command::new(&self.path);
         command
-            .arg("-c")
-            .arg(bootstrap)
-            // Without hot restart there is no shared memory to meet another Envoy in, so no base id either.
-            .arg("--disable-hot-restart")
+            .args(Identity::arguments(bootstrap))
             .args(["--log-level", self.log_level.as_str()])
             .args(self.drain_args())
             .args(self.concurrency.iter().flat_map(|count| ["--concurrency".to_owned(), count.to_string()]))
@@ -107,7 +110,7 @@ impl EnvoyCommand {
             .kill_on_drop(false);
         let child = command.spawn();
         let child = child.map_err(|source| EnvoyError::Start { path: self.path.clone(), source })?;
-        Running::from_child(child)
+        Running::from_child(child, record).await
     }
 
     /// How connections leave a listener chain that was taken away, as when a port becomes STRICT: each is told to
@@ -116,7 +119,7 @@ impl EnvoyCommand {
     fn drain_args(&self) -> Vec<&'static str> {
         let is_given = |flag: &str| {
             self.args.iter().any(|arg| {
-                arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+                arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', ' ']))
             })
         };
         DRAIN_ARGS.into_iter().filter(|[flag, _]| !is_given(flag)).flatten().collect()
@@ -148,6 +151,11 @@ mod tests {
         let all = ["--drain-time-s", "10", "--drain-strategy", "immediate"];
         assert_eq!(command(&["--drain-time-series", "1"]).drain_args(), all);
         assert_eq!(command(&["--drain-time-s", "60"]).drain_args(), all[2..]);
+        assert_eq!(
+            command(&["--drain-time-s 60"]).drain_args(),
+            all[2..],
+            "one argument, as Envoy takes it too"
+        );
         assert_eq!(command(&["--drain-strategy=gradual"]).drain_args(), all[..2]);
     }
 }

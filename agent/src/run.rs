@@ -1,11 +1,20 @@
 //! The agent's life, from the first certificate to the end of its Envoy.
 
 mod error;
+mod live;
 mod proxy;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, fs, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use rand::rngs::StdRng;
 use signet_policies::{
@@ -67,7 +76,8 @@ pub struct AgentConfig {
     pub admin_port: u16,
     /// Port of the egress listener on 127.0.0.1; 0 chooses one.
     pub egress_port: u16,
-    /// Where the node's listeners are bound.
+    /// Where the node's listeners are bound: any address of this host but 127.0.0.1 and `::1`, where the application
+    /// listens.
     pub ingress_address: IpAddr,
     /// How traffic gets to Envoy.
     pub interception: Interception,
@@ -146,6 +156,7 @@ pub async fn run(
     rng: StdRng,
     controls: Controls,
 ) -> Result<Outcome, AgentError> {
+    check_ingress(config.ingress_address)?;
     let anchors = Anchors::read(&config.ca_pem)?;
     let state = Arc::new(StateDir::open(&config.state_dir)?);
     let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };
@@ -154,7 +165,7 @@ pub async fn run(
     let listener = socket::bind(&config.sds_socket)?;
     let plan = Plan::make(&config, &server.anchors.server_id(), &state).await?;
 
-    let AgentConfig { workload, token, sds_socket, allowed_uids, envoy, .. } = config;
+    let AgentConfig { workload, server: server_addr, token, sds_socket, allowed_uids, envoy, .. } = config;
     let signer = Arc::new(NodeSigner::new(server, workload, token));
     let keeper = keep_in(Arc::clone(&state));
     let rotation = Rotation { identity, signer, clock, rng, backoff: Backoff::DEFAULT, held, keeper };
@@ -165,7 +176,17 @@ pub async fn run(
     let users = AllowedUsers::new(allowed_uids);
     let serve = server::run(listener, rotator.secrets.clone(), users, serving.clone());
     tasks.spawn(async move { serve.await.map_err(AgentError::from) });
-    Agent { state, envoy, rotator, tasks, serving, sds_socket }.run(plan, controls).await
+    Agent { state, envoy, server_addr, rotator, tasks, serving, sds_socket }.run(plan, controls).await
+}
+
+/// On the application's address, Envoy or the application would find the port taken.
+fn check_ingress(address: IpAddr) -> Result<(), AgentError> {
+    let meant = address.to_canonical();
+    let is_applications = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&meant);
+    match meant.is_unspecified() || is_applications {
+        true => Err(AgentError::IngressAddress(address)),
+        false => Ok(()),
+    }
 }
 
 /// What an earlier life of the agent left behind, if it is still good.
@@ -206,6 +227,7 @@ fn keep_in(state: Arc<StateDir>) -> rotator::Keeper {
 struct Agent {
     state: Arc<StateDir>,
     envoy: EnvoyCommand,
+    server_addr: ServerAddr,
     rotator: Handle,
     tasks: JoinSet<Result<(), AgentError>>,
     /// Ends the socket's streams; only when Envoy has ended, so that it never sees them end.
@@ -219,7 +241,7 @@ impl Agent {
             Some(running) => running,
             // Without a certificate Envoy can do nothing, and a refusal would have to end it again.
             None if self.first_certificate(&controls.shutdown).await? => {
-                plan.start(&self.envoy, &self.state)?
+                plan.start(&self.envoy, &self.state).await?
             }
             None => {
                 self.finish().await;
@@ -248,8 +270,9 @@ impl Agent {
         let admin = plan.admin();
         let mut ready = Some(controls.ready);
         let mut secrets = self.rotator.secrets.clone();
+        let server_addr = self.server_addr.clone();
         let mut live = pin!(async move {
-            admin.live().await;
+            live::wait(admin, &server_addr).await;
             secrets.wait_for(Option::is_some).await.ok().and_then(|held| held.clone())
         });
         loop {

@@ -1,6 +1,8 @@
 //! Which process is which: a pid may be another program's by tomorrow.
 
-use std::{fs, path::Path};
+use std::{ffi::OsStr, fs, path::Path};
+
+use rustix::process::getuid;
 
 /// One process and no other: a pid is used again, but not with the same start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +21,40 @@ impl Identity {
         (!matches!(state, 'Z' | 'X')).then_some(Self { pid, start_time })
     }
 
-    /// Whether this process is still there, and was started with `bootstrap` among its arguments.
-    pub(crate) fn is_envoy_of(self, bootstrap: &Path) -> bool {
-        let arguments = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        let wanted = bootstrap.as_os_str().as_encoded_bytes();
-        Self::of(self.pid) == Some(self)
-            && arguments.split(|byte| *byte == 0).any(|argument| argument == wanted)
+    /// What every Envoy is started with, and is known by later. Without hot restart there is no shared memory to meet
+    /// another Envoy in, so no base id either.
+    pub(super) fn arguments(bootstrap: &Path) -> [&OsStr; 3] {
+        ["-c".as_ref(), bootstrap.as_os_str(), "--disable-hot-restart".as_ref()]
     }
+
+    /// Whether this process is still there, and was started as the Envoy of `bootstrap`. An editor that shows the
+    /// file was not.
+    pub(crate) fn is_envoy_of(self, bootstrap: &Path) -> bool {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let arguments: Vec<_> = line.split(|byte| *byte == 0).collect();
+        let wanted = Self::arguments(bootstrap).map(OsStr::as_encoded_bytes);
+        Self::of(self.pid) == Some(self) && arguments.windows(wanted.len()).any(|some| some == wanted)
+    }
+
+    /// Looks through this user's processes for the Envoy of `bootstrap`; another user's may call itself anything.
+    pub(crate) fn search(bootstrap: &Path) -> Option<Self> {
+        let entries = fs::read_dir("/proc").ok()?;
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter_map(Self::of).find(|process| process.is_ours() && process.is_envoy_of(bootstrap))
+    }
+
+    /// Whether this user started it (proc_pid_status(5)). The owner of its folder in `/proc` says less: a program
+    /// with capabilities has root there.
+    fn is_ours(self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        real_user(&status) == Some(getuid().as_raw())
+    }
+}
+
+/// The first of the four users after `Uid:`.
+fn real_user(status: &str) -> Option<u32> {
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// State and start time. The second field is the program's name in parentheses and may hold anything, so the
@@ -41,6 +70,8 @@ fn parse_stat(stat: &str) -> Option<(char, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child, Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -56,13 +87,40 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_itself_and_none_of_others() {
-        let own = Identity::of(i32::try_from(std::process::id()).unwrap()).unwrap();
-        assert!(!own.is_envoy_of(Path::new("/no/such/bootstrap.json")));
-        let program = std::env::args_os().next().unwrap();
-        assert!(own.is_envoy_of(Path::new(&program)));
-        let earlier = Identity { start_time: own.start_time + 1, ..own };
-        assert!(!earlier.is_envoy_of(Path::new(&program)), "the pid is used again by another process");
-        assert_eq!(Identity::of(i32::MAX), None);
+    fn an_envoy_is_known_by_its_arguments_and_start_and_is_found_among_all_processes() {
+        let folder = tempfile::tempdir().unwrap();
+        let bootstrap = folder.path().join("bootstrap.json");
+        let (mut editor, shows) = start(&[bootstrap.as_ref()]);
+        assert!(!shows.is_envoy_of(&bootstrap), "it only shows the file");
+        assert_eq!(Identity::search(&bootstrap), None);
+
+        let (mut envoy, runs) = start(&Identity::arguments(&bootstrap));
+        assert!(runs.is_envoy_of(&bootstrap) && !runs.is_envoy_of(&folder.path().join("other.json")));
+        assert_eq!(Identity::search(&bootstrap), Some(runs));
+        let earlier = Identity { start_time: runs.start_time - 1, ..runs };
+        assert!(!earlier.is_envoy_of(&bootstrap), "the pid is used again by another process");
+
+        for process in [&mut editor, &mut envoy] {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        assert_eq!((Identity::of(runs.pid), Identity::search(&bootstrap)), (None, None));
+    }
+
+    /// A process that waits for input, with these arguments.
+    fn start(arguments: &[&OsStr]) -> (Child, Identity) {
+        let mut command = Command::new("sh");
+        let command = command.args(["-c", "read line", "sh"]).args(arguments).stdin(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
+        (child, identity)
+    }
+
+    #[test]
+    fn only_processes_that_this_user_started_are_ours() {
+        assert!(Identity::of(i32::try_from(std::process::id()).unwrap()).unwrap().is_ours());
+        let status = "Name:\tenvoy\nPid:\t17\nUid:\t1000\t0\t0\t0\nGid:\t1\t1\t1\t1\n";
+        assert_eq!(real_user(status), Some(1000));
+        assert_eq!(real_user("Name:\tenvoy\n"), None);
     }
 }

@@ -32,13 +32,25 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(super) fn from_child(child: Child) -> Result<Self, EnvoyError> {
-        let gone = || EnvoyError::Follow { pid: 0, source: io::ErrorKind::NotFound.into() };
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
-        // Not waited for yet, so the pid is still its own even if it has ended.
-        let pidfd = open(pid)?;
-        let identity = Identity::of(pid).unwrap_or(Identity { pid, start_time: 0 });
-        Ok(Self { identity, pidfd, child: Some(child) })
+    /// Follows a new child that `record` notes. One that cannot be followed or noted is killed, and has ended when
+    /// this returns: what no agent would find again must not go on.
+    pub(super) async fn from_child<E: From<EnvoyError>>(
+        mut child: Child,
+        record: impl FnOnce(Identity) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let noted = follow(&child).map_err(E::from).and_then(|(identity, pidfd)| {
+            record(identity)?;
+            Ok((identity, pidfd))
+        });
+        match noted {
+            Ok((identity, pidfd)) => Ok(Self { identity, pidfd, child: Some(child) }),
+            Err(error) => {
+                if let Err(error) = child.kill().await {
+                    warn!(%error, pid = child.id(), "an envoy that cannot be kept cannot be killed either");
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Follows a process that another agent started; `None` when it has ended.
@@ -94,17 +106,20 @@ impl Running {
         self.ended().await
     }
 
-    /// Ends Envoy without asking: one that no agent would find again must not go on.
-    pub(crate) fn kill(&self) {
-        self.signal(Signal::KILL);
-    }
-
     fn signal(&self, signal: Signal) {
         // It may have ended a moment ago, which is what is wanted.
         if let Err(error) = pidfd_send_signal(self.pidfd.get_ref(), signal) {
             info!(%error, pid = self.identity.pid, "envoy cannot be signalled");
         }
     }
+}
+
+fn follow(child: &Child) -> Result<(Identity, AsyncFd<OwnedFd>), EnvoyError> {
+    let gone = || EnvoyError::Follow { pid: 0, source: io::ErrorKind::NotFound.into() };
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
+    // Not waited for yet, so the pid is still its own even if it has ended.
+    let pidfd = open(pid)?;
+    Ok((Identity::of(pid).unwrap_or(Identity { pid, start_time: 0 }), pidfd))
 }
 
 const NO_SUCH_PROCESS: i32 = rustix::io::Errno::SRCH.raw_os_error();

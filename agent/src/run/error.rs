@@ -55,6 +55,12 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    /// The application has this address, or this stands for every address, the application's too.
+    #[error(
+        "Envoy cannot serve the node's ports on {0}: it would meet the application there, which listens on 127.0.0.1; \
+         name another address of this host, such as its own or 127.0.0.2"
+    )]
+    IngressAddress(std::net::IpAddr),
     /// The socket's path, for Envoy's bootstrap.
     #[error("the path {0} cannot be made absolute")]
     Path(PathBuf, #[source] io::Error),

@@ -1,6 +1,6 @@
 //! Whole lives of an agent, before a real server and with a program in Envoy's place.
 
-use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt};
+use std::{fs, io, net::Ipv4Addr, os::unix::fs::PermissionsExt, sync::Mutex};
 
 use rand::SeedableRng;
 use signet_sds::{rotator::RotateError, signer::SignerError, testing::Answer, translate::certificates};
@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     environment::LogLevel,
     envoy::Identity,
+    state::StateError,
     testing::{NODE, Setup, TOKEN, TestServer, start},
 };
 
@@ -32,6 +33,8 @@ struct Node {
     admin_port: u16,
     /// What Envoy's admin interface was asked.
     admin_asked: watch::Receiver<Vec<String>>,
+    /// How it answers; `200 OK` when Envoy is live.
+    admin_answers: watch::Sender<&'static str>,
     _admin: JoinSet<()>,
 }
 
@@ -51,9 +54,10 @@ impl Node {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let admin_port = listener.local_addr().unwrap().port();
         let (sender, admin_asked) = watch::channel(Vec::new());
+        let (admin_answers, answers) = watch::channel("200 OK");
         let mut admin = JoinSet::new();
-        admin.spawn(answer_as_envoy(listener, sender));
-        let node = Self { folder, server, admin_port, admin_asked, _admin: admin };
+        admin.spawn(answer_as_envoy(listener, answers, sender));
+        let node = Self { folder, server, admin_port, admin_asked, admin_answers, _admin: admin };
         node.install(STAYS);
         node
     }
@@ -90,7 +94,7 @@ impl Node {
             },
             admin_port: self.admin_port,
             egress_port: 0,
-            ingress_address: Ipv4Addr::LOCALHOST.into(),
+            ingress_address: Ipv4Addr::new(127, 0, 0, 8).into(),
             interception: Interception::None,
             initial_fetch_timeout: Duration::ZERO,
         }
@@ -134,19 +138,59 @@ impl Life {
     }
 }
 
-/// Answers every request with 200, and notes its first line.
-async fn answer_as_envoy(listener: TcpListener, asked: watch::Sender<Vec<String>>) {
+/// Answers every request with the status of the moment, and notes its first line.
+async fn answer_as_envoy(
+    listener: TcpListener,
+    answers: watch::Receiver<&'static str>,
+    asked: watch::Sender<Vec<String>>,
+) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut request = [0; 1024];
         let length = stream.read(&mut request).await.unwrap_or(0);
         let text = String::from_utf8_lossy(&request[..length]).into_owned();
         asked.send_modify(|asked| asked.extend(text.lines().next().map(str::to_owned)));
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let answer = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", *answers.borrow());
+        let _ = stream.write_all(answer.as_bytes()).await;
     }
 }
 
 fn is_running(pid: i32) -> bool {
     Identity::of(pid).is_some()
+}
+
+/// What this thread logs while it lives.
+struct Log {
+    text: Arc<Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn new() -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&text);
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || Sink(Arc::clone(&sink))).finish();
+        Self { text, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// The lines with `words` since the last call.
+    fn take(&self, words: &str) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(&mut *self.text.lock().unwrap())).unwrap();
+        text.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
 }
 
 /// The arguments that a process was started with.
@@ -195,6 +239,74 @@ async fn an_agent_that_was_killed_leaves_envoy_running_and_the_next_one_adopts_i
     assert_eq!(*node.server.asked.borrow(), [format!("join {TOKEN}")], "nothing was asked again");
     second.stop().await;
     assert!(!is_running(before.envoy_pid), "whoever adopted it ends it");
+}
+
+#[tokio::test]
+async fn an_envoy_whose_record_is_missing_stale_or_damaged_is_found_and_adopted() {
+    let node = Node::new(Setup::default()).await;
+    let record = node.path("state/envoy.json");
+    let mut life = node.live(node.config(Some(TOKEN)));
+    let first = life.ready().await;
+    let stale = r#"{"version":"1","pid":2147483647,"startTime":1,"adminPort":1,"egressPort":1}"#;
+    for text in [None, Some(stale), Some("junk")] {
+        life.kill().await;
+        match text {
+            None => fs::remove_file(&record).unwrap(),
+            Some(text) => fs::write(&record, text).unwrap(),
+        }
+        life = node.live(node.config(None));
+        let next = life.ready().await;
+        assert_eq!(next, Ready { adopted: true, ..first.clone() }, "{text:?}: the same Envoy and ports");
+        assert!(fs::read_to_string(&record).unwrap().contains(&first.envoy_pid.to_string()), "{text:?}");
+    }
+    life.stop().await;
+    assert!(!is_running(first.envoy_pid));
+}
+
+#[tokio::test]
+async fn an_envoy_that_cannot_be_recorded_is_ended_again() {
+    let node = Node::new(Setup::default()).await;
+    // No file takes the place of a folder.
+    fs::create_dir_all(node.path("state/envoy.json")).unwrap();
+    let error = node.live(node.config(Some(TOKEN))).end().await.unwrap_err();
+    assert!(matches!(error, AgentError::State(StateError::Io { .. })), "{error}");
+    let bootstrap = fs::canonicalize(node.path("state/bootstrap.json")).unwrap();
+    assert_eq!(Identity::search(&bootstrap), None);
+}
+
+#[tokio::test]
+async fn while_envoy_is_not_live_the_log_says_so_soon_and_then_warns() {
+    let mut node = Node::new(Setup::default()).await;
+    node.admin_answers.send_replace("503 Service Unavailable");
+    let log = Log::new();
+    let mut life = node.live(node.config(Some(TOKEN)));
+    timeout(PATIENCE, node.admin_asked.wait_for(|asked| !asked.is_empty())).await.unwrap().unwrap();
+    tokio::time::pause();
+    for (seconds, level) in [(10, "INFO"), (30, "WARN"), (32, "WARN")] {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let lines = log.take("not live");
+        let [line] = &lines[..] else { panic!("not one line within {seconds} s: {lines:?}") };
+        assert!(line.contains(level) && line.contains(&node.server.addr.to_string()), "{line}");
+    }
+    tokio::time::resume();
+    node.admin_answers.send_replace("200 OK");
+    life.ready().await;
+    life.stop().await;
+}
+
+#[tokio::test]
+async fn an_ingress_address_that_is_the_applications_too_is_refused_before_anything_is_done() {
+    let node = Node::new(Setup::default()).await;
+    for text in ["0.0.0.0", "::", "127.0.0.1", "::1", "::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
+        let address = text.parse().unwrap();
+        let config = AgentConfig { ingress_address: address, ..node.config(Some(TOKEN)) };
+        let error = node.live(config).end().await.unwrap_err();
+        assert!(matches!(error, AgentError::IngressAddress(refused) if refused == address), "{error}");
+        assert!(!node.path("state").exists() && !node.path("agent.sock").exists());
+    }
+    for text in ["127.0.0.2", "10.0.0.1", "fd00::1"] {
+        check_ingress(text.parse().unwrap()).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -288,7 +400,7 @@ async fn a_second_agent_on_the_same_folder_is_turned_away_and_harms_nothing() {
     let mut first = node.live(node.config(Some(TOKEN)));
     let ready = first.ready().await;
     let error = node.live(node.config(None)).end().await.unwrap_err();
-    assert!(matches!(error, AgentError::State(crate::state::StateError::InUse(_))), "{error}");
+    assert!(matches!(error, AgentError::State(StateError::InUse(_))), "{error}");
     assert!(is_running(ready.envoy_pid));
     first.stop().await;
 }

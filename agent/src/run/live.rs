@@ -1,0 +1,79 @@
+//! Waiting for Envoy, and not in silence.
+
+use std::{convert::Infallible, time::Duration};
+
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::{admin::Admin, server_addr::ServerAddr};
+
+/// How long a start may take before anything is said of it.
+const USUAL: Duration = Duration::from_secs(5);
+/// Between two warnings.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Waits until Envoy is live. While it is not, the log says what it waits for: soon, and then as a warning.
+pub(super) async fn wait(admin: Admin, server: &ServerAddr) {
+    tokio::select! {
+        () = admin.live() => {}
+        never = report(admin, server) => match never {},
+    }
+}
+
+async fn report(admin: Admin, server: &ServerAddr) -> Infallible {
+    sleep(USUAL).await;
+    let awaits = awaited(admin).await;
+    info!(%server, awaits, "envoy is not live yet");
+    loop {
+        sleep(AGAIN).await;
+        let awaits = awaited(admin).await;
+        warn!(%server, awaits, "envoy is still not live");
+    }
+}
+
+/// What Envoy needs next, by the state that it says it is in (`envoy.admin.v3.ServerInfo.State`).
+async fn awaited(admin: Admin) -> &'static str {
+    match admin.state().await.as_deref() {
+        Ok("PRE_INITIALIZING") => "its clusters from the server",
+        Ok("INITIALIZING") => "its listeners from the server",
+        Ok(_) => "its configuration from the server",
+        Err(_) => "an answer from its admin interface",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        task::JoinSet,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_awaited_follows_from_envoys_own_word() {
+        for (word, expected) in [
+            ("PRE_INITIALIZING", "clusters"),
+            ("INITIALIZING", "listeners"),
+            ("DRAINING", "configuration"),
+            ("", "configuration"),
+        ] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let admin = Admin::new(listener.local_addr().unwrap());
+            let mut envoy = JoinSet::new();
+            envoy.spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+                let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length";
+                let answer = format!("{head}: {}\r\n\r\n{word}\n", word.len() + 1);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+            assert_eq!(awaited(admin).await, format!("its {expected} from the server"), "{word}");
+            envoy.join_all().await;
+            assert_eq!(awaited(admin).await, "an answer from its admin interface");
+        }
+    }
+}
