@@ -5,7 +5,10 @@ use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use http::Method;
 use serde::Deserialize;
-use signet_controlplane::{proxies::ProxyView, reconcile::PortView};
+use signet_controlplane::{
+    proxies::{ProxyView, RejectionView},
+    reconcile::PortView,
+};
 use signet_policies::time::Clock;
 
 use crate::{connect::ConnectArgs, format::Format};
@@ -61,8 +64,7 @@ fn table(proxies: &[ProxyView]) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(["WORKLOAD", "STATUS", "ENVOY", "CONNECTED SINCE", "REASON"]);
     for proxy in proxies {
-        let reasons: Vec<String> =
-            proxy.rejections.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.reason)).collect();
+        let reasons: Vec<String> = proxy.rejections.iter().map(reason).collect();
         table.add_row([
             proxy.workload.clone(),
             format!("{:?}", proxy.status).to_lowercase(),
@@ -74,9 +76,15 @@ fn table(proxies: &[ProxyView]) -> Table {
     table
 }
 
+/// What was refused, why, and since which change of the mesh.
+fn reason(one: &RejectionView) -> String {
+    let change = one.revision.map_or(String::new(), |revision| format!(" (since revision {revision})"));
+    format!("{} {}: {}{change}", one.kind, one.name, one.reason)
+}
+
 #[cfg(test)]
 mod tests {
-    use signet_controlplane::proxies::{ProxyState, RejectionView};
+    use signet_controlplane::proxies::ProxyState;
 
     use super::*;
 
@@ -88,6 +96,7 @@ mod tests {
             version: "1".into(),
             reason: "cannot bind".into(),
             suspected: false,
+            revision: Some(7),
         };
         let proxy = ProxyView {
             workload: "mesh/m/virtualNode/a".into(),
@@ -99,7 +108,8 @@ mod tests {
         };
         let text = table(&[proxy]).to_string();
         assert!(
-            text.contains("mesh/m/virtualNode/a") && text.contains("listener lds_ingress: cannot bind"),
+            text.contains("mesh/m/virtualNode/a")
+                && text.contains("listener lds_ingress: cannot bind (since revision 7)"),
             "{text}"
         );
     }

@@ -104,7 +104,7 @@ pub enum Certificate {
     },
     /// A secret name on the agent's socket.
     Sds {
-        /// `default`, or a SPIFFE ID.
+        /// `default`, which is all that the API takes so far, or a SPIFFE ID.
         secret_name: String,
     },
 }
@@ -112,7 +112,7 @@ pub enum Certificate {
 /// `ListenerTlsValidationContext` with SDS trust.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validation {
-    /// The secret that holds the roots, `ROOTCA` as a rule.
+    /// The secret that holds the roots: `ROOTCA`, which is all that the API takes so far.
     pub trust_secret: String,
     /// Exact SANs of which a client must have one; empty means any identity of the mesh.
     pub subject_alternative_names: Vec<String>,

@@ -12,6 +12,7 @@
 //!   and comes back. Only reconcile forgets it.
 //! - Nothing here waits while it holds the lock.
 
+mod origins;
 mod view;
 
 use std::{
@@ -23,12 +24,14 @@ use std::{
 
 use signet_policies::time::Clock;
 use signet_xds::{
-    ResourceType, Snapshot, Status,
+    Rejection, ResourceType, Snapshot, Status,
     server::{Feed, Observer},
 };
 use tokio::{sync::watch, time::Instant};
+use tracing::warn;
 
 use crate::translate::Proxy;
+use origins::Origins;
 
 pub use view::{ProxyState, ProxyView, RejectionView};
 
@@ -57,6 +60,8 @@ pub(crate) struct Entry {
     status: Status,
     /// What it should hold; `None` until reconcile saw it.
     wanted: Option<Arc<Snapshot>>,
+    /// Which changes brought it that.
+    origins: Origins,
     /// `None` when the stream has ended.
     feed: Option<watch::Sender<Option<Arc<Snapshot>>>>,
     gone: Option<Instant>,
@@ -98,6 +103,18 @@ impl Entry {
         if is_held { Holds::Wanted } else { Holds::Other }
     }
 
+    /// Takes what the proxy says, and returns what it refuses that it did not refuse before.
+    fn hear(&mut self, status: &Status) -> Vec<RejectionView> {
+        let before = std::mem::replace(&mut self.status, status.clone());
+        let is_new = |kind, name: &str, rejection: &Rejection| {
+            let before = before.resource(kind, name).and_then(|before| before.rejected.as_ref());
+            before.is_none_or(|before| before.version != rejection.version)
+        };
+        let rejections = self.status.rejections();
+        let new = rejections.filter(|(kind, name, rejection)| is_new(*kind, name, rejection));
+        new.map(|(kind, name, rejection)| RejectionView::of(self, kind, name, rejection)).collect()
+    }
+
     /// When its stream ended; `None` while it is connected.
     pub(crate) fn gone(&self) -> Option<Instant> {
         self.gone
@@ -124,14 +141,16 @@ impl Proxies {
         let mut entries = self.lock();
         let predecessor =
             entries.by_key.iter().find(|(_, entry)| entry.gone.is_some() && entry.proxy == proxy);
-        if let Some(key) = predecessor.map(|(key, _)| *key) {
-            entries.by_key.remove(&key);
-        }
+        // It comes back to what it was given before, so that is as old as it was.
+        let origins = match predecessor.map(|(key, _)| *key) {
+            Some(key) => entries.by_key.remove(&key).map(|entry| entry.origins).unwrap_or_default(),
+            None => Origins::default(),
+        };
         let key = entries.next;
         entries.next += 1;
         let since = (self.clock)();
-        let (status, wanted, gone) = (Status::default(), None, None);
-        entries.by_key.insert(key, Entry { proxy, envoy, since, status, wanted, feed: Some(feed), gone });
+        let (status, wanted, gone, feed) = (Status::default(), None, None, Some(feed));
+        entries.by_key.insert(key, Entry { proxy, envoy, since, status, wanted, origins, feed, gone });
         drop(entries);
         self.touch();
         Feed { snapshots, observer: Box::new(Stream { key, proxies: Arc::clone(self) }) }
@@ -158,8 +177,9 @@ impl Proxies {
         look(&mut self.lock().by_key.iter().map(|(key, entry)| (*key, entry)))
     }
 
-    /// Gives proxies what they should hold; equal snapshots wake nobody. `None` ends the stream for good.
-    pub(crate) fn publish(&self, snapshots: Vec<(Key, Option<Arc<Snapshot>>)>) {
+    /// Gives proxies what they should hold by the model at `revision`; equal snapshots wake nobody. `None` ends
+    /// the stream for good.
+    pub(crate) fn publish(&self, revision: u64, snapshots: Vec<(Key, Option<Arc<Snapshot>>)>) {
         let mut entries = self.lock();
         for (key, snapshot) in snapshots {
             let Some(snapshot) = snapshot else {
@@ -172,6 +192,7 @@ impl Proxies {
             if entry.wanted.as_ref() == Some(&snapshot) {
                 continue;
             }
+            entry.origins = entry.origins.after(&snapshot, revision);
             entry.wanted = Some(Arc::clone(&snapshot));
             if let Some(feed) = &entry.feed {
                 feed.send_replace(Some(snapshot));
@@ -208,8 +229,18 @@ struct Stream {
 
 impl Observer for Stream {
     fn changed(&mut self, status: &Status) {
-        if let Some(entry) = self.proxies.lock().by_key.get_mut(&self.key) {
-            entry.status = status.clone();
+        let mut entries = self.proxies.lock();
+        let entry = entries.by_key.get_mut(&self.key);
+        let heard = entry.map(|entry| (entry.proxy.clone(), entry.hear(status)));
+        // A log line may take its time.
+        drop(entries);
+        if let Some((Proxy { workload, ingress_address, .. }, rejections)) = heard {
+            for RejectionView { kind, name, version, suspected, revision, .. } in rejections {
+                warn!(
+                    %workload, %ingress_address, kind, name, version, suspected, revision,
+                    "a proxy refuses a resource"
+                );
+            }
         }
         self.proxies.touch();
     }

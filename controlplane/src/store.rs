@@ -205,10 +205,20 @@ pub enum Refusal {
     NoSuchTargetPort {
         /// The route.
         route: Key,
+        /// Which of its targets, counted from 0.
+        index: usize,
         /// The target.
         node: Key,
         /// The port.
         port: u16,
+    },
+    /// A node cannot give up a port that routes name.
+    #[error("{} route(s) name ports of {node} that would be gone", routes.len())]
+    TargetedPorts {
+        /// The node.
+        node: Key,
+        /// The routes.
+        routes: Vec<Key>,
     },
 }
 

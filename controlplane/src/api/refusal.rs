@@ -59,11 +59,18 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
              Virtual Router",
             named(route)
         )),
-        Refusal::NoSuchTargetPort { route, node, port } => ApiError::bad_request(format!(
-            "spec.httpRoute.action.weightedTargets: {} targets port {port} of {}, which must be the port of one of \
-             its listeners",
+        Refusal::NoSuchTargetPort { route, index, node, port } => ApiError::bad_request(format!(
+            "spec.httpRoute.action.weightedTargets[{index}].port: {} targets port {port} of {}, which must be the \
+             port of one of its listeners",
             named(route),
             named(node)
+        )),
+        Refusal::TargetedPorts { node, routes } => ApiError::bad_request(format!(
+            "spec.listeners: {} must keep the ports that routes name. {} Route(s) name a port that would be gone. \
+             Listing up to {MAX_NAMES} route names: {}",
+            named(node),
+            routes.len(),
+            names(routes)
         )),
         Refusal::TargetNeedsPort { route, node } => ApiError::bad_request(format!(
             "spec.httpRoute.action.weightedTargets: {} must define a port for its target {}, which has \

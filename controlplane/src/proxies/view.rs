@@ -1,7 +1,7 @@
 //! Proxies as `signet proxies` shows them.
 
 use serde::{Deserialize, Serialize};
-use signet_xds::ResourceType;
+use signet_xds::{Rejection, ResourceType};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::Entry;
@@ -50,18 +50,30 @@ pub struct RejectionView {
     pub reason: String,
     /// The proxy did not say which resource it meant: this one may be innocent.
     pub suspected: bool,
+    /// The revision of the model since which this proxy is to hold this version: that of the change that brought
+    /// it, or of the moment when the proxy first connected. `None` when another version is wanted by now.
+    pub revision: Option<u64>,
 }
 
-impl ProxyView {
-    pub(super) fn of(entry: &Entry) -> Self {
-        let rejections = entry.status.rejections().map(|(kind, name, rejection)| RejectionView {
+impl RejectionView {
+    pub(super) fn of(entry: &Entry, kind: ResourceType, name: &str, rejection: &Rejection) -> Self {
+        Self {
             kind: kind.to_string(),
             name: name.to_owned(),
             version: rejection.version.to_string(),
             reason: rejection.reason.to_string(),
             suspected: rejection.suspected,
-        });
-        let rejections: Vec<_> = rejections.collect();
+            revision: entry.origins.revision(kind, name, &rejection.version),
+        }
+    }
+}
+
+impl ProxyView {
+    pub(super) fn of(entry: &Entry) -> Self {
+        let rejections = entry.status.rejections();
+        let rejections: Vec<_> = rejections
+            .map(|(kind, name, rejection)| RejectionView::of(entry, kind, name, rejection))
+            .collect();
         let asks = [ResourceType::Cluster, ResourceType::Listener]
             .into_iter()
             .all(|kind| entry.status.is_subscribed(kind));

@@ -199,24 +199,29 @@ impl<M: Memory> Task<M> {
         self.unsaved.is_empty()
     }
 
-    /// Gives every proxy of `meshes`, and every new one, what it should hold. A node that is gone has no proxies.
+    /// Gives every proxy of `meshes`, and every new one, what it should hold. A node that is gone has no proxies;
+    /// one that only a newer model knows is fed when that is taken up.
     fn publish(&self, meshes: &BTreeSet<ResourceName>) {
-        let concerned: Vec<(Key, Proxy)> = self.context.proxies.look(|entries| {
+        let concerned: Vec<(Key, Proxy, bool)> = self.context.proxies.look(|entries| {
             let concerned =
                 entries.filter(|(_, entry)| !entry.is_fed() || meshes.contains(&entry.proxy.workload.mesh));
-            concerned.map(|(key, entry)| (key, entry.proxy.clone())).collect()
+            concerned.map(|(key, entry)| (key, entry.proxy.clone(), entry.is_fed())).collect()
         });
+        // Asked after the look: who was admitted by a newer model was seen with that model already there.
+        let is_outdated = self.context.model.has_changed().unwrap_or(true);
         let exists = |proxy: &Proxy| {
             let mesh = self.model.meshes.get(&proxy.workload.mesh);
             mesh.is_some_and(|mesh| mesh.virtual_nodes.contains_key(&proxy.workload.name))
         };
-        let translated = concerned.into_iter().map(|(key, proxy)| {
-            let snapshot = exists(&proxy).then(|| {
-                translate::snapshot(&self.model, &proxy, &self.in_force, &self.context.trust_domain)
-            });
-            (key, snapshot.map(Arc::new))
+        let translated = concerned.into_iter().filter_map(|(key, proxy, is_fed)| {
+            if !exists(&proxy) {
+                return (is_fed || !is_outdated).then_some((key, None));
+            }
+            let snapshot =
+                translate::snapshot(&self.model, &proxy, &self.in_force, &self.context.trust_domain);
+            Some((key, Some(Arc::new(snapshot))))
         });
-        self.context.proxies.publish(translated.collect());
+        self.context.proxies.publish(self.model.revision, translated.collect());
     }
 
     /// Hears what proxies made of it. Says whether some port may move on.

@@ -37,6 +37,8 @@ const CLUSTER: &str = "cds_egress_m_server_http_8080";
 struct Notes {
     kept: Arc<Mutex<BTreeMap<String, String>>>,
     is_full: Arc<AtomicBool>,
+    /// Whoever holds it keeps a save from going on.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[async_trait]
@@ -46,6 +48,7 @@ impl Memory for Notes {
     }
 
     async fn save(&self, records: Vec<(String, Option<String>)>) -> Result<(), MemoryError> {
+        let _open = self.gate.lock().await;
         if self.is_full.load(Ordering::Relaxed) {
             return Err(MemoryError::Store(CommitError::Write("no space left on device".into())));
         }
@@ -321,6 +324,59 @@ async fn nobody_is_told_of_a_change_that_memory_does_not_keep_until_it_does() {
     world.memory.is_full.store(false, Ordering::Relaxed);
     world.pass(seconds(5)).await;
     assert_eq!(world.in_force("server", "client"), ("tls".into(), "tls"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_of_a_node_that_only_a_newer_model_knows_is_fed_not_cut_off() {
+    let mut world = World::peopled(Mode::Disabled).await;
+    let gate = Arc::clone(&world.memory.gate);
+    let closed = gate.lock().await;
+    world.set(Mode::Permissive);
+    world.idle().await;
+    // The pass is between its model and its publishing.
+    let mut more = mesh(Mode::Permissive);
+    more.virtual_nodes.insert("late".parse().unwrap(), VirtualNode::default().into());
+    world.model.send_replace(model(more));
+    world.join("late", proxy("late", 4)).await;
+    drop(closed);
+    world.pass(seconds(5)).await;
+    assert!(!world.envoys["late"].is_cut_off());
+    let listed = world.proxies.list();
+    assert!(listed.iter().all(|view| view.status == ProxyState::Synced), "{listed:?}");
+    assert_eq!(listed.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_shown_with_the_revision_of_the_change_that_brought_it() {
+    let at = |revision, mode| {
+        let model = model(mesh(mode));
+        Arc::new(Model { revision, ..Model::clone(&model) })
+    };
+    let mut world = World::peopled(Mode::Disabled).await;
+    world.envoy("server").habit = Habit::Refuses(ResourceType::Listener);
+    let refused_since = |world: &World| {
+        let rejections = world.proxies.list().into_iter().flat_map(|view| view.rejections);
+        rejections.map(|rejection| (rejection.name, rejection.revision)).collect::<Vec<_>>()
+    };
+    let expected = |revision| vec![("lds_ingress_127.0.0.1_8080".to_owned(), Some(revision))];
+    for (revision, mode, since) in
+        [(7, Mode::Permissive, 7), (8, Mode::Permissive, 7), (9, Mode::Disabled, 9), (10, Mode::Strict, 10)]
+    {
+        world.model.send_replace(at(revision, mode));
+        world.pass(seconds(3)).await;
+        match mode {
+            Mode::Disabled => assert_eq!(refused_since(&world), []),
+            Mode::Permissive | Mode::Strict => assert_eq!(refused_since(&world), expected(since)),
+        }
+    }
+    // It comes back, and refuses the same again.
+    world.envoy("server").vanish();
+    world.model.send_replace(at(11, Mode::Strict));
+    world.pass(seconds(1)).await;
+    let proxies = Arc::clone(&world.proxies);
+    world.envoy("server").reconnect(&proxies);
+    world.pass(seconds(1)).await;
+    assert_eq!(refused_since(&world), expected(10));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,10 @@
 //! What an Envoy says of itself: its id, and what the agent wrote into its metadata.
 
-use std::{collections::HashMap, net::IpAddr, num::NonZeroU16};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU16,
+};
 
 use signet_policies::identity::InvalidWorkload;
 use signet_xds::pb::{
@@ -29,6 +33,12 @@ pub enum Misdescribed {
     /// Traffic is captured in a way that this version does not configure.
     #[error("interception {0:?} is not supported yet; run the agent with --interception none")]
     Interception(String),
+    /// There the proxy would take its own calls to the application, which listens on 127.0.0.1, for calls to serve.
+    #[error(
+        "ingress address {0} is where the application listens, or every address, so that the proxy would call \
+         itself; give the agent another --ingress-address, such as 127.0.0.12"
+    )]
+    Ingress(IpAddr),
     /// A member is missing, or is no such thing.
     #[error("node.metadata.signet.{member} must be {expected}, not {found:?}")]
     Member {
@@ -58,8 +68,18 @@ pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
         return Err(Misdescribed::Interception(bounded(interception)));
     }
     let ingress_address: IpAddr = parse("ingressAddress", "an IP address", member("ingressAddress"))?;
+    if is_the_applications(ingress_address) {
+        return Err(Misdescribed::Ingress(ingress_address));
+    }
     let egress_port: NonZeroU16 = parse("egressPort", "a port, as text", member("egressPort"))?;
     Ok((Proxy { workload, ingress_address, egress_port }, version(node)))
+}
+
+/// Whether a listener there would sit before the application's own, at 127.0.0.1.
+fn is_the_applications(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let hosts = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    address.is_unspecified() || hosts.contains(&address)
 }
 
 fn parse<T: std::str::FromStr>(

@@ -132,6 +132,21 @@ fn a_node_that_is_not_there_is_refused_with_the_code_that_app_mesh_had_for_it() 
 }
 
 #[test]
+fn an_ingress_address_at_which_the_proxy_would_call_itself_is_refused() {
+    let own = || holder("spiffe://td/mesh/m/virtual-node/a");
+    for address in ["0.0.0.0", "::", "127.0.0.1", "::1", "::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
+        let node = node_with("ingressAddress", Some(text(address)));
+        let (code, words) = opens(&ads(), own(), Some(&node)).unwrap();
+        assert_eq!(code, Code::InvalidArgument, "{address}");
+        assert!(words.contains("give the agent another --ingress-address"), "{words}");
+    }
+    for address in ["127.0.0.12", "10.0.0.7", "fd00::7"] {
+        let node = node_with("ingressAddress", Some(text(address)));
+        assert_eq!(opens(&ads(), own(), Some(&node)), None, "{address}");
+    }
+}
+
+#[test]
 fn a_description_that_is_not_understood_is_refused_with_what_to_do() {
     let plain = Node { id: "mesh/m/virtualNode/a".into(), ..Node::default() };
     let cases = [

@@ -50,7 +50,7 @@ pub enum InvalidRecord {
     Spec(#[source] Invalid),
     /// What it lives under, or refers to, is not there.
     #[error("it does not fit the others")]
-    Reference(#[source] super::Refusal),
+    Reference(#[source] Box<super::Refusal>),
 }
 
 pub(super) fn encode(resource: &Resource) -> Result<Vec<u8>, serde_json::Error> {

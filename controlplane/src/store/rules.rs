@@ -11,7 +11,7 @@ use super::{
     records::{Change, Effect, Records},
 };
 use crate::model::{
-    Document, Provider, Route, Spec, VirtualNode, VirtualRouter, WeightedTarget,
+    Document, Provider, Route, Spec, VirtualNode, VirtualRouter,
     key::{Key, Kind},
 };
 
@@ -56,6 +56,7 @@ impl State {
             Some(_) => Err(Refusal::Exists(document.key().clone())),
             None => {
                 self.check_references(&document)?;
+                self.check_agreement(&document)?;
                 Ok(self.change(Effect::Put, document, metadata))
             }
         }
@@ -74,6 +75,7 @@ impl State {
         }
         check_version(found, expected)?;
         self.check_references(&document)?;
+        self.check_agreement(&document)?;
         Ok(self.change(Effect::Put, document, Metadata { token, ..next(&found.metadata, at) }))
     }
 
@@ -125,12 +127,17 @@ impl State {
         Decision::Change(Change { revision: self.records.revision + 1, effect, resource })
     }
 
-    /// Everything that a spec must find, and what it must agree with.
+    /// What a spec refers to must be there.
     pub(super) fn check_references(&self, document: &Document) -> Result<(), Refusal> {
-        let targets = references(document);
-        if let Some(missing) = targets.into_iter().find(|target| self.records.find(target).is_none()) {
-            return Err(Refusal::MissingTarget(missing));
+        let mut targets = references(document).into_iter();
+        match targets.find(|target| self.records.find(target).is_none()) {
+            Some(missing) => Err(Refusal::MissingTarget(missing)),
+            None => Ok(()),
         }
+    }
+
+    /// What a spec must agree with. Writes alone are held to it: what an earlier version took is served on.
+    fn check_agreement(&self, document: &Document) -> Result<(), Refusal> {
         match (document.key(), document.spec()) {
             (Key::Route { mesh, router, .. }, Spec::Route(route)) => {
                 let router = Key::VirtualRouter { mesh: mesh.clone(), name: router.clone() };
@@ -152,10 +159,20 @@ impl State {
                 None | Some(_) => {}
             }
         }
-        for target in &route.targets {
+        for (index, target) in route.targets.iter().enumerate() {
             let node = Key::VirtualNode { mesh: key.mesh().clone(), name: target.virtual_node.clone() };
-            if let Some(Spec::VirtualNode(found)) = self.spec(&node) {
-                check_target(key, target, &node, found)?;
+            let Some(Spec::VirtualNode(found)) = self.spec(&node) else {
+                continue;
+            };
+            match target.port {
+                None if found.listeners.len() > 1 => {
+                    return Err(Refusal::TargetNeedsPort { route: key.clone(), node });
+                }
+                Some(port) if !serves(found, port) => {
+                    let (route, port) = (key.clone(), port.get());
+                    return Err(Refusal::NoSuchTargetPort { route, index, node, port });
+                }
+                None | Some(_) => {}
             }
         }
         Ok(())
@@ -184,17 +201,33 @@ impl State {
         }
     }
 
-    /// A node's listeners may not change under the routes to it.
+    /// A node's listeners may not change under the routes to it (constraint C11).
     fn check_node(&self, key: &Key, node: &VirtualNode) -> Result<(), Refusal> {
-        for referrer in self.referrers.get(key).into_iter().flatten() {
-            let Some(Spec::Route(route)) = self.spec(referrer) else {
-                continue;
-            };
-            for target in route.targets.iter().filter(|target| target.virtual_node.as_str() == key.name()) {
-                check_target(referrer, target, key, node)?;
-            }
+        let Some(Spec::VirtualNode(before)) = self.spec(key) else {
+            return Ok(());
+        };
+        let is_open = |port: Option<NonZeroU16>| port.is_none() && node.listeners.len() > 1;
+        if let Some(route) = self.routes_to(key, is_open).next() {
+            return Err(Refusal::TargetNeedsPort { route: route.clone(), node: key.clone() });
         }
-        Ok(())
+        let is_gone =
+            |port: Option<NonZeroU16>| port.is_some_and(|port| serves(before, port) && !serves(node, port));
+        let routes: Vec<Key> = self.routes_to(key, is_gone).cloned().collect();
+        match routes.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::TargetedPorts { node: key.clone(), routes }),
+        }
+    }
+
+    /// The routes with a target that is `node` at such a port.
+    fn routes_to(&self, node: &Key, at: impl Fn(Option<NonZeroU16>) -> bool) -> impl Iterator<Item = &Key> {
+        self.referrers.get(node).into_iter().flatten().filter(move |referrer| match self.spec(referrer) {
+            Some(Spec::Route(route)) => {
+                let mut targets = route.targets.iter();
+                targets.any(|target| target.virtual_node.as_str() == node.name() && at(target.port))
+            }
+            Some(_) | None => false,
+        })
     }
 
     fn check_unused(&self, key: &Key) -> Result<(), Refusal> {
@@ -214,22 +247,8 @@ impl State {
     }
 }
 
-/// A target names one of its node's ports, or none where there is no choice (constraint C11).
-fn check_target(
-    route: &Key,
-    target: &WeightedTarget,
-    node: &Key,
-    found: &VirtualNode,
-) -> Result<(), Refusal> {
-    match target.port {
-        None if found.listeners.len() > 1 => {
-            Err(Refusal::TargetNeedsPort { route: route.clone(), node: node.clone() })
-        }
-        Some(port) if !found.listeners.iter().any(|listener| listener.port_mapping.port == port) => {
-            Err(Refusal::NoSuchTargetPort { route: route.clone(), node: node.clone(), port: port.get() })
-        }
-        None | Some(_) => Ok(()),
-    }
+fn serves(node: &VirtualNode, port: NonZeroU16) -> bool {
+    node.listeners.iter().any(|listener| listener.port_mapping.port == port)
 }
 
 fn listens(router: &VirtualRouter, port: NonZeroU16) -> bool {

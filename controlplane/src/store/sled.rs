@@ -91,7 +91,7 @@ fn load(tree: &sled::Tree) -> Result<(u64, Vec<Change>), OpenError> {
     let mut changes = Vec::with_capacity(resources.len());
     for resource in resources {
         check_fits(&state, &resource).map_err(|refusal| {
-            named(resource.document.key().to_string().as_bytes(), InvalidRecord::Reference(refusal))
+            named(resource.document.key().to_string().as_bytes(), InvalidRecord::Reference(Box::new(refusal)))
         })?;
         let change = Change { revision, effect: Effect::Put, resource };
         state.apply(&change);

@@ -37,6 +37,7 @@ on_every_back_end! {
     what_a_spec_refers_to_must_be_there
     what_is_referred_to_cannot_be_deleted
     several_listeners_make_ports_required
+    a_route_names_ports_that_its_targets_listen_on_and_keep
     a_list_is_in_the_order_of_names_and_goes_on_after_any_name
     the_model_follows_every_write
     a_clock_that_goes_back_makes_nothing_older_than_it_is
@@ -71,7 +72,7 @@ pub(super) fn creation(key_text: &str, spec: Value) -> Write {
     Write::Create { document: document(key_text, spec), uid: Uuid::new_v4(), token: None, at: 1000 }
 }
 
-fn update(key_text: &str, spec: Value) -> Write {
+pub(super) fn update(key_text: &str, spec: Value) -> Write {
     Write::Update { document: document(key_text, spec), token: None, expected: None, at: 2000 }
 }
 
@@ -289,6 +290,30 @@ async fn several_listeners_make_ports_required(store: AnyStore) {
     without_target_port["httpRoute"]["action"]["weightedTargets"][0]["port"].take();
     assert_eq!(refusal(&store, update(x, without_target_port)).await, target_needs_port());
     assert_eq!(refusal(&store, update(r, router(&[81, 82]))).await, no_listener(80));
+}
+
+async fn a_route_names_ports_that_its_targets_listen_on_and_keep(store: AnyStore) {
+    furnish(&store).await;
+    let (x, a) = ("mesh/m/virtualRouter/r/route/x", "mesh/m/virtualNode/a");
+    let to_port = |port: u16| {
+        let mut route = route("a");
+        let other = json!({"virtualNode": "b", "weight": 1});
+        let target = json!({"virtualNode": "a", "weight": 1, "port": port});
+        route["httpRoute"]["action"]["weightedTargets"] = json!([other, target]);
+        route
+    };
+    let missing = Refusal::NoSuchTargetPort { route: key(x), index: 1, node: key(a), port: 81 };
+    assert_eq!(refusal(&store, update(x, to_port(81))).await, missing);
+    assert_eq!(refusal(&store, creation("mesh/m/virtualRouter/r/route/y", to_port(82))).await, {
+        let route = key("mesh/m/virtualRouter/r/route/y");
+        Refusal::NoSuchTargetPort { route, index: 1, node: key(a), port: 82 }
+    });
+    store.write(update(x, to_port(80))).await.unwrap();
+    let gone = Refusal::TargetedPorts { node: key(a), routes: vec![key(x)] };
+    assert_eq!(refusal(&store, update(a, node(&[81]))).await, gone);
+    store.write(update(a, node(&[80, 81]))).await.unwrap();
+    store.write(update(x, to_port(81))).await.unwrap();
+    store.write(update(a, node(&[81]))).await.unwrap();
 }
 
 async fn a_list_is_in_the_order_of_names_and_goes_on_after_any_name(store: AnyStore) {

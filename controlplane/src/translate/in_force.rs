@@ -118,7 +118,7 @@ impl Standing {
 fn identity_of(certificate: &Certificate) -> Option<SpiffeId> {
     match certificate {
         Certificate::Acm { arn: _ } => None,
-        // `default` is the node's own.
+        // `default`, all that the API takes so far, is the node's own; an identity would stand for itself.
         Certificate::Sds { secret_name } => secret_name.parse().ok(),
     }
 }

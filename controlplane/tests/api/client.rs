@@ -83,7 +83,11 @@ impl Api {
     }
 
     pub(crate) async fn send(&self, request: Request<Vec<u8>>) -> Answer {
-        let response = self.router.clone().oneshot(request.map(Body::from)).await.unwrap();
+        self.send_body(request.map(Body::from)).await
+    }
+
+    pub(crate) async fn send_body(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);

@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use aws_sigv4::http_request::SigningSettings;
+use axum::body::{Body, Bytes};
 use http::{HeaderValue, header::CONTENT_TYPE};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::client::{Api, node, request, signed};
 
@@ -56,6 +60,23 @@ async fn a_body_of_two_mebibytes_is_too_large() {
     let body = vec![b' '; 2 * 1024 * 1024];
     let answer = api.call_raw("PUT", "/v20190125/meshes", &body).await;
     assert_eq!((answer.error().0, answer.error().1), (413, "RequestEntityTooLargeException"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+    let api = Api::new();
+    for stranger in [false, true] {
+        let head = request("PUT", "/v20190125/meshes", b"{}");
+        let head = if stranger { head } else { signed(head, api.now(), SigningSettings::default()) };
+        let never = Body::from_stream(tokio_stream::pending::<Result<Bytes, std::io::Error>>());
+        let answer = timeout(Duration::from_secs(31), api.send_body(head.map(|_| never))).await;
+        let answer = answer.unwrap();
+        let expected =
+            if stranger { "MissingAuthenticationTokenException" } else { "RequestTimeoutException" };
+        assert_eq!(answer.error().1, expected);
+        assert_eq!(answer.status == 408, !stranger);
+    }
+    assert!(api.store.subscribe().borrow().meshes.is_empty());
 }
 
 #[tokio::test]

@@ -120,12 +120,14 @@ async fn a_target_names_a_port_that_its_node_listens_on_and_keeps() {
     let answer = api.call("PUT", path, Some(&with_port(9))).await;
     let (status, code, message) = answer.error();
     assert_eq!((status, code), (400, "BadRequestException"));
-    assert!(message.contains("weightedTargets") && message.contains("port 9"), "{message}");
+    let named = "spec.httpRoute.action.weightedTargets[0].port: Route with name x targets port 9 of VirtualNode with name a";
+    assert!(message.starts_with(named), "{message}");
 
     api.must("PUT", "/meshes/m/virtualNodes/a", Some(&json!({"spec": node(9)}))).await;
     api.must("PUT", path, Some(&with_port(9))).await;
     let answer = api.call("PUT", "/meshes/m/virtualNodes/a", Some(&json!({"spec": node(10)}))).await;
     let (status, code, message) = answer.error();
     assert_eq!((status, code), (400, "BadRequestException"));
-    assert!(message.contains("Route with name x"), "{message}");
+    let named = "spec.listeners: VirtualNode with name a must keep the ports that routes name. 1 Route(s)";
+    assert!(message.starts_with(named) && message.ends_with("[x]"), "{message}");
 }

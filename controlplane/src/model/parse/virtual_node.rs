@@ -1,6 +1,6 @@
 //! `VirtualNodeSpec`.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use signet_policies::identity::DnsName;
 
@@ -58,13 +58,13 @@ fn hostname<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
 
 /// The names of the services called, each once: a proxy refuses a configuration that names one twice.
 fn backends(spec: &Object<'_>) -> Result<Vec<String>, Invalid> {
-    let mut names = Vec::new();
+    let (mut seen, mut names) = (BTreeSet::new(), Vec::new());
     for field in spec.list("backends")? {
         let (_, service) = field.object()?.union(&["virtualService"], &[])?;
         let service = service.object()?;
         service.refuse_unless_empty(&["clientPolicy"])?;
         let name = service_name(&service.required("virtualServiceName")?)?;
-        if !names.contains(&name) {
+        if seen.insert(name.clone()) {
             names.push(name);
         }
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    super::suite::{creation, database, key, model, node, open},
+    super::suite::{creation, database, key, model, node, open, update},
     *,
 };
 
@@ -83,6 +83,33 @@ async fn a_record_that_cannot_be_read_is_named_and_nothing_is_served() {
     let folder = tempfile::tempdir().unwrap();
     raw_insert(folder.path(), REVISION, "many").await;
     assert!(matches!(refused(folder.path()), OpenError::Revision(text) if text == "many"));
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_took_is_served_on_and_only_a_write_is_held_to_the_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let route = json!({"httpRoute": {"match": {"prefix": "/"}, "action": {
+        "weightedTargets": [{"virtualNode": "a", "weight": 1, "port": 81}],
+    }}});
+    let listener = json!({"portMapping": {"port": 80, "protocol": "http"}});
+    for (key, spec) in [
+        ("mesh/m", json!({})),
+        ("mesh/m/virtualNode/a", node(&[81])),
+        ("mesh/m/virtualRouter/r", json!({"listeners": [listener]})),
+        ("mesh/m/virtualRouter/r/route/x", route.clone()),
+    ] {
+        store.write(creation(key, spec)).await.unwrap();
+    }
+    drop(store);
+    let moved = r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":1,"createdAtMillis":1,"updatedAtMillis":1,"spec":{"listeners":[{"portMapping":{"port":80,"protocol":"http"}}],"serviceDiscovery":{"dns":{"hostname":"a.local"}}}}}"#;
+    raw_insert(folder.path(), "mesh/m/virtualNode/a", moved).await;
+    let store = open(folder.path());
+    assert_eq!(model(&store).meshes.len(), 1);
+    // The route is at odds with the node already, so the node may change in what does not concern it.
+    store.write(update("mesh/m/virtualNode/a", node(&[80]))).await.unwrap();
+    let answer = store.write(update("mesh/m/virtualRouter/r/route/x", route)).await;
+    assert!(matches!(answer, Err(StoreError::Refused(Refusal::NoSuchTargetPort { .. }))), "{answer:?}");
 }
 
 #[tokio::test]
