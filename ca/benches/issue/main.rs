@@ -2,14 +2,14 @@
 //!
 //! `cargo bench -p signet-ca` prints ratios first: every round measures the limit and ours in turn, so that a
 //! slow moment of the machine hits both, and the median over all rounds is shown. Absolute times by
-//! criterion follow.
+//! criterion follow. The process ends with 1 when a ratio misses its goal.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench that cannot run may end, and prints")]
 
 mod durable;
 mod memory;
 
-use std::{hint::black_box, path::PathBuf, time::Duration};
+use std::{hint::black_box, path::PathBuf, process::ExitCode, time::Duration};
 
 use criterion::{
     Criterion,
@@ -71,25 +71,27 @@ fn time<T>(count: usize, mut call: impl FnMut(usize) -> T) -> Duration {
     WallTime.end(start)
 }
 
-/// Prints how near ours comes to the limit, from pairs of times for the same work.
-fn report(what: &str, limit: &str, goal: f64, count: usize, mut rounds: Vec<(Duration, Duration)>) {
+/// Prints how near ours comes to the limit, from pairs of times for the same work. Says whether that is near enough.
+#[must_use]
+fn report(what: &str, limit: &str, goal: f64, count: usize, mut rounds: Vec<(Duration, Duration)>) -> bool {
     let ratio = |(limit, ours): &(Duration, Duration)| limit.as_secs_f64() / ours.as_secs_f64();
     rounds.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
     let middle = rounds[rounds.len() / 2];
     let each = |time: Duration| time / u32::try_from(count).unwrap();
+    let is_met = ratio(&middle) >= goal;
     println!(
-        "{what:44} {:>6.3} of {limit} (goal {goal:.2}: {}); {:.1?} beside {:.1?} each",
+        "{what:30} {:>6.3} of the limit, at least {goal:.2} wanted: {}; {:.1?} each, the limit {:.1?}: {limit}",
         ratio(&middle),
-        if ratio(&middle) >= goal { "PASS" } else { "FAIL" },
+        if is_met { "PASS" } else { "FAIL" },
         each(middle.1),
         each(middle.0),
     );
+    is_met
 }
 
-fn main() {
+fn main() -> ExitCode {
     let fixture = Fixture::new();
-    memory::ratios(&fixture);
-    durable::ratios(&fixture);
+    let rows = [memory::ratios(&fixture), durable::ratios(&fixture)].concat();
     let mut criterion = Criterion::default()
         .without_plots()
         .warm_up_time(Duration::from_millis(300))
@@ -98,4 +100,11 @@ fn main() {
         .configure_from_args();
     memory::absolute(&fixture, &mut criterion);
     criterion.final_summary();
+    match rows.iter().filter(|is_met| !**is_met).count() {
+        0 => ExitCode::SUCCESS,
+        missed => {
+            println!("{missed} of {} goals were missed", rows.len());
+            ExitCode::FAILURE
+        }
+    }
 }
