@@ -17,7 +17,6 @@
 //! - Nothing here knows the CA, the mesh or the environment.
 
 pub mod attest;
-pub mod clock;
 pub mod keypair;
 pub mod rotator;
 pub mod secret;

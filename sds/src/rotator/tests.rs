@@ -4,10 +4,7 @@ use rand::SeedableRng;
 use tokio::{task::JoinSet, time::advance};
 
 use super::*;
-use crate::{
-    clock,
-    testing::{Answer, FakeSigner},
-};
+use crate::testing::{Answer, FakeSigner, anchored};
 
 const LIFE: Duration = Duration::from_secs(86_400);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,7 +27,7 @@ fn start(script: &[Answer]) -> World {
 }
 
 fn start_holding(script: &[Answer], held: impl FnOnce(&FakeSigner) -> Option<Secrets>) -> World {
-    let clock = clock::anchored(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let clock = anchored(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let signer = Arc::new(FakeSigner::new(&identity(), Arc::clone(&clock), LIFE));
     signer.script(script);
     let kept = Arc::new(std::sync::Mutex::new(Vec::new()));

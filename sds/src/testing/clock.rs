@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 /// A clock that reads `start` now and goes on with tokio's time, so paused tests move both as one.
 ///
-/// Call it within the runtime whose time is to be followed. It knows nothing of corrections to the system's clock,
-/// nor of the time that a suspended machine sleeps: where these matter, pass a clock that reads the system's.
+/// Call it within the runtime whose time is to be followed. It knows nothing of corrections to the system's clock, nor
+/// of the time that a suspended machine sleeps, which is why nothing but tests goes by it.
 #[must_use]
 pub fn anchored(start: SystemTime) -> Clock {
     let anchor = Instant::now();
