@@ -7,13 +7,27 @@ mod document;
 pub mod key;
 mod parse;
 mod registration;
+mod routing;
 pub mod shape;
+mod tls;
+mod traffic;
 
-use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
-use signet_policies::{identity::ResourceName, mtls::Mode};
+use signet_policies::identity::ResourceName;
 
-pub use document::{Document, Spec};
+pub use self::{
+    document::{Document, Spec},
+    routing::{
+        GatewayRoute, GatewayRule, GrpcMatch, GrpcRetryEvent, HeaderMatch, HostnameMatch, HttpMatch,
+        HttpRetryEvent, Method, PathMatch, PathRewrite, QueryMatch, RetryPolicy, Route, RouteRule, Scheme,
+        ValueMatch, WeightedTarget,
+    },
+    tls::{Certificate, ClientPolicy, ClientTls, ListenerTls, Trust, Validation},
+    traffic::{AccessLog, ConnectionPool, HealthCheck, LogFormat, OutlierDetection, Timeout},
+};
+
+use self::key::ServiceName;
 
 /// Everything that the API holds, at one revision. Cheap to clone: the parts are shared.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,14 +41,25 @@ pub struct Model {
 /// A mesh and all that is in it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mesh {
-    /// What traffic to unknown destinations meets.
-    pub egress_filter: EgressFilter,
+    /// What its own spec says.
+    pub settings: MeshSettings,
     /// By name.
     pub virtual_nodes: BTreeMap<ResourceName, Arc<VirtualNode>>,
     /// By name, which is what applications write into the Host header.
-    pub virtual_services: BTreeMap<String, Arc<VirtualService>>,
+    pub virtual_services: BTreeMap<ServiceName, Arc<VirtualService>>,
     /// By name.
     pub virtual_routers: BTreeMap<ResourceName, Arc<VirtualRouter>>,
+    /// By name.
+    pub virtual_gateways: BTreeMap<ResourceName, Arc<VirtualGateway>>,
+}
+
+/// `MeshSpec`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeshSettings {
+    /// What traffic to unknown destinations meets.
+    pub egress_filter: EgressFilter,
+    /// Of every node that has none of its own.
+    pub ip_preference: Option<IpPreference>,
 }
 
 /// `MeshSpec.egressFilter.type`.
@@ -47,6 +72,19 @@ pub enum EgressFilter {
     DropAll,
 }
 
+/// `IpPreference`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IpPreference {
+    /// IPv4, else IPv6.
+    Ipv4Preferred,
+    /// IPv6, else IPv4.
+    Ipv6Preferred,
+    /// IPv4 or nothing.
+    Ipv4Only,
+    /// IPv6 or nothing.
+    Ipv6Only,
+}
+
 /// `VirtualNodeSpec`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VirtualNode {
@@ -54,17 +92,38 @@ pub struct VirtualNode {
     pub listeners: Vec<Listener>,
     /// Where its instances are; always there when it has listeners.
     pub discovery: Option<Discovery>,
-    /// Names of the virtual services it calls; they need not exist.
-    pub backends: Vec<String>,
+    /// The virtual services it calls, each once; they need not exist.
+    pub backends: Vec<Backend>,
+    /// How it calls backends that have no policy of their own.
+    pub client_policy: Option<ClientPolicy>,
+    /// Where requests are logged; absent means nowhere.
+    pub access_log: Option<AccessLog>,
 }
 
-/// `Listener`.
+/// `VirtualServiceBackend`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// Which service.
+    pub virtual_service: ServiceName,
+    /// Takes the place of the node's default policy as a whole, also where it is empty.
+    pub client_policy: Option<ClientPolicy>,
+}
+
+/// `Listener`, and `VirtualGatewayListener`, which has no outlier detection and no timeout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Port and protocol.
     pub port_mapping: PortMapping,
     /// Absent means plaintext.
     pub tls: Option<ListenerTls>,
+    /// Bounds what the application is given at once; absent means no bound.
+    pub connection_pool: Option<ConnectionPool>,
+    /// How clients check each instance.
+    pub health_check: Option<HealthCheck>,
+    /// When clients leave out an instance that fails.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// How long a request may take; absent members mean App Mesh's defaults.
+    pub timeout: Timeout,
 }
 
 /// `PortMapping`.
@@ -76,46 +135,17 @@ pub struct PortMapping {
     pub protocol: Protocol,
 }
 
-/// The protocols that this version routes.
+/// `PortProtocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
     /// HTTP/1.1, and h2c where the client speaks it.
     Http,
-}
-
-/// `ListenerTls`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ListenerTls {
-    /// What is accepted.
-    pub mode: Mode,
-    /// What is presented.
-    pub certificate: Certificate,
-    /// Present means that a client certificate is required in STRICT, and verified where sent in PERMISSIVE.
-    pub validation: Option<Validation>,
-}
-
-/// `ListenerTlsCertificate`: both come from the agent's SDS socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Certificate {
-    /// Issued by Signet's CA; the ARN is kept for those who look for it.
-    Acm {
-        /// As the caller wrote it.
-        arn: String,
-    },
-    /// A secret name on the agent's socket.
-    Sds {
-        /// `default`, which is all that the API takes so far, or a SPIFFE ID.
-        secret_name: String,
-    },
-}
-
-/// `ListenerTlsValidationContext` with SDS trust.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Validation {
-    /// The secret that holds the roots: `ROOTCA`, which is all that the API takes so far.
-    pub trust_secret: String,
-    /// Exact SANs of which a client must have one; empty means any identity of the mesh.
-    pub subject_alternative_names: Vec<String>,
+    /// HTTP/2.
+    Http2,
+    /// gRPC, over HTTP/2.
+    Grpc,
+    /// Any bytes.
+    Tcp,
 }
 
 /// `ServiceDiscovery`.
@@ -127,6 +157,19 @@ pub enum Discovery {
         hostname: String,
         /// One address at a time, or all of them.
         response_type: DnsResponseType,
+        /// Which addresses are taken; absent means the mesh's.
+        ip_preference: Option<IpPreference>,
+    },
+    /// By the instance registry, as AWS Cloud Map was.
+    CloudMap {
+        /// `namespaceName`.
+        namespace: String,
+        /// `serviceName`.
+        service: String,
+        /// An instance counts if it has all of them.
+        attributes: BTreeMap<String, String>,
+        /// Which addresses are taken; absent means the mesh's.
+        ip_preference: Option<IpPreference>,
     },
 }
 
@@ -165,54 +208,49 @@ pub struct VirtualRouter {
     pub routes: BTreeMap<ResourceName, Arc<Route>>,
 }
 
-/// `RouteSpec` with an `httpRoute`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Route {
-    /// 0 is the first to be tried, absent the last.
-    pub priority: Option<u16>,
-    /// Starts with a slash.
-    pub prefix: String,
-    /// Limits the route to one of the router's ports.
-    pub port: Option<NonZeroU16>,
-    /// 1 to 10 of them; the weights are relative.
-    pub targets: Vec<WeightedTarget>,
-    /// Absent means App Mesh's default policy.
-    pub retry: Option<RetryPolicy>,
+/// `VirtualGatewaySpec`, and the gateway routes under it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VirtualGateway {
+    /// The ports it serves, distinct, at least one; never TCP.
+    pub listeners: Vec<Listener>,
+    /// How it calls the services behind it.
+    pub client_policy: Option<ClientPolicy>,
+    /// Where requests are logged; absent means nowhere.
+    pub access_log: Option<AccessLog>,
+    /// By name.
+    pub routes: BTreeMap<ResourceName, Arc<GatewayRoute>>,
 }
 
-/// `WeightedTarget`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WeightedTarget {
-    /// The target node.
-    pub virtual_node: ResourceName,
-    /// 0 to 100.
-    pub weight: u8,
-    /// Which of the node's listeners; absent where it has one.
-    pub port: Option<NonZeroU16>,
+impl Listener {
+    /// One that serves a port, and asks for nothing more.
+    #[must_use]
+    pub fn new(port_mapping: PortMapping) -> Self {
+        Self {
+            port_mapping,
+            tls: None,
+            connection_pool: None,
+            health_check: None,
+            outlier_detection: None,
+            timeout: Timeout::default(),
+        }
+    }
 }
 
-/// `HttpRetryPolicy`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// Tries after the first.
-    pub max_retries: u32,
-    /// Of one try.
-    pub per_retry_timeout: Duration,
-    /// In the order given; at least one of these and `on_connection_error` is there.
-    pub http_events: Vec<HttpRetryEvent>,
-    /// `tcpRetryEvents: [connection-error]`.
-    pub on_connection_error: bool,
-}
+impl Discovery {
+    /// The host part by which the node is known: a DNS host name or address, or `<service>.<namespace>`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match self {
+            Self::Dns { hostname, .. } => hostname.clone(),
+            Self::CloudMap { namespace, service, .. } => format!("{service}.{namespace}"),
+        }
+    }
 
-/// `httpRetryEvents`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HttpRetryEvent {
-    /// 500 to 508, 510, 511, and resets.
-    ServerError,
-    /// 502, 503, 504, and resets.
-    GatewayError,
-    /// 409.
-    ClientError,
-    /// A refused stream.
-    StreamError,
+    /// Its own IP preference.
+    #[must_use]
+    pub fn ip_preference(&self) -> Option<IpPreference> {
+        match self {
+            Self::Dns { ip_preference, .. } | Self::CloudMap { ip_preference, .. } => *ip_preference,
+        }
+    }
 }

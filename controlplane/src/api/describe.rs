@@ -76,7 +76,11 @@ fn names<M: SerializeMap>(map: &mut M, key: &Key) -> Result<(), M::Error> {
     match key {
         Key::Mesh(_) => return Ok(()),
         Key::Route { router, .. } => map.serialize_entry("virtualRouterName", router.as_str())?,
-        Key::VirtualNode { .. } | Key::VirtualService { .. } | Key::VirtualRouter { .. } => {}
+        Key::GatewayRoute { gateway, .. } => map.serialize_entry("virtualGatewayName", gateway.as_str())?,
+        Key::VirtualNode { .. }
+        | Key::VirtualService { .. }
+        | Key::VirtualRouter { .. }
+        | Key::VirtualGateway { .. } => {}
     }
     map.serialize_entry(uri::name_member(key.kind()), key.name())
 }

@@ -89,8 +89,12 @@ fn placed(key: &Key, account: &str) -> String {
     let (named, mesh) = (named(key), key.mesh());
     match key {
         Key::Mesh(_) => format!("{named} for account {account}"),
-        Key::VirtualNode { .. } | Key::VirtualService { .. } | Key::VirtualRouter { .. } => {
-            format!("{named} under mesh {mesh} for account {account}")
+        Key::VirtualNode { .. }
+        | Key::VirtualService { .. }
+        | Key::VirtualRouter { .. }
+        | Key::VirtualGateway { .. } => format!("{named} under mesh {mesh} for account {account}"),
+        Key::GatewayRoute { gateway, .. } => {
+            format!("{named} under VirtualGateway {gateway} in mesh {mesh} for account {account}")
         }
         Key::Route { router, .. } => {
             format!("{named} under VirtualRouter {router} in mesh {mesh} for account {account}")
@@ -107,7 +111,8 @@ fn referenced(key: &Key, by: &[Key]) -> String {
     let (why, kind) = match by.first().map(Key::kind) {
         Some(Kind::Route) => ("it is the target of one or more routes.", "route"),
         Some(Kind::VirtualService) => ("it is a VirtualService provider.", "virtual service"),
-        Some(Kind::Mesh | Kind::VirtualNode | Kind::VirtualRouter) | None => {
+        Some(Kind::GatewayRoute) => ("it is the target of one or more gateway routes.", "gateway route"),
+        Some(Kind::Mesh | Kind::VirtualNode | Kind::VirtualRouter | Kind::VirtualGateway) | None => {
             ("it is referred to.", "resource")
         }
     };

@@ -13,6 +13,10 @@ pub(super) fn collection(kind: Kind) -> &'static str {
         Kind::VirtualService => "/v20190125/meshes/{meshName}/virtualServices",
         Kind::VirtualRouter => "/v20190125/meshes/{meshName}/virtualRouters",
         Kind::Route => "/v20190125/meshes/{meshName}/virtualRouter/{virtualRouterName}/routes",
+        Kind::VirtualGateway => "/v20190125/meshes/{meshName}/virtualGateways",
+        Kind::GatewayRoute => {
+            "/v20190125/meshes/{meshName}/virtualGateway/{virtualGatewayName}/gatewayRoutes"
+        }
     }
 }
 
@@ -29,6 +33,8 @@ pub(super) fn name_member(kind: Kind) -> &'static str {
         Kind::VirtualService => "virtualServiceName",
         Kind::VirtualRouter => "virtualRouterName",
         Kind::Route => "routeName",
+        Kind::VirtualGateway => "virtualGatewayName",
+        Kind::GatewayRoute => "gatewayRouteName",
     }
 }
 
@@ -40,6 +46,8 @@ pub(super) fn list_member(kind: Kind) -> &'static str {
         Kind::VirtualService => "virtualServices",
         Kind::VirtualRouter => "virtualRouters",
         Kind::Route => "routes",
+        Kind::VirtualGateway => "virtualGateways",
+        Kind::GatewayRoute => "gatewayRoutes",
     }
 }
 
@@ -62,6 +70,11 @@ impl Names {
             Kind::Route => {
                 Collection::Routes { mesh: self.parse("meshName")?, router: self.parse("virtualRouterName")? }
             }
+            Kind::VirtualGateway => Collection::VirtualGateways(self.parse("meshName")?),
+            Kind::GatewayRoute => Collection::GatewayRoutes {
+                mesh: self.parse("meshName")?,
+                gateway: self.parse("virtualGatewayName")?,
+            },
         })
     }
 

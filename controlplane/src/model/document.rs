@@ -8,7 +8,8 @@ use serde_json::{
 };
 
 use super::{
-    EgressFilter, Route, VirtualNode, VirtualRouter, VirtualService, key::Key, parse, shape::Invalid,
+    GatewayRoute, MeshSettings, Route, VirtualGateway, VirtualNode, VirtualRouter, VirtualService, key::Key,
+    parse, shape::Invalid,
 };
 use crate::model::{key::Kind, shape::Rule};
 
@@ -16,7 +17,7 @@ use crate::model::{key::Kind, shape::Rule};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spec {
     /// A mesh's.
-    Mesh(EgressFilter),
+    Mesh(MeshSettings),
     /// A virtual node's.
     VirtualNode(Arc<VirtualNode>),
     /// A virtual service's.
@@ -25,6 +26,10 @@ pub enum Spec {
     VirtualRouter(Arc<VirtualRouter>),
     /// A route's.
     Route(Arc<Route>),
+    /// A virtual gateway's; its routes are documents of their own, so it has none.
+    VirtualGateway(Arc<VirtualGateway>),
+    /// A gateway route's.
+    GatewayRoute(Arc<GatewayRoute>),
 }
 
 /// A resource's spec, legal by itself. There is no way to have one that was not checked.

@@ -1,11 +1,11 @@
 //! What a resource is called: its kind, where it lives, and its name there.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use signet_policies::identity::{InvalidWorkload, ResourceName};
 use thiserror::Error;
 
-/// The kinds of resource that this version holds.
+/// The kinds of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A mesh, in which everything else is.
@@ -18,6 +18,10 @@ pub enum Kind {
     VirtualRouter,
     /// A rule of a virtual router.
     Route,
+    /// A proxy that takes traffic from outside the mesh.
+    VirtualGateway,
+    /// A rule of a virtual gateway.
+    GatewayRoute,
 }
 
 /// A virtual service's name, which callers put into the Host header: 1 to 255 of letters, digits, `.`, `-`
@@ -60,6 +64,22 @@ pub enum Key {
         /// Its name there.
         name: ResourceName,
     },
+    /// A virtual gateway.
+    VirtualGateway {
+        /// Its mesh.
+        mesh: ResourceName,
+        /// Its name there.
+        name: ResourceName,
+    },
+    /// A gateway route.
+    GatewayRoute {
+        /// Its mesh.
+        mesh: ResourceName,
+        /// Its virtual gateway.
+        gateway: ResourceName,
+        /// Its name there.
+        name: ResourceName,
+    },
 }
 
 /// Where resources of one kind live, and what a list operation lists.
@@ -79,6 +99,15 @@ pub enum Collection {
         mesh: ResourceName,
         /// The virtual router.
         router: ResourceName,
+    },
+    /// The virtual gateways of a mesh.
+    VirtualGateways(ResourceName),
+    /// The routes of a virtual gateway.
+    GatewayRoutes {
+        /// The mesh.
+        mesh: ResourceName,
+        /// The virtual gateway.
+        gateway: ResourceName,
     },
 }
 
@@ -102,8 +131,15 @@ pub enum InvalidKey {
 
 impl Kind {
     /// Every kind, parents before children.
-    pub const ALL: [Self; 5] =
-        [Self::Mesh, Self::VirtualNode, Self::VirtualService, Self::VirtualRouter, Self::Route];
+    pub const ALL: [Self; 7] = [
+        Self::Mesh,
+        Self::VirtualNode,
+        Self::VirtualService,
+        Self::VirtualRouter,
+        Self::Route,
+        Self::VirtualGateway,
+        Self::GatewayRoute,
+    ];
 
     /// As App Mesh's messages spell it.
     #[must_use]
@@ -114,6 +150,8 @@ impl Kind {
             Self::VirtualService => "VirtualService",
             Self::VirtualRouter => "VirtualRouter",
             Self::Route => "Route",
+            Self::VirtualGateway => "VirtualGateway",
+            Self::GatewayRoute => "GatewayRoute",
         }
     }
 
@@ -126,6 +164,8 @@ impl Kind {
             Self::VirtualService => "virtualService",
             Self::VirtualRouter => "virtualRouter",
             Self::Route => "route",
+            Self::VirtualGateway => "virtualGateway",
+            Self::GatewayRoute => "gatewayRoute",
         }
     }
 }
@@ -140,6 +180,13 @@ impl ServiceName {
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Compares as its text does, so that a map by names can be asked with a text.
+impl Borrow<str> for ServiceName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -182,6 +229,8 @@ impl Key {
             Self::VirtualService { .. } => Kind::VirtualService,
             Self::VirtualRouter { .. } => Kind::VirtualRouter,
             Self::Route { .. } => Kind::Route,
+            Self::VirtualGateway { .. } => Kind::VirtualGateway,
+            Self::GatewayRoute { .. } => Kind::GatewayRoute,
         }
     }
 
@@ -193,7 +242,9 @@ impl Key {
             | Self::VirtualNode { mesh, .. }
             | Self::VirtualService { mesh, .. }
             | Self::VirtualRouter { mesh, .. }
-            | Self::Route { mesh, .. } => mesh,
+            | Self::Route { mesh, .. }
+            | Self::VirtualGateway { mesh, .. }
+            | Self::GatewayRoute { mesh, .. } => mesh,
         }
     }
 
@@ -204,7 +255,9 @@ impl Key {
             Self::Mesh(name)
             | Self::VirtualNode { name, .. }
             | Self::VirtualRouter { name, .. }
-            | Self::Route { name, .. } => name.as_str(),
+            | Self::Route { name, .. }
+            | Self::VirtualGateway { name, .. }
+            | Self::GatewayRoute { name, .. } => name.as_str(),
             Self::VirtualService { name, .. } => name.as_str(),
         }
     }
@@ -220,6 +273,10 @@ impl Key {
             Self::Route { mesh, router, .. } => {
                 Collection::Routes { mesh: mesh.clone(), router: router.clone() }
             }
+            Self::VirtualGateway { mesh, .. } => Collection::VirtualGateways(mesh.clone()),
+            Self::GatewayRoute { mesh, gateway, .. } => {
+                Collection::GatewayRoutes { mesh: mesh.clone(), gateway: gateway.clone() }
+            }
         }
     }
 
@@ -231,11 +288,18 @@ impl Key {
                 Collection::VirtualNodes(mesh.clone()),
                 Collection::VirtualServices(mesh.clone()),
                 Collection::VirtualRouters(mesh.clone()),
+                Collection::VirtualGateways(mesh.clone()),
             ],
             Self::VirtualRouter { mesh, name } => {
                 vec![Collection::Routes { mesh: mesh.clone(), router: name.clone() }]
             }
-            Self::VirtualNode { .. } | Self::VirtualService { .. } | Self::Route { .. } => Vec::new(),
+            Self::VirtualGateway { mesh, name } => {
+                vec![Collection::GatewayRoutes { mesh: mesh.clone(), gateway: name.clone() }]
+            }
+            Self::VirtualNode { .. }
+            | Self::VirtualService { .. }
+            | Self::Route { .. }
+            | Self::GatewayRoute { .. } => Vec::new(),
         }
     }
 }
@@ -245,8 +309,12 @@ impl fmt::Display for Key {
         let (mesh, kind, name) = (self.mesh(), self.kind().arn_segment(), self.name());
         match self {
             Self::Mesh(_) => write!(f, "mesh/{mesh}"),
-            Self::VirtualNode { .. } | Self::VirtualService { .. } | Self::VirtualRouter { .. } => {
-                write!(f, "mesh/{mesh}/{kind}/{name}")
+            Self::VirtualNode { .. }
+            | Self::VirtualService { .. }
+            | Self::VirtualRouter { .. }
+            | Self::VirtualGateway { .. } => write!(f, "mesh/{mesh}/{kind}/{name}"),
+            Self::GatewayRoute { gateway, .. } => {
+                write!(f, "mesh/{mesh}/virtualGateway/{gateway}/{kind}/{name}")
             }
             Self::Route { router, .. } => write!(f, "mesh/{mesh}/virtualRouter/{router}/{kind}/{name}"),
         }
@@ -266,6 +334,10 @@ impl FromStr for Key {
             ["mesh", mesh, "virtualRouter", router, "route", name] => {
                 Collection::Routes { mesh: mesh.parse()?, router: router.parse()? }.key(name)
             }
+            ["mesh", mesh, "virtualGateway", name] => Collection::VirtualGateways(mesh.parse()?).key(name),
+            ["mesh", mesh, "virtualGateway", gateway, "gatewayRoute", name] => {
+                Collection::GatewayRoutes { mesh: mesh.parse()?, gateway: gateway.parse()? }.key(name)
+            }
             _ => Err(InvalidKey::Form(text.chars().take(300).collect())),
         }
     }
@@ -281,6 +353,8 @@ impl Collection {
             Self::VirtualServices(_) => Kind::VirtualService,
             Self::VirtualRouters(_) => Kind::VirtualRouter,
             Self::Routes { .. } => Kind::Route,
+            Self::VirtualGateways(_) => Kind::VirtualGateway,
+            Self::GatewayRoutes { .. } => Kind::GatewayRoute,
         }
     }
 
@@ -289,8 +363,12 @@ impl Collection {
     pub fn parent(&self) -> Option<Key> {
         match self {
             Self::Meshes => None,
-            Self::VirtualNodes(mesh) | Self::VirtualServices(mesh) | Self::VirtualRouters(mesh) => {
-                Some(Key::Mesh(mesh.clone()))
+            Self::VirtualNodes(mesh)
+            | Self::VirtualServices(mesh)
+            | Self::VirtualRouters(mesh)
+            | Self::VirtualGateways(mesh) => Some(Key::Mesh(mesh.clone())),
+            Self::GatewayRoutes { mesh, gateway } => {
+                Some(Key::VirtualGateway { mesh: mesh.clone(), name: gateway.clone() })
             }
             Self::Routes { mesh, router } => {
                 Some(Key::VirtualRouter { mesh: mesh.clone(), name: router.clone() })
@@ -310,6 +388,10 @@ impl Collection {
             Self::VirtualRouters(mesh) => Key::VirtualRouter { mesh: mesh.clone(), name: name.parse()? },
             Self::Routes { mesh, router } => {
                 Key::Route { mesh: mesh.clone(), router: router.clone(), name: name.parse()? }
+            }
+            Self::VirtualGateways(mesh) => Key::VirtualGateway { mesh: mesh.clone(), name: name.parse()? },
+            Self::GatewayRoutes { mesh, gateway } => {
+                Key::GatewayRoute { mesh: mesh.clone(), gateway: gateway.clone(), name: name.parse()? }
             }
         })
     }
@@ -333,7 +415,8 @@ mod tests {
             "mesh/a.b",
             "mesh/m/virtualNode",
             "mesh/m/virtualNode/a.b",
-            "mesh/m/virtualGateway/g",
+            "mesh/m/virtualGateway/g/gatewayRoute",
+            "mesh/m/virtualGateway/g/route/x",
             "mesh/m/virtualService/",
             "mesh/m/virtualService/..",
             "mesh/m/virtualService/a:80",
@@ -358,6 +441,8 @@ mod tests {
                 format!("mesh/{mesh}/virtualService/{service}"),
                 format!("mesh/{mesh}/virtualRouter/{name}"),
                 format!("mesh/{mesh}/virtualRouter/{router}/route/{name}"),
+                format!("mesh/{mesh}/virtualGateway/{name}"),
+                format!("mesh/{mesh}/virtualGateway/{router}/gatewayRoute/{name}"),
             ];
             for (text, kind) in texts.iter().zip(Kind::ALL) {
                 let key: Key = text.parse().unwrap();

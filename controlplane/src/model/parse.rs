@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     Spec,
     key::Kind,
-    shape::{Field, Invalid},
+    shape::{Field, Invalid, Rule},
 };
 
 /// Parses the spec of a resource.
@@ -30,6 +30,9 @@ pub(super) fn spec(kind: Kind, value: &Value) -> Result<Spec, Invalid> {
         Kind::VirtualService => Spec::VirtualService(virtual_service::parse(&spec)?.into()),
         Kind::VirtualRouter => Spec::VirtualRouter(virtual_router::parse(&spec)?.into()),
         Kind::Route => Spec::Route(route::parse(&spec)?.into()),
+        Kind::VirtualGateway | Kind::GatewayRoute => {
+            return Err(Field::root("spec", value).invalid(Rule::Unsupported));
+        }
     })
 }
 

@@ -32,6 +32,7 @@ impl Model {
 fn dns_name(node: &VirtualNode) -> Option<DnsName> {
     match node.discovery.as_ref()? {
         Discovery::Dns { hostname, .. } => hostname.parse().ok(),
+        Discovery::CloudMap { .. } => node.discovery.as_ref()?.host().parse().ok(),
     }
 }
 
@@ -40,7 +41,7 @@ fn spiffe_ids(node: &VirtualNode) -> Vec<SpiffeId> {
     let mut ids: Vec<SpiffeId> = certificates
         .filter_map(|certificate| match certificate {
             Certificate::Sds { secret_name } => secret_name.parse().ok(),
-            Certificate::Acm { .. } => None,
+            Certificate::Acm { .. } | Certificate::File { .. } => None,
         })
         .collect();
     ids.sort_unstable();

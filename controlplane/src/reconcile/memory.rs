@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::port::{Face, Port};
 use crate::{
-    model::{Certificate, ListenerTls, Validation},
+    model::{Certificate, ListenerTls, Trust, Validation},
     translate::{Dial, Offer, PortId, Standing, TlsOffer},
 };
 
@@ -127,12 +127,26 @@ struct TlsRecord {
 enum CertificateRecord {
     Acm(String),
     Sds(String),
+    File { chain: String, key: String },
 }
 
 #[derive(Serialize, Deserialize)]
 struct ValidationRecord {
-    trust: String,
+    trust: TrustRecord,
     names: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum TrustRecord {
+    /// The only one that the first release knew.
+    Sds(String),
+    File {
+        file: String,
+    },
+    Acm {
+        acm: Vec<String>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,9 +197,17 @@ fn write_tls(offer: &TlsOffer) -> TlsRecord {
     let certificate = match certificate {
         Certificate::Acm { arn } => CertificateRecord::Acm(arn.clone()),
         Certificate::Sds { secret_name } => CertificateRecord::Sds(secret_name.clone()),
+        Certificate::File { certificate_chain, private_key } => {
+            CertificateRecord::File { chain: certificate_chain.clone(), key: private_key.clone() }
+        }
     };
-    let validation = validation.as_ref().map(|Validation { trust_secret, subject_alternative_names }| {
-        ValidationRecord { trust: trust_secret.clone(), names: subject_alternative_names.clone() }
+    let validation = validation.as_ref().map(|Validation { trust, subject_alternative_names }| {
+        let trust = match trust {
+            Trust::Sds { secret_name } => TrustRecord::Sds(secret_name.clone()),
+            Trust::File { certificate_chain } => TrustRecord::File { file: certificate_chain.clone() },
+            Trust::Acm { arns } => TrustRecord::Acm { acm: arns.clone() },
+        };
+        ValidationRecord { trust, names: subject_alternative_names.clone() }
     });
     TlsRecord { identity: identity.to_string(), mode: mode.to_string(), certificate, validation }
 }
@@ -221,10 +243,17 @@ fn parse_tls(record: TlsRecord) -> Result<TlsOffer, Misread> {
     let certificate = match certificate {
         CertificateRecord::Acm(arn) => Certificate::Acm { arn },
         CertificateRecord::Sds(secret_name) => Certificate::Sds { secret_name },
+        CertificateRecord::File { chain, key } => {
+            Certificate::File { certificate_chain: chain, private_key: key }
+        }
     };
-    let validation = validation.map(|ValidationRecord { trust, names }| Validation {
-        trust_secret: trust,
-        subject_alternative_names: names,
+    let validation = validation.map(|ValidationRecord { trust, names }| {
+        let trust = match trust {
+            TrustRecord::Sds(secret_name) => Trust::Sds { secret_name },
+            TrustRecord::File { file } => Trust::File { certificate_chain: file },
+            TrustRecord::Acm { acm } => Trust::Acm { arns: acm },
+        };
+        Validation { trust, subject_alternative_names: names }
     });
     let settings = ListenerTls { mode: mode.parse()?, certificate, validation };
     Ok(TlsOffer { identity: identity.parse()?, settings })

@@ -21,7 +21,7 @@ use tokio::{
 use super::*;
 use crate::{
     model::{
-        Certificate, Discovery, DnsResponseType, Listener, ListenerTls, Mesh, PortMapping, Protocol,
+        Backend, Certificate, Discovery, DnsResponseType, Listener, ListenerTls, Mesh, PortMapping, Protocol,
         Provider, VirtualNode, VirtualService,
     },
     proxies::ProxyState,
@@ -79,18 +79,23 @@ fn mesh(mode: Mode) -> Mesh {
     let hostname = "server.local".to_owned();
     let server = VirtualNode {
         listeners: vec![Listener {
-            port_mapping,
             tls: Some(ListenerTls { mode, certificate, validation: None }),
+            ..Listener::new(port_mapping)
         }],
-        discovery: Some(Discovery::Dns { hostname, response_type: DnsResponseType::LoadBalancer }),
+        discovery: Some(Discovery::Dns {
+            hostname,
+            response_type: DnsResponseType::LoadBalancer,
+            ip_preference: None,
+        }),
         ..VirtualNode::default()
     };
-    let client = VirtualNode { backends: vec!["server.svc".into()], ..VirtualNode::default() };
+    let backend = Backend { virtual_service: "server.svc".parse().unwrap(), client_policy: None };
+    let client = VirtualNode { backends: vec![backend], ..VirtualNode::default() };
     let mut mesh = Mesh::default();
     mesh.virtual_nodes.insert("server".parse().unwrap(), server.into());
     mesh.virtual_nodes.insert("client".parse().unwrap(), client.into());
     let provider = Some(Provider::VirtualNode("server".parse().unwrap()));
-    mesh.virtual_services.insert("server.svc".into(), VirtualService { provider }.into());
+    mesh.virtual_services.insert("server.svc".parse().unwrap(), VirtualService { provider }.into());
     mesh
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use signet_policies::identity::ResourceName;
+
 use super::records::{Change, Effect};
-use crate::model::{Mesh, Model, Spec, VirtualRouter, key::Key};
+use crate::model::{Mesh, Model, Spec, VirtualGateway, VirtualRouter, key::Key};
 
 /// Makes a change to the model. Parts that a reader still holds are copied, not altered.
 pub(super) fn apply(model: &mut Model, change: &Change) {
@@ -19,18 +21,26 @@ fn put(model: &mut Model, key: &Key, spec: &Spec) {
     let mesh = model.meshes.entry(key.mesh().clone()).or_default();
     let mesh = Arc::make_mut(mesh);
     match (key, spec) {
-        (Key::Mesh(_), Spec::Mesh(filter)) => mesh.egress_filter = *filter,
+        (Key::Mesh(_), Spec::Mesh(settings)) => mesh.settings = *settings,
         (Key::VirtualNode { name, .. }, Spec::VirtualNode(node)) => {
             mesh.virtual_nodes.insert(name.clone(), node.clone());
         }
         (Key::VirtualService { name, .. }, Spec::VirtualService(service)) => {
-            mesh.virtual_services.insert(name.to_string(), service.clone());
+            mesh.virtual_services.insert(name.clone(), service.clone());
         }
         (Key::VirtualRouter { name, .. }, Spec::VirtualRouter(router)) => {
             edit_router(mesh, name).listeners.clone_from(&router.listeners);
         }
         (Key::Route { router, name, .. }, Spec::Route(route)) => {
             edit_router(mesh, router).routes.insert(name.clone(), route.clone());
+        }
+        (Key::VirtualGateway { name, .. }, Spec::VirtualGateway(gateway)) => {
+            let routes = std::mem::take(&mut edit_gateway(mesh, name).routes);
+            let gateway = VirtualGateway { routes, ..VirtualGateway::clone(gateway) };
+            mesh.virtual_gateways.insert(name.clone(), gateway.into());
+        }
+        (Key::GatewayRoute { gateway, name, .. }, Spec::GatewayRoute(route)) => {
+            edit_gateway(mesh, gateway).routes.insert(name.clone(), route.clone());
         }
         // A document is parsed by its key's kind, so the two never differ.
         _ => {}
@@ -52,12 +62,15 @@ fn remove(model: &mut Model, key: &Key) {
         Key::VirtualService { name, .. } => drop(mesh.virtual_services.remove(name.as_str())),
         Key::VirtualRouter { name, .. } => drop(mesh.virtual_routers.remove(name)),
         Key::Route { router, name, .. } => drop(edit_router(mesh, router).routes.remove(name)),
+        Key::VirtualGateway { name, .. } => drop(mesh.virtual_gateways.remove(name)),
+        Key::GatewayRoute { gateway, name, .. } => drop(edit_gateway(mesh, gateway).routes.remove(name)),
     }
 }
 
-fn edit_router<'a>(
-    mesh: &'a mut Mesh,
-    name: &signet_policies::identity::ResourceName,
-) -> &'a mut VirtualRouter {
+fn edit_router<'a>(mesh: &'a mut Mesh, name: &ResourceName) -> &'a mut VirtualRouter {
     Arc::make_mut(mesh.virtual_routers.entry(name.clone()).or_default())
+}
+
+fn edit_gateway<'a>(mesh: &'a mut Mesh, name: &ResourceName) -> &'a mut VirtualGateway {
+    Arc::make_mut(mesh.virtual_gateways.entry(name.clone()).or_default())
 }

@@ -87,7 +87,12 @@ impl State {
         let metadata = match key.kind() {
             // As AWS's own examples have it.
             Kind::Mesh => Metadata { version: found.metadata.version, ..last },
-            Kind::VirtualNode | Kind::VirtualService | Kind::VirtualRouter | Kind::Route => last,
+            Kind::VirtualNode
+            | Kind::VirtualService
+            | Kind::VirtualRouter
+            | Kind::Route
+            | Kind::VirtualGateway
+            | Kind::GatewayRoute => last,
         };
         Ok(self.change(Effect::Remove, found.document.clone(), metadata))
     }
@@ -145,7 +150,14 @@ impl State {
             }
             (_, Spec::VirtualRouter(router)) => self.check_router(document.key(), router),
             (_, Spec::VirtualNode(node)) => self.check_node(document.key(), node),
-            (_, Spec::Mesh(_) | Spec::VirtualService(_) | Spec::Route(_)) => Ok(()),
+            (
+                _,
+                Spec::Mesh(_)
+                | Spec::VirtualService(_)
+                | Spec::Route(_)
+                | Spec::VirtualGateway(_)
+                | Spec::GatewayRoute(_),
+            ) => Ok(()),
         }
     }
 
@@ -184,9 +196,12 @@ impl State {
             let resources = key.children().into_iter().flat_map(|children| self.records.all(&children));
             resources.filter_map(|found| match found.document.spec() {
                 Spec::Route(route) => Some((found.document.key(), route)),
-                Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualService(_) | Spec::VirtualRouter(_) => {
-                    None
-                }
+                Spec::Mesh(_)
+                | Spec::VirtualNode(_)
+                | Spec::VirtualService(_)
+                | Spec::VirtualRouter(_)
+                | Spec::VirtualGateway(_)
+                | Spec::GatewayRoute(_) => None,
             })
         };
         let without_port = || routes().filter(|(_, route)| route.port.is_none()).map(|(key, _)| key.clone());
@@ -292,6 +307,9 @@ fn references(document: &Document) -> Vec<Key> {
             }
             None => Vec::new(),
         },
-        Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualRouter(_) => Vec::new(),
+        Spec::GatewayRoute(route) => {
+            vec![Key::VirtualService { mesh: mesh(), name: route.virtual_service.clone() }]
+        }
+        Spec::Mesh(_) | Spec::VirtualNode(_) | Spec::VirtualRouter(_) | Spec::VirtualGateway(_) => Vec::new(),
     }
 }

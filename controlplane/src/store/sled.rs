@@ -85,7 +85,8 @@ fn load(tree: &sled::Tree) -> Result<(u64, Vec<Change>), OpenError> {
         Key::Mesh(_) => 0,
         Key::VirtualNode { .. } => 1,
         Key::VirtualRouter { .. } => 2,
-        Key::Route { .. } | Key::VirtualService { .. } => 3,
+        Key::Route { .. } | Key::VirtualService { .. } | Key::VirtualGateway { .. } => 3,
+        Key::GatewayRoute { .. } => 4,
     });
     let mut state = State::default();
     let mut changes = Vec::with_capacity(resources.len());

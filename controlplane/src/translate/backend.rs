@@ -5,8 +5,8 @@ use std::{cmp::Reverse, collections::BTreeSet, num::NonZeroU16};
 use signet_policies::identity::ResourceName;
 
 use crate::model::{
-    Discovery, Listener, Mesh, PortMapping, Protocol, Provider, RetryPolicy, Route, VirtualNode,
-    VirtualRouter, WeightedTarget,
+    Discovery, HttpMatch, Listener, Mesh, PathMatch, PortMapping, Protocol, Provider, RetryPolicy, Route,
+    RouteRule, VirtualNode, VirtualRouter, WeightedTarget,
 };
 
 /// A virtual service that the node calls.
@@ -46,7 +46,8 @@ pub(super) struct Destination<'a> {
 
 /// The services that `node` calls, in order of their names; those that do not exist are left out.
 pub(super) fn of<'a>(mesh: &'a Mesh, node: &'a VirtualNode) -> Vec<Backend<'a>> {
-    let names: BTreeSet<&'a str> = node.backends.iter().map(String::as_str).collect();
+    let names: BTreeSet<&'a str> =
+        node.backends.iter().map(|backend| backend.virtual_service.as_str()).collect();
     let service = |name: &'a str| {
         let ports = match &mesh.virtual_services.get(name)?.provider {
             None => Vec::new(),
@@ -79,7 +80,7 @@ fn by_router<'a>(mesh: &'a Mesh, router: &'a VirtualRouter) -> Vec<BackendPort<'
         router.routes.iter().map(|(name, route)| (name, &**route)).collect();
     // Envoy takes the first match. App Mesh promises the order of priorities only; the rest makes it total.
     routes.sort_by_key(|(name, route)| {
-        (route.priority.map_or(u32::MAX, u32::from), Reverse(route.prefix.len()), *name)
+        (route.priority.map_or(u32::MAX, u32::from), Reverse(prefix(route).len()), *name)
     });
     let port = |mapping: &PortMapping| {
         let is_for_port = |route: &&Route| route.port.is_none_or(|port| port == mapping.port);
@@ -93,12 +94,24 @@ fn by_router<'a>(mesh: &'a Mesh, router: &'a VirtualRouter) -> Vec<BackendPort<'
 }
 
 fn by_route<'a>(mesh: &'a Mesh, route: &'a Route, dialed: PortMapping) -> BackendRoute<'a> {
-    let Route { priority: _, prefix, port: _, targets, retry } = route;
+    let Route { priority: _, port: _, rule: _, targets, timeout: _, retry } = route;
     let target = |target: &'a WeightedTarget| {
         let WeightedTarget { virtual_node, weight, port } = target;
         (destination(mesh, virtual_node, *port, dialed), u32::from(*weight))
     };
-    BackendRoute { prefix, retry: retry.as_ref(), targets: targets.iter().map(target).collect() }
+    BackendRoute {
+        prefix: prefix(route),
+        retry: retry.as_ref(),
+        targets: targets.iter().map(target).collect(),
+    }
+}
+
+/// The one match that the API takes so far.
+fn prefix(route: &Route) -> &str {
+    match &route.rule {
+        RouteRule::Http(HttpMatch { path: PathMatch::Prefix(prefix), .. }) => prefix,
+        RouteRule::Http(_) | RouteRule::Http2(_) | RouteRule::Grpc(_) | RouteRule::Tcp => "/",
+    }
 }
 
 /// Finds the listener that is called: the one named, else the one on the port dialed, else the node's first.

@@ -61,7 +61,9 @@ pub(super) fn local(scope: &Scope<'_>, mapping: PortMapping) -> Cluster {
 /// A node's listener as its clients see it; nothing where there is no such node or listener.
 pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option<Cluster> {
     let Destination { node, mapping, found } = destination;
-    let (listener, Discovery::Dns { hostname, response_type }) = (*found)?;
+    let (listener, Discovery::Dns { hostname, response_type, .. }) = (*found)? else {
+        return None;
+    };
     let name = naming::target_cluster(&scope.proxy.workload.mesh, node, *mapping);
     let literal = hostname.parse::<IpAddr>().is_ok();
     let server_name = hostname.trim_end_matches('.');
@@ -119,7 +121,10 @@ fn shaped(name: String, discovery: DiscoveryType, address: Address, protocol: Pr
 
 fn http_options(protocol: Protocol) -> HttpProtocolOptions {
     let config = match protocol {
-        Protocol::Http => ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()),
+        // The API takes no other so far.
+        Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::Tcp => {
+            ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())
+        }
     };
     HttpProtocolOptions {
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {

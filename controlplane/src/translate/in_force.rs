@@ -117,7 +117,7 @@ impl Standing {
 /// The identity that a certificate proves where it is not the node's canonical one.
 fn identity_of(certificate: &Certificate) -> Option<SpiffeId> {
     match certificate {
-        Certificate::Acm { arn: _ } => None,
+        Certificate::Acm { .. } | Certificate::File { .. } => None,
         // `default`, all that the API takes so far, is the node's own; an identity would stand for itself.
         Certificate::Sds { secret_name } => secret_name.parse().ok(),
     }

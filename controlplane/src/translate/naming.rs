@@ -47,6 +47,9 @@ impl fmt::Display for Chain {
 pub fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http => "http",
+        Protocol::Http2 => "http2",
+        Protocol::Grpc => "grpc",
+        Protocol::Tcp => "tcp",
     }
 }
 

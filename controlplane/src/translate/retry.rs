@@ -25,7 +25,13 @@ const HOST_SELECTIONS: i64 = 5;
 pub(super) fn policy(asked: Option<&RetryPolicy>) -> envoy::RetryPolicy {
     match asked {
         None => shaped(DEFAULT_RETRY_ON.to_owned(), DEFAULT_RETRIES, None, DEFAULT_CODES.to_vec()),
-        Some(RetryPolicy { max_retries, per_retry_timeout, http_events, on_connection_error }) => {
+        Some(RetryPolicy {
+            max_retries,
+            per_retry_timeout,
+            http_events,
+            grpc_events: _,
+            on_connection_error,
+        }) => {
             let mut words = Words::default();
             for event in http_events {
                 words.add(*event);

@@ -47,7 +47,7 @@ pub(super) fn ingress(scope: &Scope<'_>, mapping: PortMapping) -> RouteConfigura
 /// That holds for both egress filters: without interception a call carries no destination of its own that it
 /// could be passed through to.
 pub(super) fn egress(scope: &Scope<'_>, backends: &[Backend<'_>]) -> RouteConfiguration {
-    match scope.mesh.egress_filter {
+    match scope.mesh.settings.egress_filter {
         EgressFilter::DropAll | EgressFilter::AllowAll => {}
     }
     let mut taken = BTreeSet::new();

@@ -28,7 +28,7 @@ use super::{
     naming::{OWN_CERTIFICATE, ROOTS, SDS_CLUSTER},
     scalar::duration,
 };
-use crate::model::{Certificate, Validation};
+use crate::model::{Certificate, Trust, Validation};
 
 /// How long a listener or cluster waits for a secret before it opens without.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(15);
@@ -47,11 +47,12 @@ pub(super) fn downstream(
         Peer::None => None,
         // Envoy turns away a client without a certificate as soon as there is a SAN to match (seen on 1.40), and
         // who may come in plaintext need not prove a name.
-        Peer::Optional => Some(validated(&validation.trust_secret, Vec::new())),
+        Peer::Optional => Some(validated(trust_secret(&validation.trust), Vec::new())),
         Peer::Required => Some(clients(validation, workload, trust_domain)),
     });
     let certificate = match &settings.certificate {
-        Certificate::Acm { arn: _ } => OWN_CERTIFICATE,
+        // The API takes no files so far.
+        Certificate::Acm { .. } | Certificate::File { .. } => OWN_CERTIFICATE,
         Certificate::Sds { secret_name } => secret_name,
     };
     let common = CommonTlsContext {
@@ -126,7 +127,8 @@ fn clients(
     workload: &Workload,
     trust_domain: &TrustDomain,
 ) -> common_tls_context::CombinedCertificateValidationContext {
-    let Validation { trust_secret, subject_alternative_names } = validation;
+    let Validation { trust, subject_alternative_names } = validation;
+    let trust_secret = trust_secret(trust);
     let listed = subject_alternative_names.iter().map(|name| {
         let kind = if name.contains("://") { SanType::Uri } else { SanType::Dns };
         san(kind, MatchPattern::Exact(name.clone()))
@@ -134,7 +136,7 @@ fn clients(
     let mut sans: Vec<_> = listed.collect();
     if sans.is_empty() {
         // A bundle of another trust domain holds no identity of this one; there, all of that domain are meant.
-        let prefix = if trust_secret.starts_with("spiffe://") && *trust_secret != trust_domain.id() {
+        let prefix = if trust_secret.starts_with("spiffe://") && trust_secret != trust_domain.id() {
             format!("{}/", trust_secret.trim_end_matches('/'))
         } else {
             format!("{}/mesh/{}/", trust_domain.id(), workload.mesh)
@@ -142,6 +144,14 @@ fn clients(
         sans.push(san(SanType::Uri, MatchPattern::Prefix(prefix)));
     }
     validated(trust_secret, sans)
+}
+
+fn trust_secret(trust: &Trust) -> &str {
+    match trust {
+        Trust::Sds { secret_name } => secret_name,
+        // The API takes no files so far.
+        Trust::Acm { .. } | Trust::File { .. } => ROOTS,
+    }
 }
 
 fn san(kind: SanType, pattern: MatchPattern) -> SubjectAltNameMatcher {

@@ -89,7 +89,7 @@ async fn unknown_paths_and_methods_are_told_so() {
         "/v20190125/meshes/",
         "/v20190125/nodes",
         "/v20190125/meshes/m/virtualRouters/r/routes",
-        "/v20190125/meshes/m/virtualGateways",
+        "/v20190125/meshes/m/virtualThings",
         "/v20190125/tags?resourceArn=x",
     ];
     for path in paths {

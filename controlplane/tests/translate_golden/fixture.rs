@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use signet_controlplane::{
     model::{
-        Certificate, Discovery, DnsResponseType, HttpRetryEvent, Listener, ListenerTls, Mesh, Model,
-        PortMapping, Protocol, Provider, RetryPolicy, Route, Validation, VirtualNode, VirtualRouter,
-        VirtualService, WeightedTarget,
+        Backend, Certificate, Discovery, DnsResponseType, HttpMatch, HttpRetryEvent, Listener, ListenerTls,
+        Mesh, Model, PathMatch, PortMapping, Protocol, Provider, RetryPolicy, Route, RouteRule, Trust,
+        Validation, VirtualNode, VirtualRouter, VirtualService, WeightedTarget,
     },
     translate::{self, InForce, Proxy},
 };
@@ -28,7 +28,7 @@ pub(crate) fn http(port: u16) -> PortMapping {
 }
 
 pub(crate) fn dns(hostname: &str, response_type: DnsResponseType) -> Option<Discovery> {
-    Some(Discovery::Dns { hostname: hostname.into(), response_type })
+    Some(Discovery::Dns { hostname: hostname.into(), response_type, ip_preference: None })
 }
 
 pub(crate) fn node(listeners: &[Listener], hostname: &str) -> VirtualNode {
@@ -40,13 +40,13 @@ pub(crate) fn node(listeners: &[Listener], hostname: &str) -> VirtualNode {
 }
 
 pub(crate) fn listener(port: u16, tls: Option<ListenerTls>) -> Listener {
-    Listener { port_mapping: http(port), tls }
+    Listener { tls, ..Listener::new(http(port)) }
 }
 
 /// TLS with the node's own certificate; clients are verified where they are `Some`.
 pub(crate) fn tls(mode: Mode, clients: Option<&[&str]>) -> Option<ListenerTls> {
     let validation = clients.map(|names| Validation {
-        trust_secret: "ROOTCA".into(),
+        trust: Trust::Sds { secret_name: "ROOTCA".into() },
         subject_alternative_names: names.iter().map(|name| (*name).to_owned()).collect(),
     });
     let certificate = Certificate::Acm { arn: "arn:aws:acm:us-east-1:000000000000:certificate/1".into() };
@@ -62,7 +62,7 @@ pub(crate) fn target(node: &str, weight: u8, port: Option<u16>) -> WeightedTarge
 }
 
 pub(crate) fn route(prefix: &str, targets: &[WeightedTarget]) -> Route {
-    Route { priority: None, prefix: prefix.into(), port: None, targets: targets.to_vec(), retry: None }
+    Route::new(RouteRule::Http(HttpMatch::new(PathMatch::Prefix(prefix.into()))), targets.to_vec())
 }
 
 /// As the walkthrough's `create-route` has it.
@@ -72,6 +72,7 @@ pub(crate) fn canary() -> Route {
             max_retries: 3,
             per_retry_timeout: Duration::from_millis(2000),
             http_events: vec![HttpRetryEvent::ServerError, HttpRetryEvent::GatewayError],
+            grpc_events: Vec::new(),
             on_connection_error: true,
         }),
         ..route("/", &[target("service-b-v1", 90, None), target("service-b-v2", 10, None)])
@@ -93,7 +94,11 @@ pub(crate) fn add_routed(mesh: &mut Mesh, service: &str, ports: &[u16], routes: 
 }
 
 pub(crate) fn add_service(mesh: &mut Mesh, service: &str, provider: Option<Provider>) {
-    mesh.virtual_services.insert(service.into(), Arc::new(VirtualService { provider }));
+    mesh.virtual_services.insert(service.parse().unwrap(), Arc::new(VirtualService { provider }));
+}
+
+pub(crate) fn backend(service: &str) -> Backend {
+    Backend { virtual_service: service.parse().unwrap(), client_policy: None }
 }
 
 pub(crate) fn add_node(mesh: &mut Mesh, name: &str, node: VirtualNode) {
@@ -107,7 +112,7 @@ pub(crate) fn walkthrough(tls: Option<&ListenerTls>) -> Mesh {
         add_node(&mut mesh, name, node(&[listener(8080, tls.cloned())], &format!("{name}.apps.local")));
     }
     add_routed(&mut mesh, "service-b.apps.local", &[8080], &[("canary-route", canary())]);
-    let backends = vec!["service-b.apps.local".to_owned()];
+    let backends = vec![backend("service-b.apps.local")];
     add_node(
         &mut mesh,
         CLIENT,

@@ -9,7 +9,10 @@ use signet_xds::{Resource, ResourceType, Snapshot};
 /// Envoy's descriptors, which `envoy-types` ships with its source but does not export.
 static ENVOY: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let command = ["metadata", "--format-version", "1", "--offline", "--manifest-path", manifest];
+    // Without a platform cargo wants the packages of every platform there is, which a build never fetched.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let command = ["metadata", "--format-version", "1", "--offline", "--filter-platform", &platform];
+    let command = [&command[..], &["--manifest-path", manifest]].concat();
     let output = Command::new(env!("CARGO")).args(command).output().unwrap();
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

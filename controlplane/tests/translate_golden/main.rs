@@ -17,7 +17,10 @@ use std::collections::BTreeSet;
 use fixture::*;
 use prost_reflect::{ReflectMessage, Value};
 use signet_controlplane::{
-    model::{DnsResponseType, HttpRetryEvent, ListenerTls, Mesh, Provider, RetryPolicy, Route, VirtualNode},
+    model::{
+        Backend, DnsResponseType, HttpRetryEvent, ListenerTls, Mesh, Provider, RetryPolicy, Route,
+        VirtualNode,
+    },
     translate::{Dial, InForce, Offer, PortId, Standing},
 };
 use signet_policies::mtls::Mode;
@@ -118,13 +121,13 @@ fn discovery_by_name_by_every_address_and_by_a_literal() {
         ("v4", dns("10.0.0.7", DnsResponseType::Endpoints)),
         ("v6", dns("fd00::7", DnsResponseType::LoadBalancer)),
     ];
-    let names: Vec<String> = discoveries.iter().map(|(name, _)| format!("{name}.svc")).collect();
+    let backends = discoveries.iter().map(|(name, _)| backend(&format!("{name}.svc"))).collect();
     for (name, discovery) in discoveries {
         let listeners = vec![listener(8080, tls(Mode::Strict, None))];
         add_node(&mut mesh, name, VirtualNode { listeners, discovery, ..VirtualNode::default() });
         add_service(&mut mesh, &format!("{name}.svc"), Some(Provider::VirtualNode(name.parse().unwrap())));
     }
-    add_node(&mut mesh, CLIENT, VirtualNode { backends: names, ..VirtualNode::default() });
+    add_node(&mut mesh, CLIENT, VirtualNode { backends, ..VirtualNode::default() });
     check("client_discovery", &client(&mesh));
 }
 
@@ -162,6 +165,7 @@ fn every_retry_event_by_itself_and_all_at_once() {
             max_retries: 1,
             per_retry_timeout: std::time::Duration::from_millis(1500),
             http_events: events.to_vec(),
+            grpc_events: Vec::new(),
             on_connection_error,
         };
         let prefix = format!("/{name}");
@@ -187,7 +191,7 @@ fn ports_of_a_service_have_tables_of_their_own() {
     ];
     add_routed(&mut mesh, "service-b.apps.local", &[80, 9090], &routes);
     add_service(&mut mesh, "two.svc", Some(Provider::VirtualNode("two".parse().unwrap())));
-    let backends = vec!["two.svc".to_owned(), "service-b.apps.local".to_owned()];
+    let backends = vec![backend("two.svc"), backend("service-b.apps.local")];
     add_node(&mut mesh, CLIENT, VirtualNode { backends, ..VirtualNode::default() });
     check("client_ports", &client(&mesh));
 }
@@ -199,12 +203,11 @@ fn what_dangles_or_clashes_takes_nothing_else_along() {
     add_service(&mut mesh, "no-router.svc", Some(Provider::VirtualRouter("gone".parse().unwrap())));
     add_service(&mut mesh, "no-node.svc", Some(Provider::VirtualNode("gone".parse().unwrap())));
     add_service(&mut mesh, "NO-NODE.svc", Some(Provider::VirtualNode(SERVER.parse().unwrap())));
-    add_service(&mut mesh, "*", Some(Provider::VirtualNode(SERVER.parse().unwrap())));
-    add_service(&mut mesh, "no host", Some(Provider::VirtualNode(SERVER.parse().unwrap())));
     let routes = [("r", route("/", &[target("gone", 1, None), target(SERVER, 1, Some(1))]))];
     add_routed(&mut mesh, "no-target.svc", &[8080], &routes);
-    let mut backends: Vec<String> = mesh.virtual_services.keys().cloned().collect();
-    backends.extend(["no-service.svc".to_owned(), "service-b.apps.local".to_owned()]);
+    let mut backends: Vec<Backend> =
+        mesh.virtual_services.keys().map(|name| backend(name.as_str())).collect();
+    backends.extend(["no-service.svc", "service-b.apps.local"].map(backend));
     add_node(&mut mesh, CLIENT, VirtualNode { backends, ..VirtualNode::default() });
     check("client_dangling", &client(&mesh));
 }

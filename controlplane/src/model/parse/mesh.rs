@@ -1,15 +1,16 @@
 //! `MeshSpec`.
 
 use crate::model::{
-    EgressFilter,
+    EgressFilter, MeshSettings,
     shape::{Invalid, Object},
 };
 
-pub(super) fn parse(spec: &Object<'_>) -> Result<EgressFilter, Invalid> {
+pub(super) fn parse(spec: &Object<'_>) -> Result<MeshSettings, Invalid> {
     spec.refuse(&["serviceDiscovery"])?;
     let Some(filter) = spec.optional("egressFilter") else {
-        return Ok(EgressFilter::default());
+        return Ok(MeshSettings::default());
     };
     let types = [("ALLOW_ALL", EgressFilter::AllowAll), ("DROP_ALL", EgressFilter::DropAll)];
-    filter.object()?.required("type")?.one_of(&types)
+    let egress_filter = filter.object()?.required("type")?.one_of(&types)?;
+    Ok(MeshSettings { egress_filter, ip_preference: None })
 }

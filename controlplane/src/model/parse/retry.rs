@@ -23,6 +23,7 @@ pub(super) fn parse(field: &Field<'_>) -> Result<RetryPolicy, Invalid> {
         max_retries: policy.required("maxRetries")?.integer(0..=i64::from(u32::MAX))?,
         per_retry_timeout: duration(&policy.required("perRetryTimeout")?)?,
         http_events: http_events(&policy)?,
+        grpc_events: Vec::new(),
         on_connection_error: on_connection_error(&policy)?,
     };
     // Constraint C27.

@@ -2,7 +2,7 @@
 
 use super::{port, retry, virtual_service::resource_name};
 use crate::model::{
-    Route, WeightedTarget,
+    HttpMatch, PathMatch, Route, RouteRule, Timeout, WeightedTarget,
     shape::{Field, Invalid, Object, Rule, shown},
 };
 
@@ -20,7 +20,8 @@ pub(super) fn parse(spec: &Object<'_>) -> Result<Route, Invalid> {
     Ok(Route {
         priority: spec.optional("priority").map(|field| field.integer(0..=1000)).transpose()?,
         // App Mesh took routes that match by port alone.
-        prefix: prefix.unwrap_or("/").to_owned(),
+        rule: RouteRule::Http(HttpMatch::new(PathMatch::Prefix(prefix.unwrap_or("/").to_owned()))),
+        timeout: Timeout::default(),
         port: port::optional(&matched, "port")?,
         targets: targets(&action.required("weightedTargets")?)?,
         retry: route.optional("retryPolicy").map(|field| retry::parse(&field)).transpose()?,

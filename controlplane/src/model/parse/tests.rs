@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::{
-    Certificate, Discovery, DnsResponseType, Document, EgressFilter, HttpRetryEvent, Provider, RetryPolicy,
-    Route, WeightedTarget,
+    Certificate, Discovery, DnsResponseType, Document, EgressFilter, HttpMatch, HttpRetryEvent, MeshSettings,
+    PathMatch, Provider, RetryPolicy, Route, RouteRule, Trust, WeightedTarget,
 };
 use super::*;
 
@@ -65,12 +65,16 @@ fn with_retry(policy: Value) -> Value {
     with_route(json!({"retryPolicy": whole}))
 }
 
+fn filter(egress_filter: EgressFilter) -> Spec {
+    Spec::Mesh(MeshSettings { egress_filter, ip_preference: None })
+}
+
 #[test]
 fn a_mesh_says_what_traffic_to_unknown_destinations_meets() {
-    assert_eq!(parsed("mesh/m", json!({})), Spec::Mesh(EgressFilter::DropAll));
-    assert_eq!(parsed("mesh/m", json!({"egressFilter": null})), Spec::Mesh(EgressFilter::DropAll));
+    assert_eq!(parsed("mesh/m", json!({})), filter(EgressFilter::DropAll));
+    assert_eq!(parsed("mesh/m", json!({"egressFilter": null})), filter(EgressFilter::DropAll));
     let allow = json!({"egressFilter": {"type": "ALLOW_ALL"}, "unknownToAppMesh": [{}]});
-    assert_eq!(parsed("mesh/m", allow), Spec::Mesh(EgressFilter::AllowAll));
+    assert_eq!(parsed("mesh/m", allow), filter(EgressFilter::AllowAll));
     check(
         "mesh/m",
         &[
@@ -120,11 +124,16 @@ fn a_node_has_listeners_with_tls_a_name_and_backends() {
     assert_eq!(tls.mode.as_str(), "PERMISSIVE");
     assert_eq!(tls.certificate, Certificate::Sds { secret_name: "default".into() });
     let validation = tls.validation.unwrap();
-    assert_eq!(validation.trust_secret, "ROOTCA");
+    assert_eq!(validation.trust, Trust::Sds { secret_name: "ROOTCA".into() });
     assert_eq!(validation.subject_alternative_names, ["spiffe://td/a", "b.local"]);
-    let discovery = Discovery::Dns { hostname: "10.0.0.1".into(), response_type: DnsResponseType::Endpoints };
+    let discovery = Discovery::Dns {
+        hostname: "10.0.0.1".into(),
+        response_type: DnsResponseType::Endpoints,
+        ip_preference: None,
+    };
     assert_eq!(node.discovery, Some(discovery));
-    assert_eq!(node.backends, ["s.local", "t"]);
+    let names: Vec<&str> = node.backends.iter().map(|backend| backend.virtual_service.as_str()).collect();
+    assert_eq!(names, ["s.local", "t"]);
 }
 
 #[test]
@@ -375,17 +384,16 @@ fn the_canary_route_of_the_documentation_is_understood_whole() {
     assert_eq!(document.text().get(), text);
     let target =
         |name: &str, weight| WeightedTarget { virtual_node: name.parse().unwrap(), weight, port: None };
+    let rule = RouteRule::Http(HttpMatch::new(PathMatch::Prefix("/".into())));
     let expected = Route {
-        priority: None,
-        prefix: "/".into(),
-        port: None,
-        targets: vec![target("service-a-v1-node", 90), target("service-a-v2-node", 10)],
         retry: Some(RetryPolicy {
             max_retries: 3,
             per_retry_timeout: Duration::from_secs(2),
             http_events: vec![HttpRetryEvent::ServerError, HttpRetryEvent::GatewayError],
+            grpc_events: Vec::new(),
             on_connection_error: true,
         }),
+        ..Route::new(rule, vec![target("service-a-v1-node", 90), target("service-a-v2-node", 10)])
     };
     assert_eq!(*document.spec(), Spec::Route(expected.into()));
 }

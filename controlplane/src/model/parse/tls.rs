@@ -3,7 +3,7 @@
 use signet_policies::mtls::Mode;
 
 use crate::model::{
-    Certificate, ListenerTls, Validation,
+    Certificate, ListenerTls, Trust, Validation,
     shape::{Field, Invalid, Object, Rule, shown},
 };
 
@@ -50,7 +50,7 @@ fn secret_name(sds: &Field<'_>, served: &str) -> Result<String, Invalid> {
 fn validation(validation: &Object<'_>) -> Result<Validation, Invalid> {
     let names = validation.optional("subjectAlternativeNames");
     Ok(Validation {
-        trust_secret: trust(&validation.required("trust")?)?,
+        trust: Trust::Sds { secret_name: trust(&validation.required("trust")?)? },
         subject_alternative_names: names.map_or_else(|| Ok(Vec::new()), |field| exact_names(&field))?,
     })
 }

@@ -6,7 +6,7 @@ use signet_policies::identity::DnsName;
 
 use super::{port, tls};
 use crate::model::{
-    Discovery, DnsResponseType, Listener, VirtualNode,
+    Backend, Discovery, DnsResponseType, Listener, VirtualNode,
     key::{Key, ServiceName},
     shape::{Field, Invalid, Object, Rule},
 };
@@ -21,15 +21,15 @@ pub(super) fn parse(spec: &Object<'_>) -> Result<VirtualNode, Invalid> {
         let rule = "must be given, because the node has listeners that others call";
         return Err(spec.invalid("serviceDiscovery", Rule::Other(rule.into())));
     }
-    Ok(VirtualNode { listeners, discovery, backends: backends(spec)? })
+    Ok(VirtualNode { listeners, discovery, backends: backends(spec)?, client_policy: None, access_log: None })
 }
 
 fn listener(field: &Field<'_>) -> Result<Listener, Invalid> {
     let listener = field.object()?;
     listener.refuse(&["connectionPool", "healthCheck", "outlierDetection", "timeout"])?;
     Ok(Listener {
-        port_mapping: port::mapping(&listener)?,
         tls: listener.optional("tls").map(|field| tls::parse(&field)).transpose()?,
+        ..Listener::new(port::mapping(&listener)?)
     })
 }
 
@@ -42,6 +42,7 @@ fn discovery(field: &Field<'_>) -> Result<Discovery, Invalid> {
     Ok(Discovery::Dns {
         hostname: hostname(&dns.required("hostname")?)?.to_owned(),
         response_type: response_type.unwrap_or_default(),
+        ip_preference: None,
     })
 }
 
@@ -57,7 +58,7 @@ fn hostname<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
 }
 
 /// The names of the services called, each once: a proxy refuses a configuration that names one twice.
-fn backends(spec: &Object<'_>) -> Result<Vec<String>, Invalid> {
+fn backends(spec: &Object<'_>) -> Result<Vec<Backend>, Invalid> {
     let (mut seen, mut names) = (BTreeSet::new(), Vec::new());
     for field in spec.list("backends")? {
         let (_, service) = field.object()?.union(&["virtualService"], &[])?;
@@ -65,14 +66,14 @@ fn backends(spec: &Object<'_>) -> Result<Vec<String>, Invalid> {
         service.refuse_unless_empty(&["clientPolicy"])?;
         let name = service_name(&service.required("virtualServiceName")?)?;
         if seen.insert(name.clone()) {
-            names.push(name);
+            names.push(Backend { virtual_service: name, client_policy: None });
         }
     }
     Ok(names)
 }
 
 /// A virtual service's name, or its ARN.
-fn service_name(field: &Field<'_>) -> Result<String, Invalid> {
+fn service_name(field: &Field<'_>) -> Result<ServiceName, Invalid> {
     let text = field.text(1..=2048)?;
     let name = match text.strip_prefix("arn:") {
         // partition : service : region : account : resource
@@ -83,5 +84,5 @@ fn service_name(field: &Field<'_>) -> Result<String, Invalid> {
         None => text.parse::<ServiceName>().ok(),
     };
     let why = "must be the name or the ARN of a virtual service";
-    name.map(|name| name.to_string()).ok_or_else(|| field.invalid(Rule::Other(why.into())))
+    name.ok_or_else(|| field.invalid(Rule::Other(why.into())))
 }

@@ -7,16 +7,19 @@ use signet_policies::{
 };
 
 use super::*;
-use crate::model::{Certificate, Listener, ListenerTls, PortMapping, Protocol, Validation};
+use crate::model::{Certificate, Listener, ListenerTls, PortMapping, Protocol, Trust, Validation};
 
 fn asked(mode: Mode, secret: &str) -> Standing {
-    let validation = Validation { trust_secret: "ROOTCA".into(), subject_alternative_names: Vec::new() };
+    let validation = Validation {
+        trust: Trust::Sds { secret_name: "ROOTCA".into() },
+        subject_alternative_names: Vec::new(),
+    };
     let certificate = Certificate::Sds { secret_name: secret.into() };
     let mapping = PortMapping { port: 8080.try_into().unwrap(), protocol: Protocol::Http };
     let tls = Some(ListenerTls { mode, certificate, validation: Some(validation) });
     let domain: TrustDomain = "td".parse().unwrap();
     let workload = Workload::virtual_node("m", "a").unwrap();
-    Standing::asked_for(&workload, &Listener { port_mapping: mapping, tls }, &domain)
+    Standing::asked_for(&workload, &Listener { tls, ..Listener::new(mapping) }, &domain)
 }
 
 /// Both ends at once, in few letters: what is offered, and `>` what is dialed.
