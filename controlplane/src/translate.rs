@@ -23,7 +23,7 @@ use std::{
 use signet_policies::identity::{ResourceName, TrustDomain, Workload, WorkloadKind};
 use signet_xds::{Resource, ResourceType, Snapshot};
 
-use crate::model::{Mesh, Model, VirtualNode};
+use crate::model::{Listener, Mesh, Model, VirtualNode};
 
 mod backend;
 mod cluster;
@@ -54,13 +54,32 @@ pub struct Proxy {
 /// One proxy and all that is looked up for it.
 struct Scope<'a> {
     mesh: &'a Mesh,
-    node: &'a VirtualNode,
+    role: Role<'a>,
     proxy: &'a Proxy,
     in_force: &'a InForce,
     trust_domain: &'a TrustDomain,
 }
 
-impl Scope<'_> {
+/// What the proxy stands for.
+#[derive(Clone, Copy)]
+enum Role<'a> {
+    /// An application beside it.
+    Node(&'a VirtualNode),
+}
+
+impl<'a> Scope<'a> {
+    /// The ports that it serves.
+    fn listeners(&self) -> &'a [Listener] {
+        match self.role {
+            Role::Node(node) => &node.listeners,
+        }
+    }
+
+    /// One of the proxy's own ports.
+    fn own_port(&self, port: NonZeroU16) -> PortId {
+        PortId { workload: self.proxy.workload.clone(), port }
+    }
+
     /// A port of a node in this proxy's mesh.
     fn port(&self, node: &ResourceName, port: NonZeroU16) -> PortId {
         let mesh = self.proxy.workload.mesh.clone();
@@ -82,20 +101,22 @@ pub fn snapshot(model: &Model, proxy: &Proxy, in_force: &InForce, trust_domain: 
     let Some(node) = mesh.virtual_nodes.get(name) else {
         return Snapshot::default();
     };
-    Scope { mesh, node, proxy, in_force, trust_domain }.snapshot()
+    Scope { mesh, role: Role::Node(node), proxy, in_force, trust_domain }.snapshot()
 }
 
 impl Scope<'_> {
     fn snapshot(&self) -> Snapshot {
-        let backends = backend::of(self.mesh, self.node);
+        let backends = match self.role {
+            Role::Node(node) => backend::of_node(self.mesh, node),
+        };
         let mut resources = Vec::new();
-        for listener in &self.node.listeners {
+        for listener in self.listeners() {
             let mapping = listener.port_mapping;
             let local = cluster::local(self, mapping);
             resources.push(Resource::new(ResourceType::Cluster, local.name.clone(), &local));
             let ingress = listener::ingress(self, listener);
             resources.push(Resource::new(ResourceType::Listener, ingress.name.clone(), &ingress));
-            let routes = route::ingress(self, mapping);
+            let routes = route::ingress(self, listener);
             resources.push(Resource::new(ResourceType::Route, routes.name.clone(), &routes));
         }
         for (_, destination) in distinct(&backends) {

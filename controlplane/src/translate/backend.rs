@@ -1,19 +1,31 @@
-//! Whom a node calls, and how: the mesh's services, routers and routes seen from one node, before any protobuf.
+//! Whom a proxy calls, and how: the mesh's services, routers and routes seen from one proxy, before any protobuf.
+//!
+//! ```text
+//!  Backend (a service) ──▶ BackendPort ──▶ BackendRoute (first match wins) ──▶ Destination (a port of a node)
+//! ```
+//!
+//! On a port of the HTTP family many services are told apart by Host. On a TCP port there is nothing to tell them
+//! apart by, so one service has it: see [`claims`].
 
-use std::{cmp::Reverse, collections::BTreeSet, num::NonZeroU16};
+mod order;
+
+use std::{collections::BTreeMap, num::NonZeroU16};
 
 use signet_policies::identity::ResourceName;
 
 use crate::model::{
-    Discovery, HttpMatch, Listener, Mesh, PathMatch, PortMapping, Protocol, Provider, RetryPolicy, Route,
-    RouteRule, VirtualNode, VirtualRouter, WeightedTarget,
+    ClientPolicy, Discovery, GrpcMatch, HttpMatch, Listener, Mesh, PortMapping, Protocol, Provider,
+    RetryPolicy, Route, RouteRule, Timeout, VirtualNode, VirtualRouter, WeightedTarget,
 };
 
-/// A virtual service that the node calls.
+/// A virtual service that the proxy calls.
 #[derive(Debug)]
 pub(super) struct Backend<'a> {
     /// What applications write into the Host header.
     pub(super) name: &'a str,
+    /// How it is called: its own policy, else the caller's default.
+    #[expect(dead_code, reason = "clusters do not heed it yet")]
+    pub(super) client_policy: Option<&'a ClientPolicy>,
     /// What callers dial, in the provider's order; none where the service has no provider.
     pub(super) ports: Vec<BackendPort<'a>>,
 }
@@ -21,18 +33,31 @@ pub(super) struct Backend<'a> {
 /// One port of a virtual service.
 #[derive(Debug)]
 pub(super) struct BackendPort<'a> {
-    pub(super) port: NonZeroU16,
-    /// In the order in which they are tried.
+    /// The router's, or the node's own where the provider is a node.
+    pub(super) mapping: PortMapping,
+    /// In the order in which they are tried; at most one on a TCP port, and it takes every connection.
     pub(super) routes: Vec<BackendRoute<'a>>,
 }
 
 /// One rule and where it leads.
 #[derive(Debug)]
 pub(super) struct BackendRoute<'a> {
-    pub(super) prefix: &'a str,
+    pub(super) rule: Rule<'a>,
+    pub(super) timeout: Timeout,
     pub(super) retry: Option<&'a RetryPolicy>,
-    /// With their weights.
+    /// With their weights, of any sum, zeroes among them.
     pub(super) targets: Vec<(Destination<'a>, u32)>,
+}
+
+/// What a route takes of the traffic to its port.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rule<'a> {
+    /// All of it: a TCP route, or a node as provider.
+    Everything,
+    /// `httpRoute` and `http2Route`.
+    Http(&'a HttpMatch),
+    /// `grpcRoute`.
+    Grpc(&'a GrpcMatch),
 }
 
 /// A port of a node. Calls to one that does not exist fail.
@@ -44,49 +69,100 @@ pub(super) struct Destination<'a> {
     pub(super) found: Option<(&'a Listener, &'a Discovery)>,
 }
 
+/// Who has a port, where callers are told apart by nothing but the port and what they say.
+#[derive(Debug)]
+#[expect(dead_code, reason = "listeners do not share ports out yet")]
+pub(super) enum Claim<'b, 'a> {
+    /// Any number of services, by Host.
+    Http(Vec<(&'b Backend<'a>, &'b BackendPort<'a>)>),
+    /// One service, with everything.
+    Tcp(&'b Backend<'a>, &'b BackendPort<'a>),
+}
+
+impl Protocol {
+    /// Whether a Host header tells services apart.
+    pub(super) fn is_http(self) -> bool {
+        match self {
+            Self::Http | Self::Http2 | Self::Grpc => true,
+            Self::Tcp => false,
+        }
+    }
+}
+
 /// The services that `node` calls, in order of their names; those that do not exist are left out.
-pub(super) fn of<'a>(mesh: &'a Mesh, node: &'a VirtualNode) -> Vec<Backend<'a>> {
-    let names: BTreeSet<&'a str> =
-        node.backends.iter().map(|backend| backend.virtual_service.as_str()).collect();
-    let service = |name: &'a str| {
-        let ports = match &mesh.virtual_services.get(name)?.provider {
-            None => Vec::new(),
-            Some(Provider::VirtualNode(provider)) => by_node(mesh, provider),
-            Some(Provider::VirtualRouter(router)) => {
-                mesh.virtual_routers.get(router).map_or_else(Vec::new, |router| by_router(mesh, router))
-            }
-        };
-        Some(Backend { name, ports })
+pub(super) fn of_node<'a>(mesh: &'a Mesh, node: &'a VirtualNode) -> Vec<Backend<'a>> {
+    let policies: BTreeMap<&'a str, Option<&'a ClientPolicy>> = node
+        .backends
+        .iter()
+        .map(|backend| {
+            let policy = backend.client_policy.as_ref().or(node.client_policy.as_ref());
+            (backend.virtual_service.as_str(), policy)
+        })
+        .collect();
+    policies.into_iter().filter_map(|(name, policy)| service(mesh, name, policy)).collect()
+}
+
+fn service<'a>(
+    mesh: &'a Mesh,
+    name: &'a str,
+    client_policy: Option<&'a ClientPolicy>,
+) -> Option<Backend<'a>> {
+    let ports = match &mesh.virtual_services.get(name)?.provider {
+        None => Vec::new(),
+        Some(Provider::VirtualNode(provider)) => by_node(mesh, provider),
+        Some(Provider::VirtualRouter(router)) => {
+            mesh.virtual_routers.get(router).map_or_else(Vec::new, |router| by_router(mesh, router))
+        }
     };
-    names.into_iter().filter_map(service).collect()
+    Some(Backend { name, client_policy, ports })
+}
+
+/// Shares the ports out. A port that HTTP services and TCP services both ask for goes to the HTTP ones, which
+/// can be told apart; of TCP services the first by name has it. The others cannot be called there.
+#[expect(dead_code, reason = "listeners do not share ports out yet")]
+pub(super) fn claims<'b, 'a>(backends: &'b [Backend<'a>]) -> BTreeMap<NonZeroU16, Claim<'b, 'a>> {
+    let mut claims = BTreeMap::new();
+    let asked = || backends.iter().flat_map(|backend| backend.ports.iter().map(move |port| (backend, port)));
+    for (backend, port) in asked().filter(|(_, port)| port.mapping.protocol.is_http()) {
+        let claim = claims.entry(port.mapping.port).or_insert_with(|| Claim::Http(Vec::new()));
+        if let Claim::Http(services) = claim {
+            services.push((backend, port));
+        }
+    }
+    for (backend, port) in asked().filter(|(_, port)| !port.mapping.protocol.is_http()) {
+        claims.entry(port.mapping.port).or_insert(Claim::Tcp(backend, port));
+    }
+    claims
 }
 
 /// A node as provider: everything to it, on each of its ports.
 fn by_node<'a>(mesh: &'a Mesh, name: &'a ResourceName) -> Vec<BackendPort<'a>> {
     let listeners = mesh.virtual_nodes.get(name).map_or(&[][..], |node| &node.listeners[..]);
     let port = |listener: &'a Listener| {
-        let port = listener.port_mapping.port;
-        let destination = destination(mesh, name, Some(port), listener.port_mapping);
-        BackendPort {
-            port,
-            routes: vec![BackendRoute { prefix: "/", retry: None, targets: vec![(destination, 1)] }],
-        }
+        let mapping = listener.port_mapping;
+        let destination = destination(mesh, name, Some(mapping.port), mapping);
+        let route = BackendRoute {
+            rule: Rule::Everything,
+            timeout: Timeout::default(),
+            retry: None,
+            targets: vec![(destination, 1)],
+        };
+        BackendPort { mapping, routes: vec![route] }
     };
     listeners.iter().map(port).collect()
 }
 
 fn by_router<'a>(mesh: &'a Mesh, router: &'a VirtualRouter) -> Vec<BackendPort<'a>> {
-    let mut routes: Vec<(&ResourceName, &Route)> =
-        router.routes.iter().map(|(name, route)| (name, &**route)).collect();
-    // Envoy takes the first match. App Mesh promises the order of priorities only; the rest makes it total.
-    routes.sort_by_key(|(name, route)| {
-        (route.priority.map_or(u32::MAX, u32::from), Reverse(prefix(route).len()), *name)
-    });
+    let routes = order::tried(&router.routes);
     let port = |mapping: &PortMapping| {
-        let is_for_port = |route: &&Route| route.port.is_none_or(|port| port == mapping.port);
-        let routes = routes.iter().map(|(_, route)| *route).filter(is_for_port);
+        let is_for_port = |route: &&Route| {
+            route.port.is_none_or(|port| port == mapping.port)
+                && mapping.protocol.is_http() == !matches!(route.rule, RouteRule::Tcp)
+        };
+        let most = if mapping.protocol.is_http() { usize::MAX } else { 1 };
+        let routes = routes.iter().copied().filter(is_for_port).take(most);
         BackendPort {
-            port: mapping.port,
+            mapping: *mapping,
             routes: routes.map(|route| by_route(mesh, route, *mapping)).collect(),
         }
     };
@@ -94,24 +170,18 @@ fn by_router<'a>(mesh: &'a Mesh, router: &'a VirtualRouter) -> Vec<BackendPort<'
 }
 
 fn by_route<'a>(mesh: &'a Mesh, route: &'a Route, dialed: PortMapping) -> BackendRoute<'a> {
-    let Route { priority: _, port: _, rule: _, targets, timeout: _, retry } = route;
+    let Route { priority: _, port: _, rule, targets, timeout, retry } = route;
     let target = |target: &'a WeightedTarget| {
         let WeightedTarget { virtual_node, weight, port } = target;
         (destination(mesh, virtual_node, *port, dialed), u32::from(*weight))
     };
-    BackendRoute {
-        prefix: prefix(route),
-        retry: retry.as_ref(),
-        targets: targets.iter().map(target).collect(),
-    }
-}
-
-/// The one match that the API takes so far.
-fn prefix(route: &Route) -> &str {
-    match &route.rule {
-        RouteRule::Http(HttpMatch { path: PathMatch::Prefix(prefix), .. }) => prefix,
-        RouteRule::Http(_) | RouteRule::Http2(_) | RouteRule::Grpc(_) | RouteRule::Tcp => "/",
-    }
+    let rule = match rule {
+        RouteRule::Http(rule) | RouteRule::Http2(rule) => Rule::Http(rule),
+        RouteRule::Grpc(rule) => Rule::Grpc(rule),
+        RouteRule::Tcp => Rule::Everything,
+    };
+    let targets = targets.iter().map(target).collect();
+    BackendRoute { rule, timeout: *timeout, retry: retry.as_ref(), targets }
 }
 
 /// Finds the listener that is called: the one named, else the one on the port dialed, else the node's first.
@@ -128,7 +198,7 @@ fn destination<'a>(
         Some(port) => on(port),
         None => on(dialed.port).or(listeners.first()),
     };
-    let missing = PortMapping { port: port.unwrap_or(dialed.port), protocol: Protocol::Http };
+    let missing = PortMapping { port: port.unwrap_or(dialed.port), ..dialed };
     Destination {
         node,
         mapping: listener.map_or(missing, |listener| listener.port_mapping),

@@ -38,7 +38,7 @@ const INSPECTION_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) fn ingress(scope: &Scope<'_>, listener: &Listener) -> envoy::Listener {
     let mapping = listener.port_mapping;
     let workload = &scope.proxy.workload;
-    let port = scope.port(&workload.name, mapping.port);
+    let port = scope.own_port(mapping.port);
     let Offer { plaintext, tls } = scope.in_force.standing(&port, listener, scope.trust_domain).offer;
     let chain = |chain: Chain, transport_socket: Option<TransportSocket>| {
         let name = naming::ingress_chain(mapping, chain);

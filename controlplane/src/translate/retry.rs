@@ -12,7 +12,7 @@ use signet_xds::pb::{
 };
 
 use super::scalar::{duration, uint};
-use crate::model::{HttpRetryEvent, RetryPolicy};
+use crate::model::{GrpcRetryEvent, HttpRetryEvent, RetryPolicy};
 
 /// What holds where a route says nothing, and for services that a node provides.
 const DEFAULT_RETRY_ON: &str = "unavailable,connect-failure,refused-stream,reset,retriable-status-codes";
@@ -29,13 +29,14 @@ pub(super) fn policy(asked: Option<&RetryPolicy>) -> envoy::RetryPolicy {
             max_retries,
             per_retry_timeout,
             http_events,
-            grpc_events: _,
+            grpc_events,
             on_connection_error,
         }) => {
             let mut words = Words::default();
             for event in http_events {
                 words.add(*event);
             }
+            words.conditions.extend(grpc_events.iter().map(|event| grpc_word(*event)));
             if *on_connection_error {
                 words.conditions.push("connect-failure");
             }
@@ -69,8 +70,29 @@ impl Words {
     }
 
     fn retry_on(&self) -> String {
-        let known = ["connect-failure", "refused-stream", "reset", "retriable-status-codes"];
+        let known = [
+            "cancelled",
+            "deadline-exceeded",
+            "internal",
+            "resource-exhausted",
+            "unavailable",
+            "connect-failure",
+            "refused-stream",
+            "reset",
+            "retriable-status-codes",
+        ];
         known.into_iter().filter(|word| self.conditions.contains(word)).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Envoy's conditions are gRPC's own words.
+fn grpc_word(event: GrpcRetryEvent) -> &'static str {
+    match event {
+        GrpcRetryEvent::Cancelled => "cancelled",
+        GrpcRetryEvent::DeadlineExceeded => "deadline-exceeded",
+        GrpcRetryEvent::Internal => "internal",
+        GrpcRetryEvent::ResourceExhausted => "resource-exhausted",
+        GrpcRetryEvent::Unavailable => "unavailable",
     }
 }
 

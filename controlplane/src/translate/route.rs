@@ -1,33 +1,39 @@
-//! Route tables: everything to the application on the way in, by Host and path on the way out.
+//! Route tables: everything to the application on the way in, by Host and rule on the way out.
+
+mod matcher;
 
 use std::{collections::BTreeSet, num::NonZeroU16, time::Duration};
 
 use signet_xds::pb::envoy::config::route::v3::{
-    DirectResponseAction, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
-    route::Action, route_action::ClusterSpecifier, route_match::PathSpecifier,
-    weighted_cluster::ClusterWeight,
+    DirectResponseAction, Route, RouteAction, RouteConfiguration, VirtualHost, WeightedCluster,
+    route::Action, route_action::ClusterSpecifier, weighted_cluster::ClusterWeight,
 };
 
 use super::{
     Scope,
-    backend::{Backend, BackendRoute},
+    backend::{Backend, BackendPort, BackendRoute, Destination, Rule},
     naming, retry,
     scalar::{duration, uint},
 };
-use crate::model::{EgressFilter, PortMapping};
+use crate::model::{EgressFilter, Listener, Timeout};
 
 /// App Mesh's, of all tries together, on both sides.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// What callers get where every target has weight zero; Envoy refuses such a list.
 const NO_TARGET: u32 = 503;
 
-/// Everything to the application.
-pub(super) fn ingress(scope: &Scope<'_>, mapping: PortMapping) -> RouteConfiguration {
+/// Everything to the application, within the time that the listener gives.
+pub(super) fn ingress(scope: &Scope<'_>, listener: &Listener) -> RouteConfiguration {
+    let mapping = listener.port_mapping;
     let workload = &scope.proxy.workload;
     let cluster = naming::local_cluster(&workload.mesh, &workload.name, mapping);
     let action = RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.clone())),
-        timeout: duration(REQUEST_TIMEOUT),
+        ..bounded(&listener.timeout)
+    };
+    let everything = Route {
+        r#match: Some(matcher::of_rule(Rule::Everything)),
+        action: Some(Action::Route(action)),
         ..Default::default()
     };
     RouteConfiguration {
@@ -35,7 +41,7 @@ pub(super) fn ingress(scope: &Scope<'_>, mapping: PortMapping) -> RouteConfigura
         virtual_hosts: vec![VirtualHost {
             name: cluster,
             domains: vec!["*".to_owned()],
-            routes: vec![on_prefix("/", Action::Route(action))],
+            routes: vec![everything],
             ..Default::default()
         }],
         ..Default::default()
@@ -64,19 +70,20 @@ pub(super) fn egress(scope: &Scope<'_>, backends: &[Backend<'_>]) -> RouteConfig
 /// The first port is also meant by the bare name, and by the name with the egress listener's own port, which
 /// is what an application writes that was given `http://name:15001`.
 fn virtual_hosts(scope: &Scope<'_>, backend: &Backend<'_>, taken: &mut BTreeSet<String>) -> Vec<VirtualHost> {
-    let Backend { name, ports } = backend;
+    let Backend { name, client_policy: _, ports } = backend;
     let on = |port: NonZeroU16| format!("{name}:{port}");
+    let ports: Vec<&BackendPort<'_>> = ports.iter().filter(|port| port.mapping.protocol.is_http()).collect();
     let bare = [(*name).to_owned(), on(scope.proxy.egress_port)];
     if ports.is_empty() {
         return virtual_host((*name).to_owned(), bare.into(), Vec::new(), taken).into_iter().collect();
     }
-    let declared: BTreeSet<String> = ports.iter().map(|port| on(port.port)).collect();
+    let declared: BTreeSet<String> = ports.iter().map(|port| on(port.mapping.port)).collect();
     let mut bare = bare.into_iter().filter(|domain| !declared.contains(domain)).collect::<Vec<_>>();
     let mut hosts = Vec::new();
     for (index, port) in ports.iter().enumerate() {
-        let host = if index == 0 { (*name).to_owned() } else { on(port.port) };
+        let host = if index == 0 { (*name).to_owned() } else { on(port.mapping.port) };
         let mut domains = std::mem::take(&mut bare);
-        domains.push(on(port.port));
+        domains.push(on(port.mapping.port));
         let routes = port.routes.iter().map(|route| outbound(scope, route)).collect();
         hosts.extend(virtual_host(host, domains, routes, taken));
     }
@@ -101,33 +108,37 @@ fn virtual_host(
 }
 
 fn outbound(scope: &Scope<'_>, route: &BackendRoute<'_>) -> Route {
-    let BackendRoute { prefix, retry, targets } = route;
-    if targets.iter().all(|(_, weight)| *weight == 0) {
-        let refusal = DirectResponseAction { status: NO_TARGET, ..Default::default() };
-        return on_prefix(prefix, Action::DirectResponse(refusal));
-    }
-    let weighted = targets.iter().map(|(destination, weight)| ClusterWeight {
+    let BackendRoute { rule, timeout, retry, targets } = route;
+    let action = match weighted(scope, targets) {
+        None => Action::DirectResponse(DirectResponseAction { status: NO_TARGET, ..Default::default() }),
+        Some(clusters) => Action::Route(RouteAction {
+            cluster_specifier: Some(ClusterSpecifier::WeightedClusters(clusters)),
+            retry_policy: Some(retry::policy(*retry)),
+            ..bounded(timeout)
+        }),
+    };
+    Route { r#match: Some(matcher::of_rule(*rule)), action: Some(action), ..Default::default() }
+}
+
+/// Targets by weight, whatever the sum; those of weight zero stay in the list, as App Mesh kept them. Nothing
+/// where all are zero, because Envoy refuses such a list.
+fn weighted(scope: &Scope<'_>, targets: &[(Destination<'_>, u32)]) -> Option<WeightedCluster> {
+    let cluster = |(destination, weight): &(Destination<'_>, u32)| ClusterWeight {
         name: naming::target_cluster(&scope.proxy.workload.mesh, destination.node, destination.mapping),
         weight: uint(*weight),
         ..Default::default()
-    });
-    let clusters = WeightedCluster { clusters: weighted.collect(), ..Default::default() };
-    let action = RouteAction {
-        cluster_specifier: Some(ClusterSpecifier::WeightedClusters(clusters)),
-        timeout: duration(REQUEST_TIMEOUT),
-        retry_policy: Some(retry::policy(*retry)),
-        ..Default::default()
     };
-    on_prefix(prefix, Action::Route(action))
+    let any = targets.iter().any(|(_, weight)| *weight > 0);
+    any.then(|| WeightedCluster { clusters: targets.iter().map(cluster).collect(), ..Default::default() })
 }
 
-fn on_prefix(prefix: &str, action: Action) -> Route {
-    Route {
-        r#match: Some(RouteMatch {
-            path_specifier: Some(PathSpecifier::Prefix(prefix.to_owned())),
-            ..Default::default()
-        }),
-        action: Some(action),
+/// All tries of a request together, and its silence. Without a word on silence Envoy's five minutes hold, which
+/// are App Mesh's.
+fn bounded(timeout: &Timeout) -> RouteAction {
+    let Timeout { per_request, idle } = timeout;
+    RouteAction {
+        timeout: duration(per_request.unwrap_or(REQUEST_TIMEOUT)),
+        idle_timeout: idle.and_then(duration),
         ..Default::default()
     }
 }

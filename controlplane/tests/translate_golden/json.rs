@@ -36,11 +36,16 @@ fn decode(type_url: &str, value: &[u8]) -> DynamicMessage {
 
 /// `{"cluster": […], "listener": […], "route": […]}`, in the order of names.
 pub(crate) fn canonical(snapshot: &Snapshot) -> String {
+    canonical_kinds(snapshot, &ResourceType::ALL)
+}
+
+/// The same of resources of these kinds alone.
+pub(crate) fn canonical_kinds(snapshot: &Snapshot, kinds: &[ResourceType]) -> String {
     let options = SerializeOptions::new().use_proto_field_name(true);
     let json = |resource: &Resource| {
         message(resource).serialize_with_options(serde_json::value::Serializer, &options).unwrap()
     };
-    let kinds = ResourceType::ALL.into_iter().filter_map(|kind| {
+    let kinds = kinds.iter().filter_map(|&kind| {
         let resources: Vec<_> = snapshot.resources(kind).map(json).collect();
         (!resources.is_empty()).then(|| (kind.to_string(), resources.into()))
     });
