@@ -1,6 +1,7 @@
 //! The App Mesh API, its model and store, and the translation to Envoy.
 
 pub mod api;
+pub mod discovery;
 pub mod model;
 pub mod proxies;
 pub mod reconcile;

@@ -120,6 +120,11 @@ impl Entry {
         self.gone
     }
 
+    /// What it should hold; `None` until reconcile saw it.
+    pub(crate) fn wanted(&self) -> Option<&Arc<Snapshot>> {
+        self.wanted.as_ref()
+    }
+
     pub(crate) fn is_fed(&self) -> bool {
         self.wanted.is_some()
     }

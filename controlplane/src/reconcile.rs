@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Model ──▶ asked ──▶ Port (may move as far as both ends allow) ──▶ InForce ──▶ translate ──▶ Proxies
-//!                       ▲                                                                        │
+//!                       ▲                                          Instances ──▶ ┘               │
 //!                       └────────────── who accepted what, who is gone ◀─────────────────────────┘
 //! ```
 //!
@@ -18,6 +18,7 @@
 //! Invariants: one writer; nothing is published that memory was not told of first; a proxy whose snapshot
 //! comes out equal is not woken.
 
+mod endpoints;
 mod memory;
 mod port;
 mod task;
@@ -33,7 +34,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{model::Model, proxies::Proxies};
+use crate::{discovery::Instances, model::Model, proxies::Proxies};
 use task::Task;
 
 pub use memory::{Forgetful, Memory, MemoryError};
@@ -66,6 +67,8 @@ impl Default for Pace {
 pub struct Reconcile<M> {
     /// The newest model.
     pub model: watch::Receiver<Arc<Model>>,
+    /// Where the instances are that are found by Cloud Map's names; must be complete from the start.
+    pub instances: watch::Receiver<Arc<Instances>>,
     /// Whom to feed.
     pub proxies: Arc<Proxies>,
     /// What survives a restart.
@@ -92,7 +95,7 @@ impl<M: Memory> Reconcile<M> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                more = task.model_changed() => if !more { return Ok(()) },
+                more = task.changed() => if !more { return Ok(()) },
                 // The task itself holds the registry, so its sender lives.
                 _ = proxy_changes.changed() => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}

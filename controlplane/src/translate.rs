@@ -1,10 +1,10 @@
 //! From the model to what one Envoy is told.
 //!
 //! ```text
-//!  Model ─┐
-//!  Proxy ─┼─▶ backend ──▶ route, cluster ─┐
-//!  InForce┘   (who is called, how)        ├─▶ Snapshot
-//!             listener ◀── tls ───────────┘      names: naming
+//!  Model ────┐
+//!  Proxy ────┼─▶ backend ──▶ route, cluster, endpoint ─┐
+//!  InForce ──┤   (who is called, how)                  ├─▶ Snapshot
+//!  Instances ┘   listener ◀── tls ─────────────────────┘      names: naming
 //! ```
 //!
 //! Invariants:
@@ -23,10 +23,14 @@ use std::{
 use signet_policies::identity::{ResourceName, TrustDomain, Workload, WorkloadKind};
 use signet_xds::{Resource, ResourceType, Snapshot};
 
-use crate::model::{Listener, Mesh, Model, VirtualNode};
+use crate::{
+    discovery::Instances,
+    model::{Listener, Mesh, Model, VirtualNode},
+};
 
 mod backend;
 mod cluster;
+pub(crate) mod endpoint;
 mod in_force;
 mod listener;
 pub mod naming;
@@ -57,6 +61,7 @@ struct Scope<'a> {
     role: Role<'a>,
     proxy: &'a Proxy,
     in_force: &'a InForce,
+    instances: &'a Instances,
     trust_domain: &'a TrustDomain,
 }
 
@@ -91,7 +96,13 @@ impl<'a> Scope<'a> {
 ///
 /// Ports that `in_force` does not hold stand as the model asks.
 #[must_use]
-pub fn snapshot(model: &Model, proxy: &Proxy, in_force: &InForce, trust_domain: &TrustDomain) -> Snapshot {
+pub fn snapshot(
+    model: &Model,
+    proxy: &Proxy,
+    in_force: &InForce,
+    instances: &Instances,
+    trust_domain: &TrustDomain,
+) -> Snapshot {
     let Workload { mesh, kind: WorkloadKind::VirtualNode, name } = &proxy.workload else {
         return Snapshot::default();
     };
@@ -101,10 +112,18 @@ pub fn snapshot(model: &Model, proxy: &Proxy, in_force: &InForce, trust_domain: 
     let Some(node) = mesh.virtual_nodes.get(name) else {
         return Snapshot::default();
     };
-    Scope { mesh, role: Role::Node(node), proxy, in_force, trust_domain }.snapshot()
+    Scope { mesh, role: Role::Node(node), proxy, in_force, instances, trust_domain }.snapshot()
 }
 
 impl Scope<'_> {
+    /// Those of a destination that is found by Cloud Map's names.
+    fn endpoints(&self, destination: &backend::Destination<'_>) -> Option<Resource> {
+        let backend::Destination { node, mapping, found } = destination;
+        let (_, discovery) = (*found)?;
+        let mesh_name = &self.proxy.workload.mesh;
+        endpoint::of(mesh_name, self.mesh, node, *mapping, discovery, self.instances)
+    }
+
     fn snapshot(&self) -> Snapshot {
         let backends = match self.role {
             Role::Node(node) => backend::of_node(self.mesh, node),
@@ -123,6 +142,7 @@ impl Scope<'_> {
             if let Some(target) = cluster::target(self, destination) {
                 resources.push(Resource::new(ResourceType::Cluster, target.name.clone(), &target));
             }
+            resources.extend(self.endpoints(destination));
         }
         let egress = listener::egress(self);
         resources.push(Resource::new(ResourceType::Listener, egress.name.clone(), &egress));

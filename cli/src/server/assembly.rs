@@ -12,6 +12,7 @@ use signet_controlplane::{
         self, ApiSettings,
         sigv4::{KeyPairs, Secret},
     },
+    discovery::{Discovery, Registry},
     proxies::Proxies,
     reconcile::{Pace, PortView, Reconcile},
     server::Ads,
@@ -59,6 +60,7 @@ pub(super) struct Running {
 struct Parts {
     database: Database,
     store: Arc<dyn Store>,
+    discovery: Arc<dyn Discovery>,
     issuing: Issuing,
     tokens: JoinTokens,
     random: Random,
@@ -99,6 +101,7 @@ impl Running {
         let (progress, ports) = watch::channel(Arc::default());
         let reconcile = Reconcile {
             model: parts.store.subscribe(),
+            instances: parts.discovery.subscribe(),
             proxies: parts.proxies.clone(),
             memory: parts.database.clone(),
             trust_domain: parts.terms.trust_domain.clone(),
@@ -164,6 +167,7 @@ impl Parts {
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone())?),
+            discovery: Arc::new(Registry::open(database.clone())?),
             issuing: Issuing::new(Arc::new(authority), Arc::new(ledger), random.clone(), clock.clone()),
             tokens,
             random,

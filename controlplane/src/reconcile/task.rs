@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::pending,
     sync::Arc,
     time::Duration,
 };
@@ -11,13 +12,14 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::{
-    Memory, MemoryError, PortView, Reconcile, memory,
+    Memory, MemoryError, PortView, Reconcile, endpoints, memory,
     port::{End, Port},
     wait::{self, Wait},
 };
 use crate::{
+    discovery::Instances,
     model::{Listener, Mesh, Model, PortMapping},
-    proxies::Key,
+    proxies::{Entry, Key},
     translate::{self, InForce, PortId, Proxy, Standing},
 };
 
@@ -25,6 +27,8 @@ pub(super) struct Task<M> {
     context: Reconcile<M>,
     /// The model that `ports` follow.
     model: Arc<Model>,
+    /// Those that proxies were told of.
+    instances: Arc<Instances>,
     /// Records that no port has taken up.
     remembered: BTreeMap<String, String>,
     ports: BTreeMap<PortId, Tracked>,
@@ -57,14 +61,16 @@ impl Tracked {
 }
 
 impl<M: Memory> Task<M> {
-    pub(super) async fn new(context: Reconcile<M>) -> Result<Self, MemoryError> {
+    pub(super) async fn new(mut context: Reconcile<M>) -> Result<Self, MemoryError> {
         let remembered = context.memory.load().await?;
         let now = Instant::now();
         // Who was there before a restart is not known, so everybody is given the time to come back.
+        let instances = Arc::clone(&context.instances.borrow_and_update());
         let complete_from = if remembered.is_empty() { now } else { now + context.pace.reconnect_grace };
         Ok(Self {
             context,
             model: Arc::default(),
+            instances,
             remembered,
             ports: BTreeMap::new(),
             unsaved: BTreeSet::new(),
@@ -74,13 +80,23 @@ impl<M: Memory> Task<M> {
         })
     }
 
-    /// Waits for another model; false when there will be none.
-    pub(super) async fn model_changed(&mut self) -> bool {
-        self.context.model.changed().await.is_ok()
+    /// Waits for another model or other instances; false when there will be no other model.
+    pub(super) async fn changed(&mut self) -> bool {
+        let Reconcile { model, instances, .. } = &mut self.context;
+        let other_instances = async {
+            if instances.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            changed = model.changed() => changed.is_ok(),
+            () = other_instances => true,
+        }
     }
 
     /// Takes everything as far as it can go now. Returns when to look again if nothing happens before.
     pub(super) async fn pass(&mut self) -> Option<Instant> {
+        self.follow_instances();
         let followed = self.follow_model();
         self.unpublished.extend(followed);
         loop {
@@ -98,6 +114,25 @@ impl<M: Memory> Task<M> {
         }
         self.show();
         self.next_wake()
+    }
+
+    /// Takes up the newest instances, and tells those who call them: of the endpoints that changed, and of nothing
+    /// else. How a port stands does not depend on them, so nobody waits for anything here.
+    fn follow_instances(&mut self) {
+        let instances = Arc::clone(&self.context.instances.borrow_and_update());
+        if Arc::ptr_eq(&instances, &self.instances) {
+            return;
+        }
+        let changed =
+            endpoints::of_services(&self.model, &instances, &instances.changed_since(&self.instances));
+        let updates = self.context.proxies.look(|entries| {
+            let update = |(key, entry): (Key, &Entry)| {
+                Some((key, Some(endpoints::merged(entry.wanted()?, &changed)?)))
+            };
+            entries.filter_map(update).collect()
+        });
+        self.context.proxies.publish(self.model.revision, updates);
+        self.instances = instances;
     }
 
     /// Takes up the newest model, and names the meshes that changed.
@@ -217,8 +252,13 @@ impl<M: Memory> Task<M> {
             if !exists(&proxy) {
                 return (is_fed || !is_outdated).then_some((key, None));
             }
-            let snapshot =
-                translate::snapshot(&self.model, &proxy, &self.in_force, &self.context.trust_domain);
+            let snapshot = translate::snapshot(
+                &self.model,
+                &proxy,
+                &self.in_force,
+                &self.instances,
+                &self.context.trust_domain,
+            );
             Some((key, Some(Arc::new(snapshot))))
         });
         self.context.proxies.publish(self.model.revision, translated.collect());

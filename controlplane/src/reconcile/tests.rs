@@ -122,6 +122,7 @@ impl World {
         let proxies = Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH));
         let context = Reconcile {
             model: seen,
+            instances: watch::channel(Arc::default()).1,
             proxies: Arc::clone(&proxies),
             memory: memory.clone(),
             trust_domain: "td".parse().unwrap(),

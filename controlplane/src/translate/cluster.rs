@@ -12,7 +12,7 @@ use signet_xds::pb::{
             cluster::v3::{
                 CircuitBreakers, Cluster,
                 circuit_breakers::Thresholds,
-                cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily},
+                cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig},
             },
             core::v3::{Address, Http1ProtocolOptions},
             endpoint::v3::{
@@ -33,7 +33,7 @@ use super::{
     Dial, Scope,
     backend::Destination,
     naming,
-    scalar::{duration, ip_address, socket_address, uint},
+    scalar::{duration, ip_address, same_stream, socket_address, uint},
     tls,
 };
 use crate::model::{Discovery, DnsResponseType, PortMapping, Protocol};
@@ -61,17 +61,21 @@ pub(super) fn local(scope: &Scope<'_>, mapping: PortMapping) -> Cluster {
 /// A node's listener as its clients see it; nothing where there is no such node or listener.
 pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option<Cluster> {
     let Destination { node, mapping, found } = destination;
-    let (listener, Discovery::Dns { hostname, response_type, .. }) = (*found)? else {
-        return None;
-    };
+    let (listener, discovery) = (*found)?;
     let name = naming::target_cluster(&scope.proxy.workload.mesh, node, *mapping);
+    let hostname = discovery.host();
     let literal = hostname.parse::<IpAddr>().is_ok();
     let server_name = hostname.trim_end_matches('.');
-    let (discovery, host) = match response_type {
+    let (discovery, host) = match discovery {
+        Discovery::CloudMap { .. } => (DiscoveryType::Eds, server_name.to_owned()),
         // There is nothing to resolve, and a dot behind an address would make a name of it.
-        _ if literal => (DiscoveryType::Static, hostname.clone()),
-        DnsResponseType::LoadBalancer => (DiscoveryType::LogicalDns, absolute(server_name)),
-        DnsResponseType::Endpoints => (DiscoveryType::StrictDns, absolute(server_name)),
+        Discovery::Dns { .. } if literal => (DiscoveryType::Static, hostname.clone()),
+        Discovery::Dns { response_type: DnsResponseType::LoadBalancer, .. } => {
+            (DiscoveryType::LogicalDns, absolute(server_name))
+        }
+        Discovery::Dns { response_type: DnsResponseType::Endpoints, .. } => {
+            (DiscoveryType::StrictDns, absolute(server_name))
+        }
     };
     let port = scope.port(node, mapping.port);
     let transport_socket = match scope.in_force.standing(&port, listener, scope.trust_domain).dial {
@@ -79,7 +83,20 @@ pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option
         Dial::Tls { identities } => Some(tls::upstream(&identities, Some(server_name).filter(|_| !literal))),
     };
     let shaped = shaped(name, discovery, socket_address(host, mapping.port), mapping.protocol);
-    Some(Cluster { transport_socket, ..shaped })
+    let cluster = Cluster { transport_socket, ..shaped };
+    Some(if discovery == DiscoveryType::Eds { by_eds(cluster) } else { cluster })
+}
+
+/// Its endpoints come as a resource of the cluster's own name, over the stream that it came over itself.
+fn by_eds(cluster: Cluster) -> Cluster {
+    let eds = EdsClusterConfig { eds_config: Some(same_stream()), ..Default::default() };
+    Cluster {
+        load_assignment: None,
+        eds_cluster_config: Some(eds),
+        // An instance that is gone is not called any more, also where clients still see it answer.
+        ignore_health_on_host_removal: true,
+        ..cluster
+    }
 }
 
 /// App Mesh's dot at the end keeps resolvers from trying their search domains. Envoy does not look up such a name

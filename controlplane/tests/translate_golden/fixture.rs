@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use signet_controlplane::{
+    discovery::Instances,
     model::{
         Backend, Certificate, Discovery, DnsResponseType, HttpMatch, HttpRetryEvent, Listener, ListenerTls,
         Mesh, Model, PathMatch, PortMapping, Protocol, Provider, RetryPolicy, Route, RouteRule, Trust,
@@ -133,5 +134,5 @@ pub(crate) fn snapshot_of(name: &str, mesh: &Mesh, in_force: &InForce) -> Snapsh
         ingress_address: "127.0.0.11".parse().unwrap(),
         egress_port: 15001.try_into().unwrap(),
     };
-    translate::snapshot(&model, &proxy, in_force, &trust_domain())
+    translate::snapshot(&model, &proxy, in_force, &Instances::default(), &trust_domain())
 }
