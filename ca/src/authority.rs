@@ -8,6 +8,7 @@
 
 mod check;
 mod pair;
+mod seal;
 mod store;
 
 use std::{
@@ -24,7 +25,7 @@ use signet_policies::{
 use tracing::info;
 
 use crate::{
-    Certificate, Error, IssuerName, PrivateKey, PublicKey, Random, Serial, VerifiedCsr,
+    Certificate, Error, IssuerName, Passphrase, PrivateKey, PublicKey, Random, Serial, VerifiedCsr,
     key::SigningKey,
     pem,
     profile::{self, BACKDATE, ISSUER_LIFE, Leaf, Place, ROOT_LIFE, Template},
@@ -57,18 +58,20 @@ impl Authority {
     /// Opens the authority in `folder`, and makes a root where there is none.
     ///
     /// Every key and certificate that is there is checked. Issuers that ended are no error: they are replaced
-    /// when next needed.
+    /// when next needed. With a passphrase every key is sealed with it, those that are there and those that are made.
     ///
     /// # Errors
-    /// A file that cannot be read or is open to others; a pair that is incomplete, does not belong together
-    /// or cannot do what its place asks for; a root that ended; issuers without a root.
+    /// A file that cannot be read or is open to others; a key that the passphrase does not open, or that is not sealed
+    /// although there is one; a pair that is incomplete, does not belong together or cannot do what its place asks
+    /// for; a root that ended; issuers without a root.
     pub fn open(
         folder: &Path,
+        passphrase: Option<Passphrase>,
         trust_domain: &TrustDomain,
         random: Random,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let store = Store::open(folder)?;
+        let store = Store::open(folder, passphrase)?;
         let root = match store.root()? {
             Some(stored) => Pair::root(stored, trust_domain, now)?,
             None => {

@@ -50,6 +50,12 @@ pub enum Error {
         /// The authority's folder.
         folder: PathBuf,
     },
+    /// There is no authority where one was expected.
+    #[error("{folder} holds no certificate authority; is it the right data folder?")]
+    NoAuthority {
+        /// The folder that was looked into.
+        folder: PathBuf,
+    },
     /// A certificate file does not hold what its place asks for.
     #[error("the certificate {path} cannot be used: {unfit}")]
     Unfit {

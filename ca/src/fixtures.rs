@@ -55,7 +55,7 @@ pub(crate) fn authority() -> (TempDir, Authority) {
 }
 
 pub(crate) fn open(folder: &Path) -> Result<Authority, crate::Error> {
-    Authority::open(folder, &trust_domain(), Random::dangerously_from_seed(1), NOW)
+    Authority::open(folder, None, &trust_domain(), Random::dangerously_from_seed(1), NOW)
 }
 
 pub(crate) fn serial(seed: u64) -> Serial {

@@ -1,10 +1,12 @@
 //! Keys: the public ones that are certified, and our own private ones.
 
 mod file;
+mod passphrase;
 mod private;
 mod public;
 
 pub use file::KeyFileError;
+pub use passphrase::{InvalidPassphrase, Passphrase};
 pub(crate) use private::SigningKey;
 pub use private::{KeyError, PrivateKey};
 pub(crate) use public::KeyKind;

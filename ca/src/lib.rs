@@ -42,7 +42,7 @@ pub use certificate::{Certificate, IssuerName};
 pub use csr::{InvalidCsr, MAX_CSR, VerifiedCsr};
 pub use error::{Error, Unfit};
 pub use issuing::{Issued, Issuing, NotIssued};
-pub use key::{KeyError, KeyFileError, KeyRefused, PrivateKey, PublicKey};
+pub use key::{InvalidPassphrase, KeyError, KeyFileError, KeyRefused, Passphrase, PrivateKey, PublicKey};
 pub use ledger::{Attestation, Ledger, LedgerError, MemoryLedger, Origin, Record, SledLedger};
 pub use profile::{BACKDATE, ISSUER_LIFE, ROOT_LIFE};
 pub use random::Random;

@@ -4,6 +4,7 @@
 //!   main ─▶ Command ─┬─ server   API, xDS and CA in one process
 //!                    ├─ agent    beside each Envoy
 //!                    ├─ token, proxies       speak to a server's API, signed
+//!                    ├─ ca       the authority's keys at rest
 //!                    └─ demo     all of it on this machine, with traffic
 //! ```
 //!
@@ -11,6 +12,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this crate speaks to people")]
 
 pub mod agent;
+pub mod ca;
 pub mod client;
 pub mod connect;
 pub mod demo;
@@ -63,6 +65,9 @@ enum Command {
     /// Beside each Envoy: joins, serves certificates over SDS, writes the bootstrap and runs Envoy
     #[command(after_help = agent::HELP)]
     Agent(Box<agent::AgentArgs>),
+    /// The keys of root and issuers: seal them with a passphrase, or take it away
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
     /// Join tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -76,7 +81,7 @@ impl Command {
     fn default_log(&self) -> &'static str {
         match self {
             Self::Server(_) | Self::Agent(_) => "info",
-            Self::Demo(_) | Self::Token(_) | Self::Proxies(_) => "warn",
+            Self::Demo(_) | Self::Ca(_) | Self::Token(_) | Self::Proxies(_) => "warn",
         }
     }
 }
@@ -127,6 +132,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(args, clock).await,
         Command::Agent(args) => agent::run(*args, clock).await,
         Command::Server(args) => server::run(args, clock).await.map(|()| ExitCode::SUCCESS),
+        Command::Ca(command) => ca::run(command).map(|()| ExitCode::SUCCESS),
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
     }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::assembly::Running;
-use crate::WrongUsage;
+use crate::{WrongUsage, ca::PassphraseArgs};
 
 /// How long draining may take; supervisors kill after ten seconds.
 const DRAIN: Duration = Duration::from_secs(7);
@@ -32,7 +32,8 @@ const DRAIN: Duration = Duration::from_secs(7);
 /// Examples for `--help`.
 pub const HELP: &str = "Examples:\n  \
     signet server\n  \
-    signet server --data-dir /var/lib/signet --grpc-addr 10.0.0.5:7443 --leaf-lifetime 3600\n\n\
+    signet server --data-dir /var/lib/signet --grpc-addr 10.0.0.5:7443 --leaf-lifetime 3600\n  \
+    signet server --ca-passphrase-file /etc/signet/passphrase\n\n\
     When it is ready it prints one line of JSON with its addresses. The first start makes an administrator's key\n\
     pair in <data-dir>/credentials (AWS format) and the root certificate in <data-dir>/ca.pem. SIGTERM drains.";
 
@@ -64,6 +65,8 @@ pub struct ServerArgs {
     #[arg(long, env = "SIGNET_LEAF_LIFETIME", value_name = "SECONDS", default_value_t = DEFAULT_LEAF_LIFE.as_secs(),
           value_parser = clap::value_parser!(u64).range(MIN_LEAF_LIFE.as_secs()..=MAX_LEAF_LIFE.as_secs()))]
     leaf_lifetime: u64,
+    #[command(flatten)]
+    ca_passphrase: PassphraseArgs,
     /// Serve the API without TLS on an address that others can reach: bodies can be read on the way
     #[arg(long, env = "SIGNET_DANGEROUSLY_PLAINTEXT_API")]
     dangerously_plaintext_api: bool,

@@ -36,7 +36,7 @@ impl Shared {
         let folder = fixture.folder.path().join("ca");
         let random = Random::system();
         let domain = fixture.authority.trust_domain();
-        let authority = Arc::new(Authority::open(&folder, domain, random.clone(), NOW).unwrap());
+        let authority = Arc::new(Authority::open(&folder, None, domain, random.clone(), NOW).unwrap());
         let now = UNIX_EPOCH + Duration::from_secs(NOW.unix().try_into().unwrap());
         let issuing = Issuing::new(authority.clone(), ledger, random.clone(), Arc::new(move || now));
         Self { issuing, authority, grant: fixture.grant.clone(), csrs: fixture.csrs.clone(), random }

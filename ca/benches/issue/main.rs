@@ -43,7 +43,8 @@ impl Fixture {
         let terms = Terms { trust_domain, default_lifetime: DEFAULT_LEAF_LIFE };
         let random = Random::system();
         let authority =
-            Authority::open(&folder.path().join("ca"), &terms.trust_domain, random.clone(), NOW).unwrap();
+            Authority::open(&folder.path().join("ca"), None, &terms.trust_domain, random.clone(), NOW)
+                .unwrap();
         let workload = Workload::virtual_node("my-mesh", "service-a").unwrap();
         let dns_names = vec!["service-a.apps.local".parse().unwrap()];
         let registration = Registration { workload: workload.clone(), dns_names, spiffe_ids: vec![] };

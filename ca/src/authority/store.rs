@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Error, IssuerName, PrivateKey, Serial, pem};
+use crate::{Error, IssuerName, Passphrase, PrivateKey, Serial, pem};
 
 const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "cert.pem";
@@ -24,6 +24,8 @@ const UNFINISHED: &str = ".unfinished-";
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
+    /// Seals every key.
+    passphrase: Option<Passphrase>,
 }
 
 /// Whose pair it is.
@@ -45,8 +47,8 @@ pub(super) struct Stored {
 
 impl Store {
     /// Opens the folder, makes it where it is not there, and clears away what a crash left.
-    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
-        let store = Self { folder: folder.to_owned() };
+    pub(super) fn open(folder: &Path, passphrase: Option<Passphrase>) -> Result<Self, Error> {
+        let store = Self { folder: folder.to_owned(), passphrase };
         let meshes = folder.join(MESHES);
         DirBuilder::new().recursive(true).mode(0o700).create(&meshes).map_err(at(&meshes))?;
         for parent in [folder, &meshes] {
@@ -66,7 +68,7 @@ impl Store {
     pub(super) fn root(&self) -> Result<Option<Stored>, Error> {
         let folder = self.path(&Slot::Root);
         if folder.try_exists().map_err(at(&folder))? {
-            return read(&folder).map(Some);
+            return self.read(&folder).map(Some);
         }
         match self.issuers()?.is_empty() {
             true => Ok(None),
@@ -87,7 +89,7 @@ impl Store {
     }
 
     pub(super) fn issuer(&self, name: &IssuerName) -> Result<Stored, Error> {
-        read(&self.path(&Slot::Issuer(name)))
+        self.read(&self.path(&Slot::Issuer(name)))
     }
 
     /// Puts a pair in place of the one before, if there was one, and waits for the disk.
@@ -102,7 +104,7 @@ impl Store {
         let parent = folder.parent().unwrap_or(&self.folder);
         let made = parent.join(format!("{UNFINISHED}{serial}"));
         DirBuilder::new().mode(0o700).create(&made).map_err(at(&made))?;
-        key.write_new(&made.join(KEY))?;
+        key.write_new(&made.join(KEY), self.passphrase.as_ref())?;
         write_certificate(&made.join(CERTIFICATE), certificate)?;
         sync(&made)?;
         let old = parent.join(format!("{UNFINISHED}old-{serial}"));
@@ -119,6 +121,28 @@ impl Store {
         }
     }
 
+    /// Where the keys are: the root's first, then the issuers'.
+    pub(super) fn keys(&self) -> Result<Vec<PathBuf>, Error> {
+        let issuers = self.issuers()?;
+        let slots = std::iter::once(Slot::Root).chain(issuers.iter().map(Slot::Issuer));
+        Ok(slots.map(|slot| self.path(&slot).join(KEY)).collect())
+    }
+
+    fn read(&self, folder: &Path) -> Result<Stored, Error> {
+        for missing in [KEY, CERTIFICATE] {
+            let path = folder.join(missing);
+            if !path.try_exists().map_err(at(&path))? {
+                return Err(Error::IncompletePair { folder: folder.to_owned(), missing });
+            }
+        }
+        let key = PrivateKey::read(&folder.join(KEY), self.passphrase.as_ref())?;
+        let path = folder.join(CERTIFICATE);
+        let text = fs::read(&path).map_err(at(&path))?;
+        let decoded = std::str::from_utf8(&text).ok().and_then(|text| pem::decode("CERTIFICATE", text));
+        let certificate = decoded.map(|der| der.to_vec()).unwrap_or_default();
+        Ok(Stored { key, certificate, path })
+    }
+
     fn path(&self, slot: &Slot<'_>) -> PathBuf {
         match slot {
             Slot::Root => self.folder.join("root"),
@@ -126,21 +150,6 @@ impl Store {
             Slot::Issuer(IssuerName::Mesh(mesh)) => self.folder.join(MESHES).join(mesh.as_str()),
         }
     }
-}
-
-fn read(folder: &Path) -> Result<Stored, Error> {
-    for missing in [KEY, CERTIFICATE] {
-        let path = folder.join(missing);
-        if !path.try_exists().map_err(at(&path))? {
-            return Err(Error::IncompletePair { folder: folder.to_owned(), missing });
-        }
-    }
-    let key = PrivateKey::read(&folder.join(KEY))?;
-    let path = folder.join(CERTIFICATE);
-    let text = fs::read(&path).map_err(at(&path))?;
-    let decoded = std::str::from_utf8(&text).ok().and_then(|text| pem::decode("CERTIFICATE", text));
-    let certificate = decoded.map(|der| der.to_vec()).unwrap_or_default();
-    Ok(Stored { key, certificate, path })
 }
 
 fn write_certificate(path: &Path, der: &[u8]) -> Result<(), Error> {

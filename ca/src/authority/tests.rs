@@ -1,3 +1,4 @@
 mod folder;
 mod judges;
 mod leaves;
+mod seal;

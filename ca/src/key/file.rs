@@ -1,7 +1,7 @@
 //! Key files: PEM, for their owner's eyes only.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -10,12 +10,12 @@ use std::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{KeyError, PrivateKey};
+use super::{KeyError, Passphrase, PrivateKey};
 
 /// A key file that is longer holds something else. In bytes.
 const MAX_FILE: u64 = 16 * 1024;
 /// The permission bits of everybody but the owner.
-const OTHERS: u32 = 0o077;
+pub(super) const OTHERS: u32 = 0o077;
 
 /// Why a key file cannot be used.
 #[derive(Debug, Error)]
@@ -39,7 +39,7 @@ pub enum KeyFileError {
         mode: u32,
     },
     /// The file holds no key that can be used.
-    #[error("the key file {path} holds no usable key")]
+    #[error("the key file {path} cannot be used")]
     Content {
         /// The file.
         path: PathBuf,
@@ -50,24 +50,45 @@ pub enum KeyFileError {
 }
 
 impl PrivateKey {
-    /// Writes the key to a new file of mode 0600 and waits for the disk. The folder is the caller's to sync.
+    /// Writes the key to a new file of mode 0600, sealed if there is a passphrase, and waits for the disk. The folder
+    /// is the caller's to sync.
     ///
     /// # Errors
     /// The file exists already, or cannot be written.
-    pub fn write_new(&self, path: &Path) -> Result<(), KeyFileError> {
+    pub fn write_new(&self, path: &Path, passphrase: Option<&Passphrase>) -> Result<(), KeyFileError> {
+        let content = |source| KeyFileError::Content { path: path.to_owned(), source };
+        let text = self.to_pem(passphrase).map_err(content)?;
         let write = || {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(self.to_pem().as_bytes())?;
+            file.write_all(text.as_bytes())?;
             file.sync_all()
         };
         write().map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
     }
 
-    /// Reads a key file.
+    /// Writes the key in place of a key file. After a crash the file is the old one or the new one, whole.
     ///
     /// # Errors
-    /// Not there, open to others, or no key.
-    pub fn read(path: &Path) -> Result<Self, KeyFileError> {
+    /// The folder cannot be written.
+    pub fn replace(&self, path: &Path, passphrase: Option<&Passphrase>) -> Result<(), KeyFileError> {
+        let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(failed(io::ErrorKind::InvalidFilename.into()));
+        };
+        let beside = folder.join(format!(".unfinished-{}", name.display()));
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Err(_) | Ok(()) => {}
+        }
+        self.write_new(&beside, passphrase)?;
+        fs::rename(&beside, path).and_then(|()| File::open(folder)?.sync_all()).map_err(failed)
+    }
+
+    /// Reads a key file, which is sealed if there is a passphrase, and only then.
+    ///
+    /// # Errors
+    /// Not there, open to others, sealed otherwise, or no key.
+    pub fn read(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, KeyFileError> {
         let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         // Of the open file, so that nobody swaps it between the check and the use.
@@ -82,7 +103,7 @@ impl PrivateKey {
         };
         let mut text = Zeroizing::new(String::with_capacity(length + 1));
         file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
-        Self::from_pem(&text).map_err(content)
+        Self::from_pem(&text, passphrase).map_err(content)
     }
 }
 
@@ -96,7 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key.pem");
         let key = PrivateKey::generate().unwrap();
-        key.write_new(&path).unwrap();
+        key.write_new(&path, None).unwrap();
         (folder, path, key)
     }
 
@@ -104,14 +125,14 @@ mod tests {
     fn a_key_file_is_for_its_owner_only_and_reads_back() {
         let (_folder, path, key) = written();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-        assert_eq!(PrivateKey::read(&path).unwrap().pkcs8_der(), key.pkcs8_der());
+        assert_eq!(PrivateKey::read(&path, None).unwrap().pkcs8_der(), key.pkcs8_der());
     }
 
     #[test]
     fn a_key_file_is_never_overwritten() {
         let (_folder, path, key) = written();
-        assert!(PrivateKey::generate().unwrap().write_new(&path).is_err());
-        assert_eq!(PrivateKey::read(&path).unwrap().pkcs8_der(), key.pkcs8_der());
+        assert!(PrivateKey::generate().unwrap().write_new(&path, None).is_err());
+        assert_eq!(PrivateKey::read(&path, None).unwrap().pkcs8_der(), key.pkcs8_der());
     }
 
     #[test]
@@ -119,11 +140,11 @@ mod tests {
         let (_folder, path, _key) = written();
         for mode in [0o640, 0o604, 0o620, 0o601, 0o777] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let refused = PrivateKey::read(&path).unwrap_err().to_string();
+            let refused = PrivateKey::read(&path, None).unwrap_err().to_string();
             assert!(refused.contains(&format!("chmod 600 {}", path.display())), "{mode:o}: {refused}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-        assert!(PrivateKey::read(&path).is_ok());
+        assert!(PrivateKey::read(&path, None).is_ok());
     }
 
     #[test]
@@ -136,11 +157,27 @@ mod tests {
             b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
         ] {
             fs::write(&path, content).unwrap();
-            let refused = PrivateKey::read(&path).unwrap_err();
+            let refused = PrivateKey::read(&path, None).unwrap_err();
             assert!(matches!(refused, KeyFileError::Content { .. }), "{refused:?}");
         }
         let absent = folder.path().join("absent");
-        let missing = PrivateKey::read(&absent).unwrap_err().to_string();
+        let missing = PrivateKey::read(&absent, None).unwrap_err().to_string();
         assert!(missing.contains("absent"), "{missing}");
+    }
+
+    #[test]
+    fn a_key_file_is_replaced_whole_and_stays_its_owners() {
+        let (folder, path, key) = written();
+        let secret = Passphrase::new(Zeroizing::new("correct horse".to_owned())).unwrap();
+        key.replace(&path, Some(&secret)).unwrap();
+        assert_eq!(PrivateKey::read(&path, Some(&secret)).unwrap().pkcs8_der(), key.pkcs8_der());
+        let refused = PrivateKey::read(&path, None).unwrap_err();
+        assert!(matches!(refused, KeyFileError::Content { source: KeyError::Sealed, .. }), "{refused:?}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        // What a crash left is no obstacle.
+        fs::write(folder.path().join(".unfinished-key.pem"), "half").unwrap();
+        key.replace(&path, None).unwrap();
+        assert!(PrivateKey::read(&path, None).is_ok());
     }
 }

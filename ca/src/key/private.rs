@@ -7,11 +7,13 @@ use ring::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::PublicKey;
+use super::{Passphrase, PublicKey};
 use crate::pem;
 
 /// The PEM label of PKCS#8 (RFC 7468, section 10).
 const LABEL: &str = "PRIVATE KEY";
+/// The PEM label of PKCS#8 that is sealed (RFC 7468, section 11).
+const SEALED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 /// Bytes of an uncompressed P-256 point, with which the PKCS#8 form that ring writes and reads ends.
 const POINT: usize = 65;
 
@@ -34,6 +36,20 @@ pub enum KeyError {
     /// Not one PEM block of PKCS#8.
     #[error("not one PEM block \"-----BEGIN {LABEL}-----\"")]
     NotPem,
+    /// It is sealed, and no passphrase was given.
+    #[error("it is sealed with a passphrase; give it with --ca-passphrase-file or in SIGNET_CA_PASSPHRASE")]
+    Sealed,
+    /// It is not sealed, and a passphrase was given.
+    #[error(
+        "it is not sealed, although a passphrase was given; seal it with `signet ca seal`, or leave the passphrase out"
+    )]
+    NotSealed,
+    /// The passphrase does not open it.
+    #[error("the passphrase does not open it: it is another one's, or the file was altered")]
+    WrongPassphrase,
+    /// It is sealed in a way that is not known here, or could not be sealed.
+    #[error("it cannot be sealed or opened: {0}")]
+    Seal(String),
     /// PKCS#8 of another kind of key, or damaged.
     #[error("not a P-256 key in PKCS#8 with its public half: {0}")]
     NotP256(String),
@@ -50,12 +66,20 @@ impl PrivateKey {
         Self::from_trusted_pkcs8(Zeroizing::new(made.as_ref().to_vec()))
     }
 
-    /// Reads one PEM block of PKCS#8.
+    /// Reads one PEM block of PKCS#8, which is sealed if there is a passphrase, and only then.
     ///
     /// # Errors
-    /// [`KeyError::NotPem`], [`KeyError::NotP256`].
-    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let key = Self::from_trusted_pkcs8(pem::decode(LABEL, text).ok_or(KeyError::NotPem)?)?;
+    /// Not such a block, sealed when it should not be or the other way round, another passphrase, or another kind of
+    /// key.
+    pub fn from_pem(text: &str, passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
+        let pkcs8 = match (pem::decode(LABEL, text), pem::decode(SEALED_LABEL, text), passphrase) {
+            (Some(pkcs8), _, None) => pkcs8,
+            (_, Some(sealed), Some(passphrase)) => passphrase.open(&sealed)?,
+            (Some(_), _, Some(_)) => return Err(KeyError::NotSealed),
+            (_, Some(_), None) => return Err(KeyError::Sealed),
+            (None, None, _) => return Err(KeyError::NotPem),
+        };
+        let key = Self::from_trusted_pkcs8(pkcs8)?;
         SigningKey::new(&key)?;
         Ok(key)
     }
@@ -74,10 +98,15 @@ impl PrivateKey {
         &self.pkcs8
     }
 
-    /// PKCS#8, PEM.
-    #[must_use]
-    pub fn to_pem(&self) -> Zeroizing<String> {
-        pem::encode(LABEL, &self.pkcs8)
+    /// PKCS#8, PEM, sealed if there is a passphrase.
+    ///
+    /// # Errors
+    /// [`KeyError::NoRandomness`], [`KeyError::Seal`].
+    pub fn to_pem(&self, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyError> {
+        Ok(match passphrase {
+            None => pem::encode(LABEL, &self.pkcs8),
+            Some(passphrase) => pem::encode(SEALED_LABEL, &passphrase.seal(&self.pkcs8)?),
+        })
     }
 
     /// The public half.
@@ -143,9 +172,54 @@ mod tests {
     #[test]
     fn a_key_reads_back_from_its_pem_with_the_same_public_half() {
         let key = PrivateKey::generate().unwrap();
-        let read = PrivateKey::from_pem(&key.to_pem()).unwrap();
-        assert_eq!(read.pkcs8_der(), key.pkcs8_der());
-        assert_eq!(read.public(), key.public());
+        for passphrase in [None, Some(&passphrase("correct horse"))] {
+            let read = PrivateKey::from_pem(&key.to_pem(passphrase).unwrap(), passphrase).unwrap();
+            assert_eq!(read.pkcs8_der(), key.pkcs8_der());
+            assert_eq!(read.public(), key.public());
+        }
+    }
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(Zeroizing::new(text.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_key_opens_with_its_passphrase_alone_and_a_plain_one_with_none() {
+        let key = PrivateKey::generate().unwrap();
+        let (right, wrong) = (passphrase("correct horse"), passphrase("Correct horse"));
+        let sealed = key.to_pem(Some(&right)).unwrap();
+        assert_ne!(sealed, key.to_pem(Some(&right)).unwrap(), "the same salt twice");
+        let refused = |text: &str, passphrase| PrivateKey::from_pem(text, passphrase).unwrap_err();
+        assert_eq!(refused(&sealed, None), KeyError::Sealed);
+        assert_eq!(refused(&key.to_pem(None).unwrap(), Some(&right)), KeyError::NotSealed);
+        for _ in 0..3 {
+            let sealed = key.to_pem(Some(&right)).unwrap();
+            assert_eq!(refused(&sealed, Some(&wrong)), KeyError::WrongPassphrase);
+        }
+        let altered = sealed.replacen("AAAA", "AAAB", 1);
+        let middle = sealed.len() - 60;
+        let flipped = if sealed.as_bytes()[middle] == b'A' { "B" } else { "A" };
+        let altered = [&altered[..middle], flipped, &altered[middle + 1..]].concat();
+        assert!(PrivateKey::from_pem(&altered, Some(&right)).is_err());
+    }
+
+    #[test]
+    fn openssl_opens_a_sealed_key_and_we_open_one_that_openssl_sealed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, theirs] =
+            ["ours.pem", "theirs.pem"].map(|name| folder.path().join(name).display().to_string());
+        let key = PrivateKey::generate().unwrap();
+        let secret = passphrase("correct horse");
+        std::fs::write(&ours, key.to_pem(Some(&secret)).unwrap().as_bytes()).unwrap();
+        let password = "pass:correct horse";
+        let (opened, text) = crate::fixtures::openssl(&["pkey", "-in", &ours, "-passin", password]);
+        assert!(opened, "{text}");
+        assert_eq!(PrivateKey::from_pem(&text, None).unwrap().public(), key.public());
+        std::fs::write(&theirs, text).unwrap();
+        let arguments = ["pkcs8", "-topk8", "-scrypt", "-in", &theirs, "-passout", password];
+        let (sealed, text) = crate::fixtures::openssl(&arguments);
+        assert!(sealed, "{text}");
+        assert_eq!(PrivateKey::from_pem(&text, Some(&secret)).unwrap().public(), key.public());
     }
 
     #[test]
@@ -165,11 +239,11 @@ mod tests {
     #[test]
     fn other_keys_and_damaged_ones_are_refused() {
         let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        assert!(matches!(PrivateKey::from_pem(&ed25519.serialize_pem()), Err(KeyError::NotP256(_))));
+        assert!(matches!(PrivateKey::from_pem(&ed25519.serialize_pem(), None), Err(KeyError::NotP256(_))));
         let mut damaged = PrivateKey::generate().unwrap().pkcs8_der().to_vec();
         damaged[100] ^= 1;
         let damaged = pem::encode(LABEL, &damaged);
-        assert!(matches!(PrivateKey::from_pem(&damaged), Err(KeyError::NotP256(_))));
-        assert_eq!(PrivateKey::from_pem("").unwrap_err(), KeyError::NotPem);
+        assert!(matches!(PrivateKey::from_pem(&damaged, None), Err(KeyError::NotP256(_))));
+        assert_eq!(PrivateKey::from_pem("", None).unwrap_err(), KeyError::NotPem);
     }
 }

@@ -282,7 +282,8 @@ fn foreign_certificate(folder: &Path, clock: &Clock) -> Result<ClientCertificate
     let terms = Terms { trust_domain: "other.test".parse()?, default_lifetime: DEFAULT_LEAF_LIFE };
     let now = clock().into();
     let random = Random::system();
-    let authority = Authority::open(&folder.join("other-ca"), &terms.trust_domain, random.clone(), now)?;
+    let authority =
+        Authority::open(&folder.join("other-ca"), None, &terms.trust_domain, random.clone(), now)?;
     let workload = Workload::virtual_node(MESH, CALLER.0)?;
     let registration = Registration { workload: workload.clone(), dns_names: vec![], spiffe_ids: vec![] };
     let grant = decide(&Caller::Joining(workload), &Request::default(), Some(&registration), &terms)?;

@@ -160,7 +160,9 @@ impl Parts {
         let database = Database::open(&data_dir.join("store"))?;
         let random = Random::system();
         let now = clock().into();
-        let authority = Authority::open(&data_dir.join("ca"), &args.trust_domain, random.clone(), now)?;
+        let passphrase = args.ca_passphrase.passphrase()?;
+        let keys = data_dir.join("ca");
+        let authority = Authority::open(&keys, passphrase, &args.trust_domain, random.clone(), now)?;
         publish_root(&data_dir.join("ca.pem"), &authority.root_pem())?;
         let ledger = SledLedger::new(database.clone())?;
         let tokens = JoinTokens::new(database.clone())?;

@@ -21,7 +21,9 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_command_explains_itself_with_an_example() -> Result<()> {
-    for command in [&["demo"][..], &["server"], &["agent"], &["token", "create"], &["proxies"]] {
+    for command in
+        [&["demo"][..], &["server"], &["agent"], &["ca", "seal"], &["token", "create"], &["proxies"]]
+    {
         let output = signet(&[command, &["--help"]].concat())?;
         assert!(output.status.success());
         assert!(text(&output.stdout).contains("Examples:"), "{command:?} has no example");

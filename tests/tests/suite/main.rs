@@ -9,4 +9,5 @@ mod recovery;
 mod rejection;
 mod retries;
 mod rotation;
+mod sealing;
 mod streams;

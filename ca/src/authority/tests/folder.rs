@@ -140,7 +140,7 @@ fn a_leaf_in_place_of_an_issuer_or_a_root_is_refused() {
         open(folder.path()).unwrap().issue_with_new_key(&server_grant(), serial(3), NOW).unwrap();
     for pair in [&folder.mesh, &folder.root] {
         fs::remove_file(pair.join("key.pem")).unwrap();
-        key.write_new(&pair.join("key.pem")).unwrap();
+        key.write_new(&pair.join("key.pem"), None).unwrap();
         fs::write(pair.join("cert.pem"), pem::encode("CERTIFICATE", leaf.leaf_der()).as_bytes()).unwrap();
         assert_eq!(folder.unfit(), Unfit::NotAnAuthority);
     }
@@ -165,7 +165,8 @@ fn an_authority_that_may_not_sign_certificates_is_refused() {
 #[test]
 fn a_root_that_ended_or_has_not_begun_is_refused() {
     let folder = Folder::new();
-    let at = |now| Authority::open(folder.path(), &trust_domain(), Random::dangerously_from_seed(1), now);
+    let at =
+        |now| Authority::open(folder.path(), None, &trust_domain(), Random::dangerously_from_seed(1), now);
     let end = NOW + ROOT_LIFE;
     assert!(at(end).is_ok());
     let second = std::time::Duration::from_secs(1);
@@ -181,7 +182,8 @@ fn a_root_that_ended_or_has_not_begun_is_refused() {
 fn a_root_of_another_trust_domain_is_refused() {
     let folder = Folder::new();
     let other = "other.test".parse().unwrap();
-    let refused = Authority::open(folder.path(), &other, Random::dangerously_from_seed(1), NOW).unwrap_err();
+    let refused =
+        Authority::open(folder.path(), None, &other, Random::dangerously_from_seed(1), NOW).unwrap_err();
     assert!(
         matches!(&refused, Error::Unfit { unfit: Unfit::TrustDomain(domain), .. } if *domain == other),
         "{refused}"

@@ -89,11 +89,13 @@ fn an_issuer_is_replaced_before_it_cuts_the_longest_leaf_short() {
     // The new one is what a restarted server finds.
     let domain = crate::fixtures::trust_domain();
     let again =
-        Authority::open(folder.path(), &domain, Random::dangerously_from_seed(2), last_day + DAY).unwrap();
+        Authority::open(folder.path(), None, &domain, Random::dangerously_from_seed(2), last_day + DAY)
+            .unwrap();
     assert_eq!(issue(&again, last_day + DAY).chain_der()[1], next.chain_der()[1]);
     // An issuer that ended meanwhile is replaced as well.
     let later = NOW + ISSUER_LIFE * 3;
-    let again = Authority::open(folder.path(), &domain, Random::dangerously_from_seed(3), later).unwrap();
+    let again =
+        Authority::open(folder.path(), None, &domain, Random::dangerously_from_seed(3), later).unwrap();
     assert_eq!(issue(&again, later).validity().not_after(), later + MAX_LEAF_LIFE);
 }
 

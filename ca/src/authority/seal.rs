@@ -1,0 +1,45 @@
+//! Sealing the keys of an authority that is at rest, and opening them again.
+
+use std::path::Path;
+
+use super::{Authority, store::Store};
+use crate::{Error, KeyError, KeyFileError, Passphrase, PrivateKey};
+
+impl Authority {
+    /// Writes every key in `folder`, sealed with `from` (or not sealed), anew, sealed with `to` (or not sealed).
+    /// Returns how many it wrote.
+    ///
+    /// Each key is written whole or not at all, and one that is as it should be is left alone, so whoever was
+    /// interrupted does the same again. Nobody may have the authority open meanwhile: what it made then would be sealed as
+    /// before.
+    ///
+    /// # Errors
+    /// A key that neither opens, or that cannot be written; no authority in the folder.
+    pub fn reseal(folder: &Path, from: Option<&Passphrase>, to: Option<&Passphrase>) -> Result<usize, Error> {
+        if !folder.join("root").is_dir() {
+            return Err(Error::NoAuthority { folder: folder.to_owned() });
+        }
+        let store = Store::open(folder, None)?;
+        let mut keys = Vec::new();
+        // All are read before the first is written: a passphrase that opens only some changes nothing.
+        for path in store.keys()? {
+            match PrivateKey::read(&path, to) {
+                Ok(_) => {}
+                Err(refused) => match PrivateKey::read(&path, from) {
+                    Ok(key) => keys.push((key, path)),
+                    Err(error) if is_otherwise_sealed(&refused) => return Err(error.into()),
+                    Err(_) => return Err(refused.into()),
+                },
+            }
+        }
+        keys.iter().try_for_each(|(key, path)| key.replace(path, to))?;
+        Ok(keys.len())
+    }
+}
+
+fn is_otherwise_sealed(refused: &KeyFileError) -> bool {
+    let KeyFileError::Content { source, .. } = refused else {
+        return false;
+    };
+    matches!(source, KeyError::Sealed | KeyError::NotSealed | KeyError::WrongPassphrase)
+}

@@ -1,0 +1,111 @@
+//! `signet ca …`: the authority's keys and certificates, beside a server that is stopped.
+
+mod passphrase;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use signet_ca::Authority;
+use signet_durable::Database;
+
+pub use self::passphrase::PassphraseArgs;
+use crate::{WrongUsage, format::Format};
+
+/// Subcommands of `signet ca`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum CaCommand {
+    /// Seal the keys of root and issuers with a passphrase, or with another one; stop the server first
+    #[command(after_help = "Examples:\n  \
+        signet ca seal --new-passphrase-file /etc/signet/passphrase\n  \
+        signet ca seal --ca-passphrase-file old --new-passphrase-file new      (another passphrase)\n  \
+        signet server --ca-passphrase-file /etc/signet/passphrase\n\n\
+        A sealed key is PKCS#8 by scrypt and AES-256 (RFC 8018), which `openssl pkey -in key.pem` opens too. Every key\n\
+        is read before the first is written, and each is written whole or not at all, so a passphrase that does not\n\
+        open them all changes nothing, and whoever was interrupted does the same again. The certificates stay.\n\
+        A key that lay there unsealed may still be in backups and in free blocks of the disk.")]
+    Seal(SealArgs),
+    /// Take the passphrase away; stop the server first
+    #[command(after_help = "Example:\n  signet ca unseal --ca-passphrase-file /etc/signet/passphrase")]
+    Unseal(UnsealArgs),
+}
+
+/// Flags of `signet ca seal`.
+#[derive(Args, Clone, Debug)]
+pub struct SealArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+    /// The passphrase to seal with: a file of one line, for its owner alone
+    #[arg(long, env = "SIGNET_CA_NEW_PASSPHRASE_FILE", value_name = "FILE")]
+    new_passphrase_file: PathBuf,
+    /// How to say what was done
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+/// Flags of `signet ca unseal`.
+#[derive(Args, Clone, Debug)]
+pub struct UnsealArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+    /// How to say what was done
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+/// Where the server keeps everything.
+#[derive(Args, Clone, Debug)]
+struct FolderArgs {
+    /// The server's data folder
+    #[arg(long, env = "SIGNET_DATA_DIR", value_name = "FOLDER", default_value = "./signet-data")]
+    data_dir: PathBuf,
+}
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// The server runs, a passphrase is not the right one, or a file cannot be read or written.
+pub fn run(command: CaCommand) -> Result<()> {
+    match command {
+        CaCommand::Seal(SealArgs { folder, passphrase, new_passphrase_file, format }) => {
+            let to = passphrase::read(&new_passphrase_file)?;
+            let written = folder.reseal(&passphrase, Some(&to))?;
+            report(format, "sealed", written);
+        }
+        CaCommand::Unseal(UnsealArgs { folder, passphrase, format }) => {
+            let written = folder.reseal(&passphrase, None)?;
+            report(format, "unsealed", written);
+        }
+    }
+    Ok(())
+}
+
+impl FolderArgs {
+    fn reseal(&self, from: &PassphraseArgs, to: Option<&signet_ca::Passphrase>) -> Result<usize> {
+        let from = from.passphrase()?;
+        if from.is_none() && to.is_none() {
+            bail!(WrongUsage(
+                "there is no passphrase to open the keys with; give --ca-passphrase-file".to_owned()
+            ));
+        }
+        let keys = self.data_dir.join("ca");
+        let store = self.data_dir.join("store");
+        // Held to the end, so that no server starts meanwhile and makes an issuer that is sealed as before.
+        let _alone = store.is_dir().then(|| Database::open(&store)).transpose()?;
+        Ok(Authority::reseal(&keys, from.as_ref(), to)?)
+    }
+}
+
+fn report(format: Format, done: &str, written: usize) {
+    match (format, written) {
+        (Format::Json, _) => println!("{}", json!({ done: written })),
+        (Format::Table, 0) => println!("every key was {done} already"),
+        (Format::Table, 1) => println!("1 key {done}"),
+        (Format::Table, _) => println!("{written} keys {done}"),
+    }
+}
