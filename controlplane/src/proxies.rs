@@ -46,6 +46,8 @@ pub struct Proxies {
 #[derive(Default)]
 struct Entries {
     next: u64,
+    /// Of the model that every entry is fed from.
+    revision: u64,
     by_key: BTreeMap<Key, Entry>,
 }
 
@@ -171,6 +173,12 @@ impl Proxies {
         listed
     }
 
+    /// The revision of the model that all of them are fed from.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
     /// Tells of every proxy that comes, goes, or says something.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -186,6 +194,7 @@ impl Proxies {
     /// the stream for good.
     pub(crate) fn publish(&self, revision: u64, snapshots: Vec<(Key, Option<Arc<Snapshot>>)>) {
         let mut entries = self.lock();
+        entries.revision = revision;
         for (key, snapshot) in snapshots {
             let Some(snapshot) = snapshot else {
                 entries.by_key.remove(&key);

@@ -100,12 +100,8 @@ impl Stage {
         let places = std::iter::once(CALLER).chain(DESTINATIONS);
         let mut sidecars = Vec::new();
         for (node, ip) in places {
-            let plan = SidecarPlan {
-                mesh: MESH.to_owned(),
-                node: node.to_owned(),
-                ingress: IpAddr::V4(ip),
-                envoy: envoy.to_owned(),
-            };
+            let workload = Workload::virtual_node(MESH, node)?;
+            let plan = SidecarPlan::on_loopback(workload, IpAddr::V4(ip), envoy.to_owned());
             sidecars.push(Sidecar::start(program, &server, &client, &plan).await?);
         }
         let stage = Self { server, client, sidecars, destinations, prober, _applications: applications };

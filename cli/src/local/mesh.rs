@@ -13,7 +13,10 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use signet_agent::{join::Token, trust::Anchors};
-use signet_policies::{identity::Workload, time::Clock};
+use signet_policies::{
+    identity::{Workload, WorkloadKind},
+    time::Clock,
+};
 use signet_sds::secret::Secrets;
 
 use super::{admin::Admin, process::Process};
@@ -137,7 +140,7 @@ impl Server {
     /// # Errors
     /// The server refuses.
     pub async fn join(&self, client: &Client, workload: &Workload, clock: Clock) -> Result<Secrets> {
-        let token = create_token(client, workload.mesh.as_str(), workload.name.as_str()).await?;
+        let token = create_token(client, workload).await?;
         let anchors = Anchors::read(&self.ca_file())?;
         let server = signet_agent::join::Server { addr: self.grpc_address().parse()?, anchors, clock };
         Ok(signet_agent::join::obtain(server, workload, Token::new(&token.into())).await?)
@@ -171,14 +174,44 @@ impl Server {
 /// Where a sidecar lives.
 #[derive(Clone, Debug)]
 pub struct SidecarPlan {
-    /// The mesh.
-    pub mesh: String,
-    /// The virtual node.
-    pub node: String,
-    /// The loopback address of its ingress.
-    pub ingress: IpAddr,
+    /// The virtual node or gateway.
+    pub workload: Workload,
+    /// How traffic gets to it.
+    pub traffic: Traffic,
     /// The Envoy to run.
     pub envoy: PathBuf,
+    /// The network namespace that it lives in, by its name under `/run/netns`; this process's own without one.
+    pub namespace: Option<String>,
+}
+
+/// How traffic gets to a sidecar.
+#[derive(Clone, Debug)]
+pub enum Traffic {
+    /// It is called where it listens.
+    Called {
+        /// The address of its ingress.
+        ingress: IpAddr,
+    },
+}
+
+impl Traffic {
+    fn args(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Called { ingress } => vec![
+                ("--interception", "none".to_owned()),
+                ("--ingress-address", ingress.to_string()),
+                ("--egress-port", "0".to_owned()),
+            ],
+        }
+    }
+}
+
+impl SidecarPlan {
+    /// One on loopback, with a given address for its ingress.
+    #[must_use]
+    pub fn on_loopback(workload: Workload, ingress: IpAddr, envoy: PathBuf) -> Self {
+        Self { workload, traffic: Traffic::Called { ingress }, envoy, namespace: None }
+    }
 }
 
 /// A running `signet agent` with its Envoy.
@@ -198,9 +231,10 @@ impl Sidecar {
     /// # Errors
     /// The server gives no token, or the agent does not become ready.
     pub async fn start(program: &Path, server: &Server, client: &Client, plan: &SidecarPlan) -> Result<Self> {
-        let folder = server.folder.join(&plan.node);
+        let SidecarPlan { workload, traffic, envoy, namespace } = plan;
+        let folder = server.folder.join(workload.mesh.as_str()).join(workload.name.as_str());
         std::fs::create_dir_all(&folder)?;
-        let token = create_token(client, &plan.mesh, &plan.node).await?;
+        let token = create_token(client, workload).await?;
         let token_file = folder.join("token");
         std::fs::write(&token_file, token)?;
         let path = |name: &str| folder.join(name).display().to_string();
@@ -208,22 +242,30 @@ impl Sidecar {
             ("--server", server.grpc_address().to_owned()),
             ("--ca-file", server.ca_file().display().to_string()),
             ("--token-file", token_file.display().to_string()),
-            ("--resource", format!("mesh/{}/virtualNode/{}", plan.mesh, plan.node)),
+            ("--resource", workload.to_string()),
             ("--state-dir", path("state")),
             ("--socket", path("agent.sock")),
-            ("--envoy", plan.envoy.display().to_string()),
-            ("--interception", "none".to_owned()),
-            ("--ingress-address", plan.ingress.to_string()),
-            ("--egress-port", "0".to_owned()),
+            ("--envoy", envoy.display().to_string()),
             ("--admin-port", "0".to_owned()),
         ];
-        let args: Vec<String> = std::iter::once("agent".to_owned())
-            .chain(args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]))
+        let args = args.into_iter().chain(traffic.args()).flat_map(|(flag, value)| [flag.to_owned(), value]);
+        let (program, before) = match namespace {
+            None => (program.to_owned(), Vec::new()),
+            Some(name) => {
+                let words =
+                    ["netns".to_owned(), "exec".to_owned(), name.clone(), program.display().to_string()];
+                (PathBuf::from("ip"), words.to_vec())
+            }
+        };
+        let args: Vec<String> = before
+            .into_iter()
+            .chain(["agent".to_owned()])
+            .chain(args)
             // One worker is plenty on one machine.
             .chain(["--", "--concurrency", "1"].map(str::to_owned))
             .collect();
-        let (process, ready) = Self::launch(program, &folder, &args).await?;
-        Ok(Self { process, program: program.to_owned(), folder, args, ready })
+        let (process, ready) = Self::launch(&program, &folder, &args).await?;
+        Ok(Self { process, program, folder, args, ready })
     }
 
     async fn launch(program: &Path, folder: &Path, args: &[String]) -> Result<(Process, AgentReady)> {
@@ -276,13 +318,17 @@ impl Sidecar {
     }
 }
 
-/// Asks the server for a one-time token for a virtual node.
+/// Asks the server for a one-time token for a virtual node or gateway.
 ///
 /// # Errors
 /// The server refuses, or cannot be reached.
-pub async fn create_token(client: &Client, mesh: &str, node: &str) -> Result<String> {
-    let answer =
-        client.call(Method::POST, "/v1/tokens", Some(&json!({"mesh": mesh, "virtualNode": node}))).await?;
+pub async fn create_token(client: &Client, workload: &Workload) -> Result<String> {
+    let kind = match workload.kind {
+        WorkloadKind::VirtualNode => "virtualNode",
+        WorkloadKind::VirtualGateway => "virtualGateway",
+    };
+    let wanted = json!({"mesh": workload.mesh.as_str(), kind: workload.name.as_str()});
+    let answer = client.call(Method::POST, "/v1/tokens", Some(&wanted)).await?;
     Ok(answer["token"].as_str().context("the answer holds no token")?.to_owned())
 }
 

@@ -111,11 +111,18 @@ fn token_error(error: TokenError) -> ApiError {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ProxiesAnswer {
+    /// Of the newest model.
+    revision: u64,
+    /// Of the model that the proxies are fed from; what follows is about that one.
+    fed_revision: u64,
     proxies: Vec<ProxyView>,
     ports: Vec<PortView>,
 }
 
 async fn proxies(State(v1): State<V1>) -> Json<ProxiesAnswer> {
-    Json(ProxiesAnswer { proxies: v1.proxies.list(), ports: v1.ports.borrow().to_vec() })
+    let fed_revision = v1.proxies.revision();
+    let (proxies, ports) = (v1.proxies.list(), v1.ports.borrow().to_vec());
+    Json(ProxiesAnswer { revision: v1.model.borrow().revision, fed_revision, proxies, ports })
 }

@@ -12,6 +12,7 @@ use signet::{
     client::Client,
     local::mesh::{Server, create_token, put},
 };
+use signet_policies::identity::Workload;
 use signet_tests::{
     Outsider, channel, clock,
     node_service::{JoinRequest, RenewRequest, node_service_client::NodeServiceClient},
@@ -103,7 +104,7 @@ fn bad_requests() -> Result<Vec<(&'static str, Vec<u8>, Code)>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bad_request_is_refused_with_one_log_line_and_leaves_the_token_usable() -> Result<()> {
     let mut door = door().await?;
-    let token = create_token(&door.client, "m", "a").await?;
+    let token = create_token(&door.client, &Workload::virtual_node("m", "a")?).await?;
     for (what, csr, code) in bad_requests()? {
         let before = door.server.log().lines().count();
         let refused =
@@ -138,7 +139,7 @@ async fn every_bad_request_is_refused_with_one_log_line_and_leaves_the_token_usa
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_parallel_joins_with_one_token_exactly_one_wins() -> Result<()> {
     let mut door = door().await?;
-    let token = create_token(&door.client, "m", "a").await?;
+    let token = create_token(&door.client, &Workload::virtual_node("m", "a")?).await?;
     let mut racers = JoinSet::new();
     for _ in 0..64 {
         let (channel, token, csr) = (door.channel.clone(), token.clone(), request(&[ID], |_| {})?);

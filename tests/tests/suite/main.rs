@@ -5,6 +5,7 @@ mod certificates;
 mod command_line;
 mod joining;
 mod modes;
+mod nodes;
 mod recovery;
 mod rejection;
 mod retries;

@@ -20,6 +20,7 @@ use signet::{
         mesh::{Server, Sidecar, SidecarPlan, put},
     },
 };
+use signet_policies::identity::Workload;
 use signet_tests::{clock, envoy_binary, eventually, machine, program};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -112,7 +113,7 @@ async fn a_route_is_retried_as_often_and_for_what_its_policy_says() -> Result<()
     let (flaky, mut tasks) = (Flaky::default(), JoinSet::new());
     create(&client, start_application(flaky.clone(), &mut tasks).await?).await?;
     let ingress = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 31));
-    let plan = SidecarPlan { mesh: "m".into(), node: "caller".into(), ingress, envoy: envoy_binary()? };
+    let plan = SidecarPlan::on_loopback(Workload::virtual_node("m", "caller")?, ingress, envoy_binary()?);
     let mut sidecar = Sidecar::start(&program()?, &server, &client, &plan).await?;
     let admin = sidecar.admin();
 
