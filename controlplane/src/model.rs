@@ -9,6 +9,7 @@ mod parse;
 mod registration;
 mod routing;
 pub mod shape;
+mod tags;
 mod tls;
 mod traffic;
 
@@ -23,6 +24,7 @@ pub use self::{
         HttpRetryEvent, Method, PathMatch, PathRewrite, QueryMatch, RetryPolicy, Route, RouteRule, Scheme,
         ValueMatch, WeightedTarget,
     },
+    tags::Tags,
     tls::{Certificate, ClientPolicy, ClientTls, ListenerTls, Trust, Validation},
     traffic::{AccessLog, ConnectionPool, HealthCheck, LogFormat, OutlierDetection, Timeout},
 };

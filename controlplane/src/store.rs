@@ -21,6 +21,7 @@ mod rules;
 mod sled;
 #[cfg(test)]
 mod suite;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -34,9 +35,10 @@ pub use self::{
     format::InvalidRecord,
     memory::MemoryStore,
     sled::{OpenError, SledStore},
+    tokens::{MAX_TOKENS, TOKEN_LIFE},
 };
 use crate::model::{
-    Document, Model,
+    Document, Model, Tags,
     key::{Collection, Key, Kind},
 };
 
@@ -67,6 +69,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Arc<Resource>>, StoreError>;
 
+    /// The tags of a resource.
+    ///
+    /// # Errors
+    /// As for [`Store::get`].
+    async fn tags(&self, key: &Key) -> Result<Arc<Tags>, StoreError>;
+
     /// Everything, parsed: now, and whenever something has changed.
     fn subscribe(&self) -> watch::Receiver<Arc<Model>>;
 }
@@ -91,8 +99,6 @@ pub struct Metadata {
     pub created_at: u64,
     /// Milliseconds since the epoch; never before `created_at`.
     pub updated_at: u64,
-    /// The `clientToken` of the write that made this version.
-    pub token: Option<String>,
 }
 
 /// What can be done to a resource.
@@ -104,8 +110,10 @@ pub enum Write {
         document: Document,
         /// Its identity, chosen by the caller.
         uid: Uuid,
-        /// Makes a repetition harmless: the same token and spec get the same answer.
+        /// Makes a repetition harmless: for [`TOKEN_LIFE`] the same token, spec and tags get the same answer.
         token: Option<String>,
+        /// What it is tagged with from the start.
+        tags: Tags,
         /// Milliseconds since the epoch.
         at: u64,
     },
@@ -120,7 +128,21 @@ pub enum Write {
         /// Milliseconds since the epoch.
         at: u64,
     },
-    /// The end of a resource.
+    /// More tags for a resource, or other values; its version stays.
+    Tag {
+        /// Which.
+        key: Key,
+        /// They are added to those that are there, and win.
+        tags: Tags,
+    },
+    /// Fewer tags for a resource; its version stays.
+    Untag {
+        /// Which.
+        key: Key,
+        /// The keys of the tags, there or not.
+        names: Vec<String>,
+    },
+    /// The end of a resource, and of its tags.
     Delete {
         /// Which.
         key: Key,
@@ -144,9 +166,17 @@ pub enum Refusal {
     /// The name is taken.
     #[error("{0} exists already")]
     Exists(Key),
-    /// The token was used for this resource with another spec.
+    /// The token was used for this resource with another spec, other tags, or in another operation.
     #[error("the client token was used for {0} with another spec")]
     TokenReused(Key),
+    /// The resource would have more than [`Tags::MAX`] tags.
+    #[error("{key} would have {count} tags")]
+    TooManyTags {
+        /// The resource.
+        key: Key,
+        /// How many it would have.
+        count: usize,
+    },
     /// It is not at the version that the caller saw.
     #[error("{key} is at version {found}, not {expected}")]
     Version {
@@ -240,7 +270,7 @@ impl Write {
     pub fn key(&self) -> &Key {
         match self {
             Self::Create { document, .. } | Self::Update { document, .. } => document.key(),
-            Self::Delete { key, .. } => key,
+            Self::Delete { key, .. } | Self::Tag { key, .. } | Self::Untag { key, .. } => key,
         }
     }
 }

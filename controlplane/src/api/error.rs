@@ -51,6 +51,11 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "ResourceInUseException", message)
     }
 
+    /// A resource would have too many tags.
+    pub fn too_many_tags(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "TooManyTagsException", message)
+    }
+
     /// The caller is known, and may not do this.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "ForbiddenException", message)

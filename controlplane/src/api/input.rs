@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ApiError, MAX_BODY, uri::Names};
-use crate::model::shape::{Field, Invalid, Object};
+use crate::model::{
+    Tags,
+    shape::{Field, Invalid, Object},
+};
 
 /// The media types of the JSON protocols that SDKs speak.
 const JSON_TYPES: [&str; 3] =
@@ -117,16 +120,10 @@ impl Body {
         token().map_err(invalid)
     }
 
-    /// Refuses tags, which nothing could show again.
-    pub(super) fn check_tags(&self) -> Result<(), ApiError> {
-        let check = || {
-            let object = self.object()?;
-            match object.list("tags")?.is_empty() {
-                true => Ok(()),
-                false => object.refuse(&["tags"]),
-            }
-        };
-        check().map_err(invalid)
+    /// The `tags`, which may be absent.
+    pub(super) fn tags(&self) -> Result<Tags, ApiError> {
+        let tags = || Tags::parse(&self.object()?.list("tags")?);
+        tags().map_err(invalid)
     }
 
     /// The spec, or what stands for an absent one.

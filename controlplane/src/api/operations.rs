@@ -57,13 +57,12 @@ impl App {
         self.check_owner(&input.query)?;
         let collection = input.names.collection(kind)?;
         let body = input.json()?;
-        body.check_tags()?;
         let member = uri::name_member(kind);
         let key = collection.key(body.text(member)?);
         let key = key.map_err(|error| ApiError::bad_request(format!("{member}: {error}")))?;
-        let token = body.token()?;
+        let (token, tags) = (body.token()?, body.tags()?);
         let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
-        let write = Write::Create { document, uid: Uuid::new_v4(), token, at: self.now() };
+        let write = Write::Create { document, uid: Uuid::new_v4(), token, tags, at: self.now() };
         self.write(write, Status::Active).await
     }
 

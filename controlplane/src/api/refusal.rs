@@ -5,7 +5,10 @@ use tracing::error;
 
 use super::ApiError;
 use crate::{
-    model::key::{Key, Kind},
+    model::{
+        Tags,
+        key::{Key, Kind},
+    },
     store::{Refusal, StoreError},
 };
 
@@ -32,6 +35,11 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
         Refusal::TokenReused(key) => ApiError::conflict(format!(
             "clientToken: it was used already, for {} with a different specification",
             placed(key, account)
+        )),
+        Refusal::TooManyTags { key, count } => ApiError::too_many_tags(format!(
+            "tags: {} would have {count} tags, and may have {} at most; none of these was applied",
+            placed(key, account),
+            Tags::MAX
         )),
         Refusal::Version { key, expected, found } => {
             ApiError::conflict(format!("{} is at version {found}, not {expected}", placed(key, account)))

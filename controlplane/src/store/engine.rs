@@ -36,11 +36,10 @@ pub(super) struct Decided {
 }
 
 impl Engine {
-    /// An engine that starts at a revision, with these resources.
-    pub(super) fn new(revision: u64, changes: &[Change]) -> Self {
-        let (mut ahead, mut published, mut model) = (State::default(), Records::default(), Model::default());
+    /// An engine that starts at a revision, with the state that these changes made.
+    pub(super) fn new(revision: u64, mut ahead: State, changes: &[Change]) -> Self {
+        let (mut published, mut model) = (Records::default(), Model::default());
         for change in changes {
-            ahead.apply(change);
             published.apply(change);
             project::apply(&mut model, change);
         }
@@ -71,7 +70,7 @@ impl Engine {
                 persist(&change)?;
                 ahead.apply(&change);
                 let resource = change.resource.clone();
-                lock(&self.waiting).push_back(change);
+                lock(&self.waiting).push_back(*change);
                 Ok(resource)
             }
             Ok(Decision::Repeated(resource)) => Ok(resource),
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_write_is_seen_by_the_next_write_at_once_and_by_readers_once_it_is_durable() {
-        let engine = Engine::new(0, &[]);
+        let engine = Engine::new(0, State::default(), &[]);
         let models = engine.subscribe();
         let mesh = decide(&engine, creation("mesh/m", json!({})));
         let node = decide(&engine, creation("mesh/m/virtualNode/a", json!({})));
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_later_write_publishes_the_earlier_ones_whose_callers_are_slow_or_gone() {
-        let engine = Engine::new(0, &[]);
+        let engine = Engine::new(0, State::default(), &[]);
         let first = decide(&engine, creation("mesh/m", json!({})));
         let second = decide(&engine, creation("mesh/n", json!({})));
         engine.publish(second.revision);
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_write_that_the_disk_refuses_changes_nothing() {
-        let engine = Engine::new(0, &[]);
+        let engine = Engine::new(0, State::default(), &[]);
         let failed = engine.decide(creation("mesh/m", json!({})), |_| Err("disk full"));
         assert_eq!(failed.unwrap_err(), "disk full");
         let again = decide(&engine, creation("mesh/m", json!({})));

@@ -5,9 +5,9 @@ use std::{convert::Infallible, sync::Arc};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{Resource, Store, StoreError, Write, engine::Engine};
+use super::{Resource, Store, StoreError, Write, engine::Engine, rules::State};
 use crate::model::{
-    Model,
+    Model, Tags,
     key::{Collection, Key},
 };
 
@@ -19,7 +19,7 @@ pub struct MemoryStore {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { engine: Engine::new(0, &[]) }
+        Self { engine: Engine::new(0, State::default(), &[]) }
     }
 }
 
@@ -42,6 +42,10 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Arc<Resource>>, StoreError> {
         Ok(self.engine.published().list(collection, after, limit)?)
+    }
+
+    async fn tags(&self, key: &Key) -> Result<Arc<Tags>, StoreError> {
+        Ok(self.engine.published().tags(key)?)
     }
 
     fn subscribe(&self) -> watch::Receiver<Arc<Model>> {

@@ -13,6 +13,7 @@ pub(super) fn apply(model: &mut Model, change: &Change) {
     let document = &change.resource.document;
     match change.effect {
         Effect::Put => put(model, document.key(), document.spec()),
+        Effect::Tag => {}
         Effect::Remove => remove(model, document.key()),
     }
 }

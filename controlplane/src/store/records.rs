@@ -6,8 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Refusal, Resource};
-use crate::model::key::{Collection, Key};
+use super::{Refusal, Resource, tokens::Use};
+use crate::model::{
+    Tags,
+    key::{Collection, Key},
+};
 
 /// All resources at one revision.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub(super) struct Records {
     pub(super) revision: u64,
     /// No collection in it is empty.
     collections: BTreeMap<Collection, BTreeMap<Box<str>, Arc<Resource>>>,
+    /// Of whoever has any.
+    tags: BTreeMap<Key, Arc<Tags>>,
 }
 
 /// What one write changes.
@@ -27,6 +32,12 @@ pub(super) struct Change {
     pub(super) effect: Effect,
     /// The resource as it then is, or last was.
     pub(super) resource: Arc<Resource>,
+    /// Its tags from then on, where they change. Those of a resource that goes, go with it.
+    pub(super) tags: Option<Arc<Tags>>,
+    /// Under which token it was made, if any.
+    pub(super) used: Option<Use>,
+    /// Tokens that are remembered no longer, by the revisions at which they were used.
+    pub(super) forgotten: Vec<u64>,
 }
 
 /// What a change does to its resource.
@@ -34,6 +45,8 @@ pub(super) struct Change {
 pub(super) enum Effect {
     /// The resource is there, as the change says.
     Put,
+    /// Only its tags are others.
+    Tag,
     /// The resource is gone.
     Remove,
 }
@@ -50,6 +63,11 @@ impl Records {
         }
         self.require_parent(&key.collection())?;
         Err(Refusal::Missing(key.clone()))
+    }
+
+    pub(super) fn tags(&self, key: &Key) -> Result<Arc<Tags>, Refusal> {
+        self.get(key)?;
+        Ok(self.tags.get(key).cloned().unwrap_or_default())
     }
 
     /// Refuses a collection whose parent, or the parent's parent, is not there.
@@ -92,7 +110,9 @@ impl Records {
                 let resources = self.collections.entry(collection).or_default();
                 resources.insert(key.name().into(), change.resource.clone());
             }
+            Effect::Tag => {}
             Effect::Remove => {
+                self.tags.remove(key);
                 if let Some(resources) = self.collections.get_mut(&collection) {
                     resources.remove(key.name());
                     if resources.is_empty() {
@@ -100,6 +120,11 @@ impl Records {
                     }
                 }
             }
+        }
+        match &change.tags {
+            Some(tags) if tags.is_empty() => drop(self.tags.remove(key)),
+            Some(tags) => drop(self.tags.insert(key.clone(), tags.clone())),
+            None => {}
         }
         self.revision = change.revision;
     }

@@ -1,24 +1,27 @@
 //! Which writes are allowed, decided from all that is there. Pure: the back ends bring durability.
 
+mod agreement;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    num::NonZeroU16,
     sync::Arc,
 };
 
 use super::{
     Metadata, Refusal, Resource, Write,
     records::{Change, Effect, Records},
+    tokens::{Operation, Request, Tokens, Use},
 };
 use crate::model::{
-    Document, Provider, Route, Spec, VirtualNode, VirtualRouter,
+    Document, Provider, Spec, Tags,
     key::{Key, Kind},
 };
 
-/// All resources, and who refers to whom.
+/// All resources, who refers to whom, and what was asked for lately.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) records: Records,
+    pub(super) tokens: Tokens,
     /// By what is referred to. No set in it is empty.
     referrers: BTreeMap<Key, BTreeSet<Key>>,
 }
@@ -27,56 +30,80 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) enum Decision {
     /// The write is allowed, and is this change.
-    Change(Change),
-    /// It was made already; this is its answer.
+    Change(Box<Change>),
+    /// There is nothing left to do; this is its answer.
     Repeated(Arc<Resource>),
+}
+
+/// A creation or an update, as far as its token knows it.
+struct Asked {
+    operation: Operation,
+    token: Option<String>,
+    at: u64,
 }
 
 impl State {
     /// Decides on a write. Nothing is changed.
     pub(super) fn decide(&self, write: Write) -> Result<Decision, Refusal> {
         match write {
-            Write::Create { document, uid, token, at } => {
-                self.create(document, Metadata { uid, version: 1, created_at: at, updated_at: at, token })
+            Write::Create { document, uid, token, tags, at } => {
+                let asked = Asked { operation: Operation::Create, token, at };
+                let metadata = Metadata { uid, version: 1, created_at: at, updated_at: at };
+                self.create(document, metadata, tags, asked)
             }
-            Write::Update { document, token, expected, at } => self.update(document, token, expected, at),
+            Write::Update { document, token, expected, at } => {
+                self.update(document, expected, Asked { operation: Operation::Update, token, at })
+            }
+            Write::Tag { key, tags } => self.retag(&key, |there| there.with(&tags)),
+            Write::Untag { key, names } => self.retag(&key, |there| there.without(&names)),
             Write::Delete { key, expected, at } => self.delete(&key, expected, at),
         }
     }
 
-    fn create(&self, document: Document, metadata: Metadata) -> Result<Decision, Refusal> {
-        self.records.require_parent(&document.key().collection())?;
-        match self.records.find(document.key()) {
-            // The creation itself, sent again because its answer was lost.
-            Some(found)
-                if found.metadata.version == 1 && is_same_token(&found.metadata, metadata.token.as_ref()) =>
-            {
-                self.repetition(&document)
-            }
-            Some(_) => Err(Refusal::Exists(document.key().clone())),
-            None => {
-                self.check_references(&document)?;
-                self.check_agreement(&document)?;
-                Ok(self.change(Effect::Put, document, metadata))
-            }
-        }
-    }
-
-    fn update(
+    fn create(
         &self,
         document: Document,
-        token: Option<String>,
-        expected: Option<u64>,
-        at: u64,
+        metadata: Metadata,
+        tags: Tags,
+        asked: Asked,
     ) -> Result<Decision, Refusal> {
+        self.records.require_parent(&document.key().collection())?;
+        if let Some(found) = self.records.find(document.key()) {
+            // The creation itself may have been sent again because its answer was lost.
+            let repeated = self.repetition(found, &document, &tags, &asked)?;
+            return repeated.ok_or_else(|| Refusal::Exists(document.key().clone()));
+        }
+        check_count(document.key(), &tags)?;
+        self.check_references(&document)?;
+        self.check_agreement(&document)?;
+        let request = Request::new(asked.operation, &document, &tags);
+        let change = self.change(Effect::Put, document, metadata);
+        let tags = (!tags.is_empty()).then(|| Arc::new(tags));
+        Ok(Decision::Change(self.under_token(Change { tags, ..change }, request, asked).into()))
+    }
+
+    fn update(&self, document: Document, expected: Option<u64>, asked: Asked) -> Result<Decision, Refusal> {
         let found = self.records.get(document.key())?;
-        if is_same_token(&found.metadata, token.as_ref()) {
-            return self.repetition(&document);
+        if let Some(repeated) = self.repetition(found, &document, &Tags::default(), &asked)? {
+            return Ok(repeated);
         }
         check_version(found, expected)?;
         self.check_references(&document)?;
         self.check_agreement(&document)?;
-        Ok(self.change(Effect::Put, document, Metadata { token, ..next(&found.metadata, at) }))
+        let request = Request::new(asked.operation, &document, &Tags::default());
+        let change = self.change(Effect::Put, document, next(&found.metadata, asked.at));
+        Ok(Decision::Change(self.under_token(change, request, asked).into()))
+    }
+
+    fn retag(&self, key: &Key, edit: impl FnOnce(&Tags) -> Tags) -> Result<Decision, Refusal> {
+        let (found, before) = (self.records.get(key)?, self.records.tags(key)?);
+        let tags = edit(&before);
+        check_count(key, &tags)?;
+        if tags == *before {
+            return Ok(Decision::Repeated(found.clone()));
+        }
+        let change = self.change_of(Effect::Tag, found.clone());
+        Ok(Decision::Change(Box::new(Change { tags: Some(tags.into()), ..change })))
     }
 
     fn delete(&self, key: &Key, expected: Option<u64>, at: u64) -> Result<Decision, Refusal> {
@@ -94,21 +121,53 @@ impl State {
             | Kind::VirtualGateway
             | Kind::GatewayRoute => last,
         };
-        Ok(self.change(Effect::Remove, found.document.clone(), metadata))
+        Ok(Decision::Change(self.change(Effect::Remove, found.document.clone(), metadata).into()))
     }
 
     /// The answer to a write that was made already, or the refusal of another one under its token.
-    fn repetition(&self, document: &Document) -> Result<Decision, Refusal> {
-        let found = self.records.get(document.key())?;
-        match found.document.text().get() == document.text().get() {
-            true => Ok(Decision::Repeated(found.clone())),
-            false => Err(Refusal::TokenReused(document.key().clone())),
+    fn repetition(
+        &self,
+        found: &Arc<Resource>,
+        document: &Document,
+        tags: &Tags,
+        asked: &Asked,
+    ) -> Result<Option<Decision>, Refusal> {
+        let used = asked
+            .token
+            .as_deref()
+            .and_then(|token| self.tokens.find(document.key(), found.metadata.uid, token, asked.at));
+        match used {
+            None => Ok(None),
+            Some((request, _)) if request != Request::new(asked.operation, document, tags) => {
+                Err(Refusal::TokenReused(document.key().clone()))
+            }
+            Some((_, metadata)) if *metadata == found.metadata => Ok(Some(Decision::Repeated(found.clone()))),
+            // Others have changed the resource since: the answer is what it was then.
+            Some((_, metadata)) => {
+                let earlier = Resource { document: document.clone(), metadata: metadata.clone() };
+                Ok(Some(Decision::Repeated(earlier.into())))
+            }
         }
+    }
+
+    /// Notes the token that a change is made under, for whoever sends it again.
+    fn under_token(&self, change: Change, request: Request, asked: Asked) -> Change {
+        let Asked { token: Some(token), at, .. } = asked else {
+            return change;
+        };
+        let key = change.resource.document.key().clone();
+        let forgotten = self.tokens.outlived(&key, &token, at);
+        let metadata = change.resource.metadata.clone();
+        Change { used: Some(Use { key, token, request, at, metadata }), forgotten, ..change }
     }
 
     /// Makes a change that was decided on.
     pub(super) fn apply(&mut self, change: &Change) {
         let key = change.resource.document.key();
+        if change.effect == Effect::Tag {
+            self.apply_beside(change);
+            return;
+        }
         if let Some(old) = self.records.find(key) {
             for target in references(&old.document) {
                 if let Some(referrers) = self.referrers.get_mut(&target) {
@@ -124,12 +183,24 @@ impl State {
                 self.referrers.entry(target).or_default().insert(key.clone());
             }
         }
-        self.records.apply(change);
+        self.apply_beside(change);
     }
 
-    fn change(&self, effect: Effect, document: Document, metadata: Metadata) -> Decision {
-        let resource = Arc::new(Resource { document, metadata });
-        Decision::Change(Change { revision: self.records.revision + 1, effect, resource })
+    fn apply_beside(&mut self, change: &Change) {
+        self.records.apply(change);
+        self.tokens.forget(&change.forgotten);
+        if let Some(used) = &change.used {
+            self.tokens.remember(change.revision, used);
+        }
+    }
+
+    fn change(&self, effect: Effect, document: Document, metadata: Metadata) -> Change {
+        self.change_of(effect, Arc::new(Resource { document, metadata }))
+    }
+
+    fn change_of(&self, effect: Effect, resource: Arc<Resource>) -> Change {
+        let revision = self.records.revision + 1;
+        Change { revision, effect, resource, tags: None, used: None, forgotten: Vec::new() }
     }
 
     /// What a spec refers to must be there.
@@ -139,110 +210,6 @@ impl State {
             Some(missing) => Err(Refusal::MissingTarget(missing)),
             None => Ok(()),
         }
-    }
-
-    /// What a spec must agree with. Writes alone are held to it: what an earlier version took is served on.
-    fn check_agreement(&self, document: &Document) -> Result<(), Refusal> {
-        match (document.key(), document.spec()) {
-            (Key::Route { mesh, router, .. }, Spec::Route(route)) => {
-                let router = Key::VirtualRouter { mesh: mesh.clone(), name: router.clone() };
-                self.check_route(document.key(), route, &router)
-            }
-            (_, Spec::VirtualRouter(router)) => self.check_router(document.key(), router),
-            (_, Spec::VirtualNode(node)) => self.check_node(document.key(), node),
-            (
-                _,
-                Spec::Mesh(_)
-                | Spec::VirtualService(_)
-                | Spec::Route(_)
-                | Spec::VirtualGateway(_)
-                | Spec::GatewayRoute(_),
-            ) => Ok(()),
-        }
-    }
-
-    fn check_route(&self, key: &Key, route: &Route, router: &Key) -> Result<(), Refusal> {
-        if let Some(Spec::VirtualRouter(router)) = self.spec(router) {
-            match route.port {
-                None if router.listeners.len() > 1 => return Err(Refusal::RouteNeedsPort(key.clone())),
-                Some(port) if !listens(router, port) => {
-                    return Err(Refusal::NoSuchListener { route: key.clone(), port: port.get() });
-                }
-                None | Some(_) => {}
-            }
-        }
-        for (index, target) in route.targets.iter().enumerate() {
-            let node = Key::VirtualNode { mesh: key.mesh().clone(), name: target.virtual_node.clone() };
-            let Some(Spec::VirtualNode(found)) = self.spec(&node) else {
-                continue;
-            };
-            match target.port {
-                None if found.listeners.len() > 1 => {
-                    return Err(Refusal::TargetNeedsPort { route: key.clone(), node });
-                }
-                Some(port) if !serves(found, port) => {
-                    let (route, port) = (key.clone(), port.get());
-                    return Err(Refusal::NoSuchTargetPort { route, index, node, port });
-                }
-                None | Some(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// A router's listeners may not change under its routes.
-    fn check_router(&self, key: &Key, router: &VirtualRouter) -> Result<(), Refusal> {
-        let routes = || {
-            let resources = key.children().into_iter().flat_map(|children| self.records.all(&children));
-            resources.filter_map(|found| match found.document.spec() {
-                Spec::Route(route) => Some((found.document.key(), route)),
-                Spec::Mesh(_)
-                | Spec::VirtualNode(_)
-                | Spec::VirtualService(_)
-                | Spec::VirtualRouter(_)
-                | Spec::VirtualGateway(_)
-                | Spec::GatewayRoute(_) => None,
-            })
-        };
-        let without_port = || routes().filter(|(_, route)| route.port.is_none()).map(|(key, _)| key.clone());
-        if router.listeners.len() > 1 && without_port().next().is_some() {
-            return Err(Refusal::RoutesNeedPort { router: key.clone(), routes: without_port().collect() });
-        }
-        let orphan =
-            routes().find_map(|(key, route)| Some((key, route.port.filter(|port| !listens(router, *port))?)));
-        match orphan {
-            Some((route, port)) => Err(Refusal::NoSuchListener { route: route.clone(), port: port.get() }),
-            None => Ok(()),
-        }
-    }
-
-    /// A node's listeners may not change under the routes to it (constraint C11).
-    fn check_node(&self, key: &Key, node: &VirtualNode) -> Result<(), Refusal> {
-        let Some(Spec::VirtualNode(before)) = self.spec(key) else {
-            return Ok(());
-        };
-        let is_open = |port: Option<NonZeroU16>| port.is_none() && node.listeners.len() > 1;
-        if let Some(route) = self.routes_to(key, is_open).next() {
-            return Err(Refusal::TargetNeedsPort { route: route.clone(), node: key.clone() });
-        }
-        let is_gone =
-            |port: Option<NonZeroU16>| port.is_some_and(|port| serves(before, port) && !serves(node, port));
-        let routes: Vec<Key> = self.routes_to(key, is_gone).cloned().collect();
-        match routes.is_empty() {
-            true => Ok(()),
-            false => Err(Refusal::TargetedPorts { node: key.clone(), routes }),
-        }
-    }
-
-    /// The routes with a target that is `node` at such a port.
-    fn routes_to(&self, node: &Key, at: impl Fn(Option<NonZeroU16>) -> bool) -> impl Iterator<Item = &Key> {
-        self.referrers.get(node).into_iter().flatten().filter(move |referrer| match self.spec(referrer) {
-            Some(Spec::Route(route)) => {
-                let mut targets = route.targets.iter();
-                targets.any(|target| target.virtual_node.as_str() == node.name() && at(target.port))
-            }
-            Some(_) | None => false,
-        })
     }
 
     fn check_unused(&self, key: &Key) -> Result<(), Refusal> {
@@ -256,23 +223,13 @@ impl State {
         let by = referrers.iter().filter(|referrer| Some(referrer.kind()) == first).cloned().collect();
         Err(Refusal::Referenced { key: key.clone(), by })
     }
+}
 
-    fn spec(&self, key: &Key) -> Option<&Spec> {
-        self.records.find(key).map(|found| found.document.spec())
+fn check_count(key: &Key, tags: &Tags) -> Result<(), Refusal> {
+    match tags.len() {
+        count if count > Tags::MAX => Err(Refusal::TooManyTags { key: key.clone(), count }),
+        _ => Ok(()),
     }
-}
-
-fn serves(node: &VirtualNode, port: NonZeroU16) -> bool {
-    node.listeners.iter().any(|listener| listener.port_mapping.port == port)
-}
-
-fn listens(router: &VirtualRouter, port: NonZeroU16) -> bool {
-    router.listeners.iter().any(|listener| listener.port == port)
-}
-
-/// No token is the same as no other.
-fn is_same_token(found: &Metadata, token: Option<&String>) -> bool {
-    token.is_some() && found.token.as_ref() == token
 }
 
 fn check_version(found: &Resource, expected: Option<u64>) -> Result<(), Refusal> {

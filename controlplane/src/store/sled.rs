@@ -1,5 +1,8 @@
 //! The embedded store: one sled tree, one batch per change, the group commit of `signet_durable`.
 
+mod load;
+mod persist;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,21 +12,19 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Refusal, Resource, Store, StoreError, Write,
+    Resource, Store, StoreError, Write,
     engine::{Decided, Engine},
-    format::{self, InvalidRecord},
-    records::{Change, Effect},
-    rules::State,
+    format::InvalidRecord,
 };
 use crate::model::{
-    Model,
+    Model, Tags,
     key::{Collection, Key},
 };
 
+use self::load::Loaded;
+
 /// The tree that holds the records, by the text of their keys.
 const TREE: &str = "appmesh";
-/// The key of the last change's revision, as text, beside the records.
-const REVISION: &str = "revision";
 
 /// Keeps resources in a [`Database`], which may hold other trees too.
 #[derive(Debug)]
@@ -63,71 +64,10 @@ impl SledStore {
     /// The first record that cannot be read, by its key: to serve the rest would be to delete it silently.
     pub fn open(database: Database) -> Result<Self, OpenError> {
         let tree = database.tree(TREE).map_err(OpenError::Database)?;
-        let (revision, changes) = load(&tree)?;
-        let engine = Arc::new(Engine::new(revision, &changes));
+        let Loaded { revision, state, changes } = load::load(&tree)?;
+        let engine = Arc::new(Engine::new(revision, state, &changes));
         Ok(Self { database, tree, engine, writes: TaskTracker::new() })
     }
-}
-
-/// Reads every record, parents before children, as the changes that make them.
-fn load(tree: &sled::Tree) -> Result<(u64, Vec<Change>), OpenError> {
-    let unreadable = |error: sled::Error| OpenError::Database(CommitError::Write(error.to_string()));
-    let (mut resources, mut revision) = (Vec::new(), 0);
-    for entry in tree {
-        let (key, value) = entry.map_err(unreadable)?;
-        match &*key == REVISION.as_bytes() {
-            true => revision = parse_revision(&value)?,
-            false => resources.push(format::decode(&key, &value).map_err(|source| named(&key, source))?),
-        }
-    }
-    // Kinds are in the order of their dependencies, with what is referred to before who refers to it.
-    resources.sort_by_key(|resource| match resource.document.key() {
-        Key::Mesh(_) => 0,
-        Key::VirtualNode { .. } => 1,
-        Key::VirtualRouter { .. } => 2,
-        Key::Route { .. } | Key::VirtualService { .. } | Key::VirtualGateway { .. } => 3,
-        Key::GatewayRoute { .. } => 4,
-    });
-    let mut state = State::default();
-    let mut changes = Vec::with_capacity(resources.len());
-    for resource in resources {
-        check_fits(&state, &resource).map_err(|refusal| {
-            named(resource.document.key().to_string().as_bytes(), InvalidRecord::Reference(Box::new(refusal)))
-        })?;
-        let change = Change { revision, effect: Effect::Put, resource };
-        state.apply(&change);
-        changes.push(change);
-    }
-    Ok((revision, changes))
-}
-
-fn check_fits(state: &State, resource: &Resource) -> Result<(), Refusal> {
-    state.records.require_parent(&resource.document.key().collection())?;
-    state.check_references(&resource.document)
-}
-
-fn named(key: &[u8], source: InvalidRecord) -> OpenError {
-    OpenError::Record { key: String::from_utf8_lossy(key).into_owned(), source: Box::new(source) }
-}
-
-fn parse_revision(value: &[u8]) -> Result<u64, OpenError> {
-    let text = String::from_utf8_lossy(value);
-    text.parse().map_err(|_| OpenError::Revision(text.into_owned()))
-}
-
-/// One batch, so that a crash leaves all of a change or nothing.
-fn persist(tree: &sled::Tree, change: &Change) -> Result<(), sled::Error> {
-    let mut batch = sled::Batch::default();
-    let key = change.resource.document.key().to_string();
-    match change.effect {
-        Effect::Put => {
-            let unwritable = |error: serde_json::Error| sled::Error::Unsupported(error.to_string());
-            batch.insert(key.as_bytes(), format::encode(&change.resource).map_err(unwritable)?);
-        }
-        Effect::Remove => batch.remove(key.as_bytes()),
-    }
-    batch.insert(REVISION, change.revision.to_string().as_bytes());
-    tree.apply_batch(batch)
 }
 
 #[async_trait]
@@ -136,7 +76,7 @@ impl Store for SledStore {
         let (database, tree, engine) = (self.database.clone(), self.tree.clone(), self.engine.clone());
         let task = self.writes.spawn(async move {
             let writer = engine.clone();
-            let change = move || writer.decide(write, |change| persist(&tree, change));
+            let change = move || writer.decide(write, |change| persist::persist(&tree, change));
             let Decided { revision, answer } = database.commit(change).await?;
             engine.publish(revision);
             Ok(answer?)
@@ -155,6 +95,10 @@ impl Store for SledStore {
         limit: usize,
     ) -> Result<Vec<Arc<Resource>>, StoreError> {
         Ok(self.engine.published().list(collection, after, limit)?)
+    }
+
+    async fn tags(&self, key: &Key) -> Result<Arc<Tags>, StoreError> {
+        Ok(self.engine.published().tags(key)?)
     }
 
     fn subscribe(&self) -> watch::Receiver<Arc<Model>> {

@@ -32,10 +32,7 @@ async fn bodies_that_are_no_json_object_of_the_right_form_are_refused_and_leave_
         (b"{\"meshName\":\"m\",\"spec\":7}", "spec: must be an object, not a number"),
         (b"{\"meshName\":\"m\",\"clientToken\":\"\"}", "clientToken: must have 1 to 36 characters"),
         (b"{\"meshName\":\"m\",\"clientToken\":\"a b\"}", "clientToken: must be of letters"),
-        (
-            b"{\"meshName\":\"m\",\"tags\":[{\"key\":\"k\",\"value\":\"v\"}]}",
-            "tags: is not supported by this version",
-        ),
+        (b"{\"meshName\":\"m\",\"tags\":[{\"key\":\"k\"}]}", "tags[0].value: is required"),
     ];
     for (body, expected) in cases {
         let answer = api.call_raw("PUT", "/v20190125/meshes", body).await;

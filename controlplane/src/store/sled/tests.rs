@@ -3,7 +3,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    super::suite::{creation, database, key, model, node, open, update},
+    super::{
+        Metadata, Refusal,
+        format::{self, Place},
+        suite::{creation, database, key, model, node, open, update},
+    },
     *,
 };
 
@@ -81,7 +85,7 @@ async fn a_record_that_cannot_be_read_is_named_and_nothing_is_served() {
         }
     }
     let folder = tempfile::tempdir().unwrap();
-    raw_insert(folder.path(), REVISION, "many").await;
+    raw_insert(folder.path(), format::REVISION, "many").await;
     assert!(matches!(refused(folder.path()), OpenError::Revision(text) if text == "many"));
 }
 
@@ -121,30 +125,79 @@ async fn records_of_every_form_ever_written_are_read() {
         let text = std::fs::read_to_string(&path).unwrap();
         // The first line is the key, the rest the record.
         let (key, record) = text.split_once('\n').unwrap();
-        let read = format::decode(key.as_bytes(), record.as_bytes());
-        let resource = read.unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
-        assert_eq!(resource.document.key().to_string(), key, "{}", path.display());
-        assert!(resource.metadata.version > 0 && resource.metadata.created_at > 0, "{}", path.display());
+        let name = path.display();
+        let place = Place::parse(key.as_bytes()).unwrap();
+        assert_eq!(place.text(), key, "{name}");
+        let record = record.as_bytes();
+        let read = match place {
+            Place::Resource(key) => format::decode(key, record).map(|(resource, _)| {
+                let metadata = &resource.metadata;
+                assert!(metadata.version > 0 && metadata.created_at > 0, "{name}");
+            }),
+            Place::Tags(_) => format::decode_tags(record).map(|tags| assert!(!tags.is_empty(), "{name}")),
+            Place::Token(_) => format::decode_token(record).map(|used| assert!(used.at > 0, "{name}")),
+            Place::Revision => {
+                load::parse_revision(record).map(drop).map_err(|error| panic!("{name}: {error}"))
+            }
+        };
+        read.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         files += 1;
     }
-    assert!(files >= 5, "one record of each kind");
+    assert!(files >= 8, "one record of each form");
+}
+
+#[tokio::test]
+async fn tags_and_tokens_are_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let ask = |uid| {
+        let Write::Create { document, .. } = creation("mesh/m", json!({})) else { panic!() };
+        let tags = [("team", "x")].into_iter().collect();
+        Write::Create { document, uid, token: Some("t".into()), tags, at: 5 }
+    };
+    let store = open(folder.path());
+    let created = store.write(ask(uuid::Uuid::new_v4())).await.unwrap();
+    store.write(update("mesh/m", json!({"egressFilter": {"type": "ALLOW_ALL"}}))).await.unwrap();
+    store.write(creation("mesh/n", json!({}))).await.unwrap();
+    let tags = [("gone", "")].into_iter().collect();
+    store.write(Write::Tag { key: key("mesh/n"), tags }).await.unwrap();
+    store.write(Write::Untag { key: key("mesh/n"), names: vec!["gone".into()] }).await.unwrap();
+    drop(store);
+    let store = open(folder.path());
+    let again = store.write(ask(uuid::Uuid::new_v4())).await.unwrap();
+    assert_eq!(again.metadata, created.metadata);
+    assert_eq!(store.tags(&key("mesh/m")).await.unwrap().iter().collect::<Vec<_>>(), [("team", "x")]);
+    assert!(store.tags(&key("mesh/n")).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_in_an_older_record_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":2,"createdAtMillis":1,"updatedAtMillis":2,"clientToken":"t","spec":{}}}"#;
+    raw_insert(folder.path(), "mesh/m", old).await;
+    let store = open(folder.path());
+    let ask = |spec| {
+        let Write::Update { document, .. } = update("mesh/m", spec) else { panic!() };
+        Write::Update { document, token: Some("t".into()), expected: None, at: 5 }
+    };
+    assert_eq!(store.write(ask(json!({}))).await.unwrap().metadata.version, 2);
+    let other = store.write(ask(json!({"egressFilter": {"type": "ALLOW_ALL"}}))).await;
+    assert_eq!(other.unwrap_err(), StoreError::Refused(Refusal::TokenReused(key("mesh/m"))));
 }
 
 #[test]
 fn a_record_has_the_form_that_is_promised() {
     let write = creation("mesh/m/virtualNode/a", node(&[80]));
     let Write::Create { document, .. } = write else { panic!() };
-    let metadata = super::super::Metadata {
+    let metadata = Metadata {
         uid: "2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11".parse().unwrap(),
         version: 3,
         created_at: 1_606_022_091_476,
         updated_at: 1_606_022_091_477,
-        token: Some("t".into()),
     };
     let record = format::encode(&Resource { document, metadata }).unwrap();
     let expected = concat!(
         r#"{"v1":{"uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":3,"createdAtMillis":1606022091476,"#,
-        r#""updatedAtMillis":1606022091477,"clientToken":"t","spec":{"listeners":[{"portMapping":{"port":80,"#,
+        r#""updatedAtMillis":1606022091477,"spec":{"listeners":[{"portMapping":{"port":80,"#,
         r#""protocol":"http"}}],"serviceDiscovery":{"dns":{"hostname":"a.local"}},"backends":[]}}}"#,
     );
     assert_eq!(String::from_utf8(record).unwrap(), expected);

@@ -1,0 +1,103 @@
+//! Reads every record of a tree, and refuses to go on with less than all of them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use signet_durable::CommitError;
+
+use super::OpenError;
+use crate::{
+    model::{Tags, key::Key},
+    store::{
+        Refusal, Resource,
+        format::{self, InvalidRecord, Place},
+        records::{Change, Effect},
+        rules::State,
+        tokens::Use,
+    },
+};
+
+/// What is on disk.
+pub(super) struct Loaded {
+    pub(super) revision: u64,
+    /// With all of it.
+    pub(super) state: State,
+    /// What makes it, parents before children.
+    pub(super) changes: Vec<Change>,
+}
+
+#[derive(Default)]
+struct Entries {
+    revision: u64,
+    resources: Vec<Arc<Resource>>,
+    tags: BTreeMap<Key, Arc<Tags>>,
+    /// By the revisions at which they were used.
+    tokens: Vec<(u64, Use)>,
+}
+
+pub(super) fn load(tree: &sled::Tree) -> Result<Loaded, OpenError> {
+    let Entries { revision, mut resources, mut tags, tokens } = entries(tree)?;
+    // Kinds are in the order of their dependencies, with what is referred to before who refers to it.
+    resources.sort_by_key(|resource| match resource.document.key() {
+        Key::Mesh(_) => 0,
+        Key::VirtualNode { .. } => 1,
+        Key::VirtualRouter { .. } => 2,
+        Key::Route { .. } | Key::VirtualService { .. } | Key::VirtualGateway { .. } => 3,
+        Key::GatewayRoute { .. } => 4,
+    });
+    let mut state = State::default();
+    let mut changes = Vec::with_capacity(resources.len());
+    for resource in resources {
+        let key = resource.document.key();
+        check_fits(&state, &resource).map_err(|refusal| misfit(&Place::Resource(key.clone()), refusal))?;
+        let tags = tags.remove(key);
+        let change =
+            Change { revision, effect: Effect::Put, resource, tags, used: None, forgotten: Vec::new() };
+        state.apply(&change);
+        changes.push(change);
+    }
+    if let Some((key, _)) = tags.pop_first() {
+        return Err(misfit(&Place::Tags(key.clone()), Refusal::Missing(key)));
+    }
+    tokens.iter().for_each(|(revision, used)| state.tokens.remember(*revision, used));
+    Ok(Loaded { revision, state, changes })
+}
+
+fn entries(tree: &sled::Tree) -> Result<Entries, OpenError> {
+    let unreadable = |error: sled::Error| OpenError::Database(CommitError::Write(error.to_string()));
+    let mut entries = Entries::default();
+    for entry in tree {
+        let (key, value) = entry.map_err(unreadable)?;
+        let in_it = |source| named(String::from_utf8_lossy(&key).into_owned(), source);
+        match Place::parse(&key).map_err(in_it)? {
+            Place::Revision => entries.revision = parse_revision(&value)?,
+            Place::Resource(key) => {
+                let (resource, used) = format::decode(key, &value).map_err(in_it)?;
+                entries.resources.push(resource);
+                entries.tokens.extend(used.map(|used| (0, used)));
+            }
+            Place::Tags(key) => {
+                entries.tags.insert(key, format::decode_tags(&value).map_err(in_it)?.into());
+            }
+            Place::Token(at) => entries.tokens.push((at, format::decode_token(&value).map_err(in_it)?)),
+        }
+    }
+    Ok(entries)
+}
+
+fn check_fits(state: &State, resource: &Resource) -> Result<(), Refusal> {
+    state.records.require_parent(&resource.document.key().collection())?;
+    state.check_references(&resource.document)
+}
+
+fn misfit(place: &Place, refusal: Refusal) -> OpenError {
+    named(place.text(), InvalidRecord::Reference(Box::new(refusal)))
+}
+
+fn named(key: String, source: InvalidRecord) -> OpenError {
+    OpenError::Record { key, source: Box::new(source) }
+}
+
+pub(super) fn parse_revision(value: &[u8]) -> Result<u64, OpenError> {
+    let text = String::from_utf8_lossy(value);
+    text.parse().map_err(|_| OpenError::Revision(text.into_owned()))
+}
