@@ -44,13 +44,7 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
         Refusal::Version { key, expected, found } => {
             ApiError::conflict(format!("{} is at version {found}, not {expected}", placed(key, account)))
         }
-        Refusal::HasChildren { key, children } => {
-            let (kind, name) = (key.kind(), key.name());
-            ApiError::in_use(format!(
-                "{kind} {name} for account {account} has active {children}s, please delete {children}s before \
-                 deleting the {kind}"
-            ))
-        }
+        Refusal::HasChildren { key, children } => ApiError::in_use(has_children(key, *children, account)),
         Refusal::Referenced { key, by } => ApiError::in_use(referenced(key, by)),
         Refusal::RouteNeedsPort(_) => ApiError::bad_request(
             "Route must define a port match criteria if the Virtual Router has multiple listeners \
@@ -113,6 +107,14 @@ fn placed(key: &Key, account: &str) -> String {
 fn missing(key: &Key, account: &str) -> String {
     let (named, placed) = (named(key), placed(key, account));
     format!("{named} is not present{}", &placed[named.len()..])
+}
+
+fn has_children(key: &Key, children: Kind, account: &str) -> String {
+    let (kind, name) = (key.kind(), key.name());
+    format!(
+        "{kind} {name} for account {account} has active {children}s, please delete {children}s before deleting \
+         the {kind}"
+    )
 }
 
 fn referenced(key: &Key, by: &[Key]) -> String {
