@@ -160,7 +160,11 @@ impl Proxies {
         entries.by_key.insert(key, Entry { proxy, envoy, since, status, wanted, origins, feed, gone });
         drop(entries);
         self.touch();
-        Feed { snapshots, observer: Box::new(Stream { key, proxies: Arc::clone(self) }) }
+        Feed {
+            snapshots,
+            observer: Box::new(Stream { key, proxies: Arc::clone(self) }),
+            end: Box::pin(std::future::pending()),
+        }
     }
 
     /// Every connected proxy, by workload and then by age.

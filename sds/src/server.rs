@@ -96,7 +96,9 @@ impl Source for Own {
         let peer = extensions.get::<Peer>().copied();
         let peer =
             peer.ok_or_else(|| tonic::Status::unauthenticated("the kernel did not vouch for the peer"))?;
-        Ok(Feed { snapshots: self.snapshots.clone(), observer: Box::new(Log { peer, told: Vec::new() }) })
+        let observer = Box::new(Log { peer, told: Vec::new() });
+        // Who was admitted once is served for as long as there is something to serve.
+        Ok(Feed { snapshots: self.snapshots.clone(), observer, end: Box::pin(pending()) })
     }
 }
 

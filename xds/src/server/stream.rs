@@ -1,15 +1,15 @@
-//! One stream: moves bytes between a client and its session.
+//! One stream: moves requests and responses between a client and its session.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 
-use futures::{Stream, StreamExt, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use http::Extensions;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status as Refusal;
 use tracing::{Instrument, Span, debug, info};
 
-use super::{Feed, PATIENCE, Source, log_refusal, refuse};
+use super::{End, Feed, PATIENCE, Source, log_refusal, refuse};
 use crate::{
     pb::envoy::{
         config::core::v3::Node,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A discovery request of either variant.
-pub(super) trait Incoming: Into<Request> + Send + 'static {
+pub(super) trait Incoming: prost::Message + Default + Into<Request> + Send + 'static {
     fn node(&self) -> Option<&Node>;
 }
 
@@ -36,7 +36,7 @@ impl Incoming for DeltaDiscoveryRequest {
 }
 
 /// What a stream came to.
-enum Turn {
+pub(super) enum Turn {
     Send(Response),
     /// The server ends it.
     End(Refusal),
@@ -44,14 +44,26 @@ enum Turn {
     Closed,
 }
 
+impl Turn {
+    /// The status of a stream that ended without an answer.
+    pub(super) fn refusal(self) -> Refusal {
+        match self {
+            Self::End(refusal) => refusal,
+            Self::Send(_) | Self::Closed => Refusal::cancelled("the client has ended the call"),
+        }
+    }
+}
+
 /// One stream and all that it owns; dropping it ends everything.
 pub(super) struct Shell<S, R> {
     source: Arc<S>,
     extensions: Extensions,
-    requests: R,
+    pub(super) requests: R,
     session: Session,
     /// What it is fed with, once the first request has said who asks.
     feed: Option<Feed>,
+    /// That feed's.
+    end: End,
     shutdown: CancellationToken,
 }
 
@@ -61,28 +73,25 @@ where
     R: Stream<Item = Result<I, Refusal>> + Send + Unpin + 'static,
     I: Incoming,
 {
-    pub(super) const fn new(
+    pub(super) fn new(
         source: Arc<S>,
         extensions: Extensions,
         requests: R,
         session: Session,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { source, extensions, requests, session, feed: None, shutdown }
+        Self { source, extensions, requests, session, feed: None, end: Box::pin(pending()), shutdown }
     }
 
     /// The responses, each made when the one before has been taken.
-    pub(super) fn into_stream<O>(self, span: Span) -> impl Stream<Item = Result<O, Refusal>> + Send
-    where
-        O: From<Response> + Send,
-    {
+    pub(super) fn into_stream(self, span: Span) -> impl Stream<Item = Result<Response, Refusal>> + Send {
         let deadline = Instant::now() + PATIENCE;
         stream::unfold(Some(self), move |shell| {
             let span = span.clone();
             async move {
                 let mut shell = shell?;
                 match shell.turn(deadline, &span).instrument(span.clone()).await {
-                    Turn::Send(response) => Some((Ok(response.into()), Some(shell))),
+                    Turn::Send(response) => Some((Ok(response), Some(shell))),
                     Turn::End(refusal) => Some((Err(refusal), None)),
                     Turn::Closed => None,
                 }
@@ -102,14 +111,39 @@ where
             let turn = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => Some(Turn::End(super::shutting_down())),
+                refusal = &mut self.end => Some(Turn::End(refusal)),
                 request = self.requests.next() => self.on_request(request, span),
-                alive = next_snapshot(&mut self.feed) => (!alive).then(|| Turn::End(super::end_of_feed())),
+                alive = next_snapshot(&mut self.feed) => (!alive).then(|| self.end_of_feed()),
                 () = sleep_until(deadline), if waiting => Some(Turn::End(no_request())),
             };
             if let Some(turn) = turn {
                 return turn;
             }
         }
+    }
+
+    /// The answer to a request that has been taken in, as soon as there is something to answer from.
+    pub(super) async fn first_answer(&mut self) -> Turn {
+        loop {
+            if self.feed.as_ref().is_some_and(|feed| feed.snapshots.borrow().is_some()) {
+                let none = || Turn::End(Refusal::not_found("none of the resources asked for is known"));
+                return self.next_response().map_or_else(none, Turn::Send);
+            }
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Turn::End(super::shutting_down()),
+                refusal = &mut self.end => return Turn::End(refusal),
+                alive = next_snapshot(&mut self.feed) => if !alive {
+                    return self.end_of_feed();
+                },
+            }
+        }
+    }
+
+    /// Whoever lets go of the feed may have said why at the same moment.
+    fn end_of_feed(&mut self) -> Turn {
+        let why = (&mut self.end).now_or_never();
+        Turn::End(why.unwrap_or_else(super::end_of_feed))
     }
 
     fn next_response(&mut self) -> Option<Response> {
@@ -124,7 +158,8 @@ where
         Some(response)
     }
 
-    fn on_request(&mut self, request: Option<Result<I, Refusal>>, span: &Span) -> Option<Turn> {
+    /// Takes a request in; gives a turn when it is the last.
+    pub(super) fn on_request(&mut self, request: Option<Result<I, Refusal>>, span: &Span) -> Option<Turn> {
         let request = match request {
             Some(Ok(request)) => request,
             Some(Err(refusal)) => {
@@ -140,7 +175,10 @@ where
         if self.feed.is_none() {
             span.record("node", self.session.node_id());
             match self.source.open(&self.extensions, node.as_ref()) {
-                Ok(feed) => self.feed = Some(feed),
+                Ok(mut feed) => {
+                    std::mem::swap(&mut feed.end, &mut self.end);
+                    self.feed = Some(feed);
+                }
                 Err(refusal) => {
                     log_refusal(&refusal);
                     return Some(Turn::End(refusal));
@@ -159,10 +197,10 @@ where
 async fn next_snapshot(feed: &mut Option<Feed>) -> bool {
     match feed {
         Some(feed) => feed.snapshots.changed().await.is_ok(),
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
-fn no_request() -> Refusal {
+pub(super) fn no_request() -> Refusal {
     Refusal::deadline_exceeded("no request arrived")
 }

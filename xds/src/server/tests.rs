@@ -1,10 +1,12 @@
 //! A scripted client over gRPC on an in-memory connection.
 
 use std::{
+    future::pending,
     io,
     sync::{Arc, Mutex},
 };
 
+use ResourceType::{Cluster, Secret};
 use futures::StreamExt;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -16,7 +18,7 @@ use tokio::{
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Code, Streaming,
+    Code, Request, Streaming,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint, Server},
 };
@@ -26,11 +28,15 @@ use super::*;
 use crate::{
     pb::{
         envoy::service::{
-            discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient as AdsClient,
+            discovery::v3::{
+                DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+                aggregated_discovery_service_client::AggregatedDiscoveryServiceClient as AdsClient,
+            },
             secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient as SdsClient,
         },
         google::rpc,
     },
+    resource::ResourceType,
     session::tests::snapshot,
 };
 
@@ -69,7 +75,7 @@ impl Source for Fake {
             return Err(Refusal::permission_denied("not you"));
         }
         let observer = Box::new(Recorder(id, self.seen.clone()));
-        Ok(Feed { snapshots: self.snapshots.clone(), observer })
+        Ok(Feed { snapshots: self.snapshots.clone(), observer, end: Box::pin(pending()) })
     }
 }
 
@@ -181,8 +187,6 @@ fn delta_request(node: &str, kind: ResourceType, names: &[&str]) -> DeltaDiscove
 fn version(text: &str, kind: ResourceType, name: &str) -> String {
     snapshot(text).get(kind, name).unwrap().version().to_owned()
 }
-
-use ResourceType::{Cluster, Secret};
 
 #[tokio::test]
 async fn a_sotw_stream_carries_resources_pushes_and_acknowledgements() {

@@ -1,0 +1,195 @@
+//! Responses as they go on the wire: written around the bytes that resources hold, never encoded again.
+//!
+//! ```text
+//!  ┌ gRPC frame ┬ head ┬─────────── one resource ───────────┬ … ┬ tail ┐
+//!  │ flag, len  │ version │ name, type… (copied) │ value (shared) │ … │ type, nonce, removed │
+//!  └────────────┴──────┴─────────────────────────────────────┴───┴──────┘
+//! ```
+//!
+//! The pieces are made one by one as the client takes them, so that a response costs one piece of memory
+//! however large it is, and none when it has been sent.
+
+use std::vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
+use crate::{
+    resource::Resource,
+    session::{Response, Variant},
+};
+
+/// About how many bytes one piece has: what fits into one HTTP/2 frame of the default size.
+const PIECE: usize = 16 << 10;
+
+/// A value of this size or more goes out as it lies in memory; a smaller one is cheaper copied.
+const SHARED: usize = 4 << 10;
+
+/// The compression flag and the length.
+const FRAME: usize = 5;
+
+/// Field numbers of `DiscoveryResponse` and `DeltaDiscoveryResponse`, which agree where both have a field.
+mod of_response {
+    pub(super) const VERSION_INFO: u32 = 1;
+    pub(super) const RESOURCES: u32 = 2;
+    pub(super) const TYPE_URL: u32 = 4;
+    pub(super) const NONCE: u32 = 5;
+    pub(super) const REMOVED_RESOURCES: u32 = 6;
+}
+
+/// Field numbers of `Resource`, which a delta response wraps around each `Any`.
+mod of_resource {
+    pub(super) const VERSION: u32 = 1;
+    pub(super) const RESOURCE: u32 = 2;
+    pub(super) const NAME: u32 = 3;
+}
+
+/// Field numbers of `Any`.
+mod of_any {
+    pub(super) const TYPE_URL: u32 = 1;
+    pub(super) const VALUE: u32 = 2;
+}
+
+/// One response on its way out, as the pieces of a gRPC message.
+#[derive(Debug)]
+pub(super) struct Splice {
+    variant: Variant,
+    resources: vec::IntoIter<Resource>,
+    /// A value that goes out as it is, after the piece that announced it.
+    shared: Option<Bytes>,
+    /// What has been written and not sent.
+    piece: BytesMut,
+    tail: Bytes,
+}
+
+impl Splice {
+    /// `None` for a response of 4 GiB or more, which gRPC cannot carry.
+    pub(super) fn new(response: Response, variant: Variant) -> Option<Self> {
+        let mut tail = BytesMut::new();
+        put_text(of_response::TYPE_URL, response.kind.type_url(), &mut tail);
+        put_text(of_response::NONCE, &response.nonce, &mut tail);
+        for name in &response.removed {
+            put_text(of_response::REMOVED_RESOURCES, name, &mut tail);
+        }
+        let resources: usize = response
+            .resources
+            .iter()
+            .map(|resource| field_len(of_response::RESOURCES, resource_len(resource, variant)))
+            .sum();
+        let length = text_len(of_response::VERSION_INFO, &response.version) + resources + tail.len();
+        // A piece may go over its size by one resource that is just not shared, and by what is around it.
+        let mut piece = BytesMut::with_capacity((FRAME + length).min(PIECE + 2 * SHARED));
+        piece.put_u8(0);
+        piece.put_u32(u32::try_from(length).ok()?);
+        put_text(of_response::VERSION_INFO, &response.version, &mut piece);
+        let resources = response.resources.into_iter();
+        Some(Self { variant, resources, shared: None, piece, tail: tail.freeze() })
+    }
+
+    /// Writes a resource, up to its value where that is shared.
+    fn put(&mut self, resource: &Resource) {
+        let (variant, any) = (self.variant, any_len(resource));
+        let piece = &mut self.piece;
+        put_head(of_response::RESOURCES, resource_len(resource, variant), piece);
+        if variant == Variant::Delta {
+            put_text(of_resource::VERSION, resource.version(), piece);
+            put_head(of_resource::RESOURCE, any, piece);
+        }
+        put_text(of_any::TYPE_URL, resource.kind().type_url(), piece);
+        let value = resource.value();
+        if !value.is_empty() {
+            put_head(of_any::VALUE, value.len(), piece);
+        }
+        if value.len() < SHARED {
+            piece.put_slice(value);
+        } else {
+            self.shared = Some(value.clone());
+        }
+    }
+
+    /// Ends a resource whose value has been written.
+    fn close(&mut self, resource: &Resource) {
+        if self.variant == Variant::Delta {
+            put_text(of_resource::NAME, resource.name(), &mut self.piece);
+        }
+    }
+
+    /// Takes what has been written.
+    fn take(&mut self) -> Option<Bytes> {
+        let piece = std::mem::take(&mut self.piece);
+        (!piece.is_empty()).then(|| piece.freeze())
+    }
+}
+
+impl Iterator for Splice {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some(value) = self.shared.take() {
+            return Some(value);
+        }
+        while self.piece.len() < PIECE {
+            let Some(resource) = self.resources.next() else {
+                let tail = std::mem::take(&mut self.tail);
+                self.piece.put_slice(&tail);
+                break;
+            };
+            if self.piece.capacity() == 0 {
+                self.piece.reserve(PIECE + 2 * SHARED);
+            }
+            self.put(&resource);
+            let sent = if self.shared.is_some() { self.take() } else { None };
+            self.close(&resource);
+            if sent.is_some() {
+                return sent;
+            }
+        }
+        self.take()
+    }
+}
+
+/// The length of a resource inside the field that holds it.
+fn resource_len(resource: &Resource, variant: Variant) -> usize {
+    let any = any_len(resource);
+    match variant {
+        Variant::Sotw => any,
+        Variant::Delta => {
+            text_len(of_resource::VERSION, resource.version())
+                + field_len(of_resource::RESOURCE, any)
+                + text_len(of_resource::NAME, resource.name())
+        }
+    }
+}
+
+fn any_len(resource: &Resource) -> usize {
+    let value = match resource.value().len() {
+        0 => 0,
+        length => field_len(of_any::VALUE, length),
+    };
+    text_len(of_any::TYPE_URL, resource.kind().type_url()) + value
+}
+
+/// A text's field; an empty text has none, as everywhere in proto3.
+fn text_len(tag: u32, text: &str) -> usize {
+    if text.is_empty() { 0 } else { field_len(tag, text.len()) }
+}
+
+fn field_len(tag: u32, length: usize) -> usize {
+    key_len(tag) + encoded_len_varint(length as u64) + length
+}
+
+fn put_text(tag: u32, text: &str, buffer: &mut BytesMut) {
+    if !text.is_empty() {
+        put_head(tag, text.len(), buffer);
+        buffer.put_slice(text.as_bytes());
+    }
+}
+
+/// Key and length of a field whose content follows.
+fn put_head(tag: u32, length: usize, buffer: &mut BytesMut) {
+    encode_key(tag, WireType::LengthDelimited, buffer);
+    encode_varint(length as u64, buffer);
+}
+
+#[cfg(test)]
+mod tests;

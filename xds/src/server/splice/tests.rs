@@ -1,0 +1,138 @@
+//! prost's own encoding of the same response is the judge.
+
+use std::sync::Arc;
+
+use bytes::Buf;
+use prost::Message as _;
+
+use super::*;
+use crate::{
+    pb::{
+        envoy::service::discovery::v3::{self, DeltaDiscoveryResponse, DiscoveryResponse},
+        google::protobuf::Any,
+    },
+    resource::ResourceType,
+    session::tests::snapshot,
+};
+
+impl From<Response> for DiscoveryResponse {
+    fn from(response: Response) -> Self {
+        Self {
+            version_info: response.version,
+            resources: response.resources.iter().map(any).collect(),
+            type_url: response.kind.type_url().to_owned(),
+            nonce: response.nonce,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Response> for DeltaDiscoveryResponse {
+    fn from(response: Response) -> Self {
+        Self {
+            resources: response.resources.iter().map(versioned).collect(),
+            type_url: response.kind.type_url().to_owned(),
+            removed_resources: response.removed.iter().map(ToString::to_string).collect(),
+            nonce: response.nonce,
+            ..Self::default()
+        }
+    }
+}
+
+fn any(resource: &Resource) -> Any {
+    Any { type_url: resource.kind().type_url().to_owned(), value: resource.value().to_vec() }
+}
+
+fn versioned(resource: &Resource) -> v3::Resource {
+    v3::Resource {
+        name: resource.name().to_owned(),
+        version: resource.version().to_owned(),
+        resource: Some(any(resource)),
+        ..Default::default()
+    }
+}
+
+/// One gRPC frame around what prost makes of it.
+fn by_prost(response: Response, variant: Variant) -> Vec<u8> {
+    let message = match variant {
+        Variant::Sotw => DiscoveryResponse::from(response).encode_to_vec(),
+        Variant::Delta => DeltaDiscoveryResponse::from(response).encode_to_vec(),
+    };
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    framed.extend(message);
+    framed
+}
+
+fn response(resources: Vec<Resource>, removed: &[&str], version: &str) -> Response {
+    Response {
+        kind: ResourceType::Cluster,
+        nonce: "7-1".into(),
+        version: version.into(),
+        resources,
+        removed: removed.iter().map(|name| Arc::from(*name)).collect(),
+    }
+}
+
+/// Clusters with values of these lengths, and a little more.
+fn clusters(lengths: &[usize]) -> Vec<Resource> {
+    let resource = |(number, length): (usize, &usize)| {
+        let text = match length {
+            0 => "C c@".to_owned(),
+            length => format!("C c{number}@{}", "x".repeat(*length)),
+        };
+        snapshot(&text).resources(ResourceType::Cluster).next().cloned().expect("one cluster")
+    };
+    lengths.iter().enumerate().map(resource).collect()
+}
+
+fn pieces(response: Response, variant: Variant) -> Vec<Bytes> {
+    Splice::new(response, variant).expect("less than 4 GiB").collect()
+}
+
+#[test]
+fn what_goes_on_the_wire_is_what_prost_would_write() {
+    let sets: [&[usize]; 8] = [
+        &[],
+        &[0],
+        &[1, 100, 127, 128, 129],
+        &[SHARED - 20, SHARED, SHARED + 1],
+        &[SHARED * 3],
+        &[PIECE * 2, 1, PIECE * 2],
+        &[300; 500],
+        &[1000, SHARED * 2, 1000, 1000, SHARED * 2, SHARED * 2],
+    ];
+    for lengths in sets {
+        for removed in [&[][..], &["gone", "gone-too"]] {
+            for (variant, version) in [(Variant::Sotw, "v"), (Variant::Sotw, ""), (Variant::Delta, "")] {
+                // SotW has no field for what is gone.
+                let removed = if variant == Variant::Delta { removed } else { &[] };
+                let response = response(clusters(lengths), removed, version);
+                let expected = by_prost(response.clone(), variant);
+                assert!(
+                    pieces(response, variant).concat() == expected,
+                    "{lengths:?} {removed:?} {variant:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_value_goes_out_as_it_lies_in_memory() {
+    let resources = clusters(&[10, SHARED * 4, 10]);
+    let value = resources[1].value().clone();
+    for variant in [Variant::Sotw, Variant::Delta] {
+        let pieces = pieces(response(resources.clone(), &[], ""), variant);
+        assert!(pieces.iter().any(|piece| piece.as_ptr() == value.as_ptr()), "{variant:?}: it was copied");
+    }
+}
+
+#[test]
+fn no_piece_is_much_larger_than_a_frame() {
+    let pieces = pieces(response(clusters(&[SHARED - 100; 100]), &[], ""), Variant::Delta);
+    assert!(pieces.len() > 20);
+    for piece in pieces {
+        assert!(piece.remaining() <= PIECE + 2 * SHARED, "{}", piece.remaining());
+    }
+}
