@@ -3,6 +3,7 @@
 mod api;
 mod certificates;
 mod command_line;
+mod coverage;
 mod joining;
 mod modes;
 mod nodes;
