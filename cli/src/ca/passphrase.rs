@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use signet_ca::Passphrase;
 use zeroize::Zeroizing;
@@ -47,12 +47,7 @@ impl PassphraseArgs {
 /// # Errors
 /// It cannot be read, is open to others, or holds no passphrase.
 pub(super) fn read(path: &Path) -> Result<Passphrase> {
-    Passphrase::read(path).map_err(|error| match error {
-        signet_ca::InvalidPassphrase::Length | signet_ca::InvalidPassphrase::Line => {
-            anyhow::anyhow!("{}: {error}", path.display())
-        }
-        other => other.into(),
-    })
+    Passphrase::read(path).with_context(|| format!("no passphrase in {}", path.display()))
 }
 
 /// What the variable holds; empty is the same as absent.
