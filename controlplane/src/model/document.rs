@@ -13,6 +13,9 @@ use super::{
 };
 use crate::model::{key::Kind, shape::Rule};
 
+/// Most lists and objects inside each other. A record that is nested deeper than 128 could not be read again.
+const MAX_DEPTH: usize = 100;
+
 /// What a spec means.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spec {
@@ -43,18 +46,18 @@ pub struct Document {
 impl Document {
     /// Reads a spec that a caller sent.
     ///
-    /// It is kept as it came, but for a virtual node without backends, which App Mesh showed with an empty list.
+    /// It is kept as it came, with two exceptions, which are App Mesh's own: a virtual node without backends has an
+    /// empty list of them, and a health check without port has its listener's.
     ///
     /// # Errors
     /// The first member that breaks a rule, by its path from `spec`.
     pub fn parse(key: Key, mut value: Value) -> Result<Self, Invalid> {
-        let spec = parse::spec(key.kind(), &value)?;
-        if let (Kind::VirtualNode, Value::Object(members)) = (key.kind(), &mut value) {
-            let backends = members.entry("backends").or_insert(Value::Null);
-            if backends.is_null() {
-                *backends = Value::Array(Vec::new());
-            }
+        if !is_within(&value, MAX_DEPTH) {
+            let rule = format!("must not be nested deeper than {MAX_DEPTH} levels");
+            return Err(Invalid { path: "spec".into(), rule: Rule::Other(rule) });
         }
+        let spec = parse::spec(&key, &value)?;
+        complete(key.kind(), &mut value);
         let unwritable =
             |error: serde_json::Error| Invalid { path: "spec".into(), rule: Rule::Other(error.to_string()) };
         let text = to_raw_value(&value).map_err(unwritable)?;
@@ -69,7 +72,7 @@ impl Document {
         let unreadable =
             |error: serde_json::Error| Invalid { path: "spec".into(), rule: Rule::Other(error.to_string()) };
         let value: Value = serde_json::from_str(text.get()).map_err(unreadable)?;
-        let spec = parse::spec(key.kind(), &value)?;
+        let spec = parse::spec(&key, &value)?;
         Ok(Self { key, text: text.into(), spec })
     }
 
@@ -89,5 +92,41 @@ impl Document {
     #[must_use]
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+}
+
+/// Writes down what App Mesh wrote down.
+fn complete(kind: Kind, spec: &mut Value) {
+    let Some(members) = spec.as_object_mut() else {
+        return;
+    };
+    if kind == Kind::VirtualNode {
+        let backends = members.entry("backends").or_insert(Value::Null);
+        if backends.is_null() {
+            *backends = Value::Array(Vec::new());
+        }
+    }
+    if matches!(kind, Kind::VirtualNode | Kind::VirtualGateway) {
+        for listener in members.get_mut("listeners").and_then(Value::as_array_mut).into_iter().flatten() {
+            let port = listener.pointer("/portMapping/port").cloned().unwrap_or_default();
+            if let Some(check) = listener.get_mut("healthCheck").and_then(Value::as_object_mut) {
+                let found = check.entry("port").or_insert(Value::Null);
+                if found.is_null() {
+                    *found = port;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a value has no more than `depth` lists and objects inside each other.
+fn is_within(value: &Value, depth: usize) -> bool {
+    let Some(left) = depth.checked_sub(1) else {
+        return !value.is_array() && !value.is_object();
+    };
+    match value {
+        Value::Array(items) => items.iter().all(|item| is_within(item, left)),
+        Value::Object(members) => members.values().all(|member| is_within(member, left)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     }
 }

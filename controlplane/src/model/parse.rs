@@ -1,38 +1,57 @@
 //! From the JSON of a spec to the model: every bound, every union, every documented constraint that one
 //! resource can break by itself. What several resources break together is the store's to see.
 //!
-//! A member that App Mesh knows and this version does not honour is refused by name; what App Mesh does not
-//! know is ignored, as AWS ignores it.
+//! What App Mesh does not know is ignored, as AWS ignores it.
 
+mod discovery;
+mod gateway_route;
+mod listener;
+mod log;
+mod matcher;
 mod mesh;
+mod name;
 mod port;
 mod retry;
 mod route;
+mod secret;
 mod tls;
+mod traffic;
+mod virtual_gateway;
 mod virtual_node;
 mod virtual_router;
 mod virtual_service;
 
 use serde_json::Value;
+use signet_policies::identity::{ResourceName, Workload, WorkloadKind};
 
 use super::{
     Spec,
-    key::Kind,
-    shape::{Field, Invalid, Rule},
+    key::Key,
+    shape::{Field, Invalid},
 };
 
 /// Parses the spec of a resource.
-pub(super) fn spec(kind: Kind, value: &Value) -> Result<Spec, Invalid> {
+pub(super) fn spec(key: &Key, value: &Value) -> Result<Spec, Invalid> {
     let spec = Field::root("spec", value).object()?;
-    Ok(match kind {
-        Kind::Mesh => Spec::Mesh(mesh::parse(&spec)?),
-        Kind::VirtualNode => Spec::VirtualNode(virtual_node::parse(&spec)?.into()),
-        Kind::VirtualService => Spec::VirtualService(virtual_service::parse(&spec)?.into()),
-        Kind::VirtualRouter => Spec::VirtualRouter(virtual_router::parse(&spec)?.into()),
-        Kind::Route => Spec::Route(route::parse(&spec)?.into()),
-        Kind::VirtualGateway | Kind::GatewayRoute => {
-            return Err(Field::root("spec", value).invalid(Rule::Unsupported));
+    let workload = |kind, mesh: &ResourceName, name: &ResourceName| Workload {
+        mesh: mesh.clone(),
+        kind,
+        name: name.clone(),
+    };
+    Ok(match key {
+        Key::Mesh(_) => Spec::Mesh(mesh::parse(&spec)?),
+        Key::VirtualNode { mesh, name } => {
+            let owner = workload(WorkloadKind::VirtualNode, mesh, name);
+            Spec::VirtualNode(virtual_node::parse(&spec, &owner)?.into())
         }
+        Key::VirtualService { .. } => Spec::VirtualService(virtual_service::parse(&spec)?.into()),
+        Key::VirtualRouter { .. } => Spec::VirtualRouter(virtual_router::parse(&spec)?.into()),
+        Key::Route { .. } => Spec::Route(route::parse(&spec)?.into()),
+        Key::VirtualGateway { mesh, name } => {
+            let owner = workload(WorkloadKind::VirtualGateway, mesh, name);
+            Spec::VirtualGateway(virtual_gateway::parse(&spec, &owner)?.into())
+        }
+        Key::GatewayRoute { .. } => Spec::GatewayRoute(gateway_route::parse(&spec)?.into()),
     })
 }
 

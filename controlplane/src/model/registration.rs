@@ -1,111 +1,156 @@
 //! What the mesh says a workload may hold.
 
+use std::collections::BTreeSet;
+
 use signet_policies::{
     identity::{DnsName, SpiffeId, Workload, WorkloadKind},
     issuance::Registration,
 };
 
-use super::{Certificate, Discovery, Model, VirtualNode};
+use super::{Certificate, ClientPolicy, Listener, Model, VirtualNode};
 
 impl Model {
     /// What the spec of `workload` allows it to hold; nothing where it does not exist.
     ///
-    /// Its names are its discovery name, where that is a DNS name, and the SPIFFE IDs among the SDS secrets
-    /// that its listeners present.
+    /// Its names are its discovery name, where it has one that is a DNS name, and the SPIFFE IDs among the SDS
+    /// secrets that its listeners and client policies present.
     #[must_use]
     pub fn registration(&self, workload: &Workload) -> Option<Registration> {
-        match workload.kind {
+        let mesh = self.meshes.get(&workload.mesh)?;
+        let (dns_name, spiffe_ids) = match workload.kind {
             WorkloadKind::VirtualNode => {
-                let node = self.meshes.get(&workload.mesh)?.virtual_nodes.get(&workload.name)?;
-                Some(Registration {
-                    workload: workload.clone(),
-                    dns_names: dns_name(node).into_iter().collect(),
-                    spiffe_ids: spiffe_ids(node),
-                })
+                let node = mesh.virtual_nodes.get(&workload.name)?;
+                let policies = node.backends.iter().map(|backend| &backend.client_policy);
+                let policies = policies.chain([&node.client_policy]);
+                (dns_name(node), spiffe_ids(&node.listeners, policies))
             }
-            // This version's API makes none.
-            WorkloadKind::VirtualGateway => None,
-        }
+            WorkloadKind::VirtualGateway => {
+                let gateway = mesh.virtual_gateways.get(&workload.name)?;
+                // Nothing in the mesh calls a gateway, so it has no discovery name.
+                (None, spiffe_ids(&gateway.listeners, [&gateway.client_policy]))
+            }
+        };
+        let dns_names = dns_name.into_iter().collect();
+        Some(Registration { workload: workload.clone(), dns_names, spiffe_ids })
     }
 }
 
 fn dns_name(node: &VirtualNode) -> Option<DnsName> {
-    match node.discovery.as_ref()? {
-        Discovery::Dns { hostname, .. } => hostname.parse().ok(),
-        Discovery::CloudMap { .. } => node.discovery.as_ref()?.host().parse().ok(),
-    }
+    node.discovery.as_ref()?.host().parse().ok()
 }
 
-fn spiffe_ids(node: &VirtualNode) -> Vec<SpiffeId> {
-    let certificates = node.listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.certificate));
-    let mut ids: Vec<SpiffeId> = certificates
-        .filter_map(|certificate| match certificate {
-            Certificate::Sds { secret_name } => secret_name.parse().ok(),
-            Certificate::Acm { .. } | Certificate::File { .. } => None,
-        })
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
+/// The identities among the certificates that are presented, each once.
+fn spiffe_ids<'a>(
+    listeners: &[Listener],
+    policies: impl IntoIterator<Item = &'a Option<ClientPolicy>>,
+) -> Vec<SpiffeId> {
+    let servers = listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.certificate));
+    let clients =
+        policies.into_iter().filter_map(|policy| policy.as_ref()?.tls.as_ref()?.certificate.as_ref());
+    let identity = |certificate: &Certificate| match certificate {
+        Certificate::Sds { secret_name } => secret_name.parse().ok(),
+        Certificate::Acm { .. } | Certificate::File { .. } => None,
+    };
+    let ids: BTreeSet<SpiffeId> = servers.chain(clients).filter_map(identity).collect();
+    ids.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::model::{Document, Mesh, Spec};
 
-    fn model(spec: serde_json::Value) -> Model {
-        let document = Document::parse("mesh/m/virtualNode/a".parse().unwrap(), spec).unwrap();
-        let Spec::VirtualNode(node) = document.spec() else { panic!("{document:?}") };
-        let virtual_nodes = [("a".parse().unwrap(), node.clone())].into();
-        let mesh = Mesh { virtual_nodes, ..Mesh::default() };
+    /// A model of one resource.
+    fn model(key: &str, spec: Value) -> Model {
+        let document = Document::parse(key.parse().unwrap(), spec).unwrap();
+        let name = document.key().name().parse().unwrap();
+        let mut mesh = Mesh::default();
+        if let Spec::VirtualNode(node) = document.spec() {
+            mesh.virtual_nodes.insert(name, node.clone());
+        } else if let Spec::VirtualGateway(gateway) = document.spec() {
+            mesh.virtual_gateways.insert(name, gateway.clone());
+        }
         Model { revision: 1, meshes: [("m".parse().unwrap(), mesh.into())].into() }
     }
 
-    fn listener(port: u16, certificate: serde_json::Value) -> serde_json::Value {
+    fn listener(port: u16, certificate: Value) -> Value {
         json!({"portMapping": {"port": port, "protocol": "http"}, "tls": {"mode": "STRICT", "certificate": certificate}})
     }
 
+    fn sds(name: &str) -> Value {
+        json!({"sds": {"secretName": name}})
+    }
+
+    fn policy(certificate: Value) -> Value {
+        json!({"tls": {"certificate": certificate, "validation": {"trust": sds("ROOTCA")}}})
+    }
+
+    fn workload(text: &str) -> Workload {
+        text.parse().unwrap()
+    }
+
     #[test]
-    fn a_node_may_hold_its_discovery_name_and_the_identities_its_listeners_present() {
-        let id = "spiffe://signet.internal/team/a";
-        let mut model = model(json!({
-            "serviceDiscovery": {"dns": {"hostname": "A.apps.local"}},
-            "listeners": [
-                listener(1, json!({"sds": {"secretName": "default"}})),
-                listener(2, json!({"sds": {"secretName": "default"}})),
-                listener(3, json!({"sds": {"secretName": "default"}})),
-                listener(4, json!({"acm": {"certificateArn": "spiffe://signet.internal/team/b"}})),
-            ],
-        }));
-        // The API takes no other name yet; the model can hold it.
-        let mesh = Arc::make_mut(model.meshes.values_mut().next().unwrap());
-        let node = Arc::make_mut(mesh.virtual_nodes.values_mut().next().unwrap());
-        for listener in node.listeners.iter_mut().take(2) {
-            listener.tls.as_mut().unwrap().certificate = Certificate::Sds { secret_name: id.to_owned() };
-        }
-        let workload = Workload::virtual_node("m", "a").unwrap();
-        let registration = model.registration(&workload).unwrap();
+    fn a_node_may_hold_its_discovery_name_and_the_identities_it_presents() {
+        let id = |name: &str| format!("spiffe://signet.internal/team/{name}");
+        let model = model(
+            "mesh/m/virtualNode/a",
+            json!({
+                "serviceDiscovery": {"dns": {"hostname": "A.apps.local"}},
+                "listeners": [
+                    listener(1, sds(&id("a"))),
+                    listener(2, sds(&id("a"))),
+                    listener(3, sds("default")),
+                    listener(4, json!({"acm": {"certificateArn": id("acm")}})),
+                ],
+                "backendDefaults": {"clientPolicy": policy(sds(&id("c")))},
+                "backends": [
+                    {"virtualService": {"virtualServiceName": "s", "clientPolicy": policy(sds(&id("b")))}},
+                    {"virtualService": {"virtualServiceName": "t"}},
+                ],
+            }),
+        );
+        let workload = workload("mesh/m/virtualNode/a");
         let expected = Registration {
-            workload,
+            workload: workload.clone(),
             dns_names: vec!["a.apps.local".parse().unwrap()],
-            spiffe_ids: vec![id.parse().unwrap()],
+            spiffe_ids: ["a", "b", "c"].map(|name| id(name).parse().unwrap()).into(),
         };
-        assert_eq!(registration, expected);
+        assert_eq!(model.registration(&workload), Some(expected));
+    }
+
+    #[test]
+    fn a_gateway_may_hold_the_identities_it_presents_and_no_dns_name() {
+        let id = "spiffe://signet.internal/edge";
+        let model = model(
+            "mesh/m/virtualGateway/g",
+            json!({
+                "listeners": [listener(1, sds(id)), listener(2, sds("default"))],
+                "backendDefaults": {"clientPolicy": policy(sds(id))},
+            }),
+        );
+        let workload = workload("mesh/m/virtualGateway/g");
+        let spiffe_ids = vec![id.parse().unwrap()];
+        let expected = Registration { workload: workload.clone(), dns_names: vec![], spiffe_ids };
+        assert_eq!(model.registration(&workload), Some(expected));
+    }
+
+    #[test]
+    fn a_node_that_cloud_map_finds_is_named_as_it_is_found() {
+        let map = json!({"namespaceName": "apps.local", "serviceName": "b"});
+        let model = model("mesh/m/virtualNode/a", json!({"serviceDiscovery": {"awsCloudMap": map}}));
+        let registration = model.registration(&workload("mesh/m/virtualNode/a")).unwrap();
+        assert_eq!(registration.dns_names, ["b.apps.local".parse().unwrap()]);
     }
 
     #[test]
     fn an_address_is_no_name_and_a_stranger_has_no_registration() {
-        let model = model(json!({"serviceDiscovery": {"dns": {"hostname": "10.0.0.1"}}}));
-        let node = |mesh, name| Workload::virtual_node(mesh, name).unwrap();
-        assert_eq!(model.registration(&node("m", "a")).unwrap().dns_names, []);
-        assert_eq!(model.registration(&node("m", "b")), None);
-        assert_eq!(model.registration(&node("n", "a")), None);
-        let gateway = Workload { kind: WorkloadKind::VirtualGateway, ..node("m", "a") };
-        assert_eq!(model.registration(&gateway), None);
+        let spec = json!({"serviceDiscovery": {"dns": {"hostname": "10.0.0.1"}}});
+        let model = model("mesh/m/virtualNode/a", spec);
+        assert_eq!(model.registration(&workload("mesh/m/virtualNode/a")).unwrap().dns_names, []);
+        for stranger in ["mesh/m/virtualNode/b", "mesh/n/virtualNode/a", "mesh/m/virtualGateway/a"] {
+            assert_eq!(model.registration(&workload(stranger)), None, "{stranger}");
+        }
     }
 }

@@ -56,7 +56,7 @@ pub enum Rule {
         found: usize,
     },
     /// A number is out of bounds.
-    #[error("must be {min} to {max}; it is {found}")]
+    #[error("must be {}; it is {found}", range(*min, *max))]
     Range {
         /// The least.
         min: i64,
@@ -84,14 +84,6 @@ pub enum Rule {
     /// App Mesh knows it, and this version does not honour it.
     #[error("is not supported by this version of Signet, so it is refused rather than ignored")]
     Unsupported,
-    /// The value is known to App Mesh, and this version does not honour it.
-    #[error("{found:?} is not supported by this version of Signet; it must be {allowed}")]
-    UnsupportedValue {
-        /// What this version honours.
-        allowed: &'static str,
-        /// What it is.
-        found: String,
-    },
     /// A rule of its own.
     #[error("{0}")]
     Other(String),
@@ -103,6 +95,9 @@ pub(crate) struct Field<'a> {
     value: &'a Value,
     path: String,
 }
+
+/// What makes a value of a member.
+pub(crate) type Reader<'r, 'a, T> = &'r dyn Fn(&Field<'a>) -> Result<T, Invalid>;
 
 /// An object and where it stands.
 #[derive(Clone, Debug)]
@@ -133,17 +128,38 @@ impl<'a> Field<'a> {
         Ok(Object { members, path: self.path.clone() })
     }
 
-    /// A text without control characters, of so many characters.
-    pub(crate) fn text(&self, length: RangeInclusive<usize>) -> Result<&'a str, Invalid> {
+    /// A refusal of this member by a rule of its own.
+    pub(crate) fn broken(&self, rule: impl Into<String>) -> Invalid {
+        self.invalid(Rule::Other(rule.into()))
+    }
+
+    /// A text of so many characters, whatever they are.
+    pub(crate) fn any_text(&self, length: RangeInclusive<usize>) -> Result<&'a str, Invalid> {
         let text = self.value.as_str().ok_or_else(|| self.wrong_type("a string"))?;
         let found = text.chars().count();
-        if !length.contains(&found) {
-            return Err(self.invalid(Rule::Length { min: *length.start(), max: *length.end(), found }));
+        match length.contains(&found) {
+            true => Ok(text),
+            false => Err(self.invalid(Rule::Length { min: *length.start(), max: *length.end(), found })),
         }
+    }
+
+    /// A text without control characters, of so many characters.
+    pub(crate) fn text(&self, length: RangeInclusive<usize>) -> Result<&'a str, Invalid> {
+        let text = self.any_text(length)?;
         match text.chars().any(char::is_control) {
-            true => Err(self.invalid(Rule::Other("must not hold control characters".into()))),
+            true => Err(self.broken("must not hold control characters")),
             false => Ok(text),
         }
+    }
+
+    pub(crate) fn boolean(&self) -> Result<bool, Invalid> {
+        self.value.as_bool().ok_or_else(|| self.wrong_type("a boolean"))
+    }
+
+    /// A whole number of at least `min`; what the type cannot hold means the most that it can.
+    pub(crate) fn count(&self, min: i64) -> Result<u32, Invalid> {
+        let number: i64 = self.integer(min..=i64::MAX)?;
+        Ok(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
     /// A whole number within bounds, as the type that holds them.
@@ -206,42 +222,63 @@ impl<'a> Object<'a> {
         self.optional(name).ok_or_else(|| self.invalid(name, Rule::Required))
     }
 
-    /// The items of a list that may be absent.
-    pub(crate) fn list(&self, name: &str) -> Result<Vec<Field<'a>>, Invalid> {
-        self.optional(name).map_or_else(|| Ok(Vec::new()), |field| field.items(0..=usize::MAX))
+    /// What a reader makes of a member that may be absent.
+    pub(crate) fn read<T>(
+        &self,
+        name: &str,
+        reader: impl FnOnce(&Field<'a>) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Invalid> {
+        self.optional(name).map(|field| reader(&field)).transpose()
     }
 
-    /// Refuses members that App Mesh knows and this version does not honour.
+    /// The items of a list that may be absent.
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<Field<'a>>, Invalid> {
+        Ok(self.read(name, |field| field.items(0..=usize::MAX))?.unwrap_or_default())
+    }
+
+    /// What a reader makes of each item of a list that may be absent; if it is there, it has so many items.
+    pub(crate) fn each<T>(
+        &self,
+        name: &str,
+        length: RangeInclusive<usize>,
+        reader: impl Fn(&Field<'a>) -> Result<T, Invalid>,
+    ) -> Result<Vec<T>, Invalid> {
+        let items = self.read(name, |field| field.items(length))?;
+        items.iter().flatten().map(reader).collect()
+    }
+
+    /// Refuses members that this version does not honour.
     pub(crate) fn refuse(&self, names: &[&str]) -> Result<(), Invalid> {
         let found = names.iter().find(|name| self.optional(name).is_some());
         found.map_or(Ok(()), |name| Err(self.invalid(name, Rule::Unsupported)))
     }
 
-    /// As [`Object::refuse`], but lets members pass that say nothing: App Mesh took `"logging": {}`.
-    pub(crate) fn refuse_unless_empty(&self, names: &[&str]) -> Result<(), Invalid> {
-        let found = names.iter().find(|name| self.members.get(**name).is_some_and(|value| !is_empty(value)));
-        found.map_or(Ok(()), |name| Err(self.invalid(name, Rule::Unsupported)))
-    }
-
-    /// The one member of a union that is set. `unsupported` are its members that this version refuses.
-    pub(crate) fn union(
-        &self,
-        supported: &[&'static str],
-        unsupported: &[&'static str],
-    ) -> Result<(&'static str, Field<'a>), Invalid> {
-        let all = || supported.iter().chain(unsupported).copied();
-        let set: Vec<(&'static str, Field<'a>)> =
-            all().filter_map(|name| Some((name, self.optional(name)?))).collect();
+    /// What the reader of the one member that is set makes of it.
+    pub(crate) fn union<T>(&self, members: &[(&str, Reader<'_, 'a, T>)]) -> Result<T, Invalid> {
+        let is_set = |(name, reader): &(&str, _)| Some((self.optional(name)?, *reader));
+        let set: Vec<(Field<'a>, Reader<'_, 'a, T>)> = members.iter().filter_map(is_set).collect();
         match <[_; 1]>::try_from(set) {
-            Ok([(name, field)]) if unsupported.contains(&name) => Err(field.invalid(Rule::Unsupported)),
-            Ok([one]) => Ok(one),
-            Err(set) => {
-                let found = set.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            Ok([(field, reader)]) => reader(&field),
+            Err(_) => {
+                let names = |is_wanted: &dyn Fn(&str) -> bool| {
+                    let names = members.iter().map(|(name, _)| *name).filter(|name| is_wanted(name));
+                    names.collect::<Vec<_>>().join(", ")
+                };
+                let found = names(&|name| self.optional(name).is_some());
                 let found = if found.is_empty() { "none".to_owned() } else { found };
-                let rule = Rule::ExactlyOne { allowed: all().collect::<Vec<_>>().join(", "), found };
-                Err(Invalid { path: self.path.clone(), rule })
+                Err(Invalid {
+                    path: self.path.clone(),
+                    rule: Rule::ExactlyOne { allowed: names(&|_| true), found },
+                })
             }
         }
+    }
+}
+
+fn range(min: i64, max: i64) -> String {
+    match max {
+        i64::MAX => format!("{min} or more"),
+        _ => format!("{min} to {max}"),
     }
 }
 
@@ -266,14 +303,5 @@ fn type_of(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
-    }
-}
-
-/// Null, or an object that holds nothing but such.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(members) => members.values().all(is_empty),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
     }
 }

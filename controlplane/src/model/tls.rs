@@ -52,7 +52,7 @@ pub enum Trust {
     },
     /// A secret name on the agent's socket.
     Sds {
-        /// `ROOTCA`, or a trust domain's SPIFFE ID.
+        /// `ROOTCA`, `ALL`, or a trust domain's SPIFFE ID.
         secret_name: String,
     },
 }

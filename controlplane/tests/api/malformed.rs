@@ -159,14 +159,14 @@ async fn only_json_is_a_content_type_and_none_will_do() {
 }
 
 #[tokio::test]
-async fn an_unsupported_member_is_named_and_nothing_is_stored() {
+async fn a_member_that_breaks_a_rule_is_named_and_nothing_is_stored() {
     let api = Api::new();
     api.furnish().await;
     let mut spec = node(80);
-    spec["listeners"][0]["healthCheck"] = json!({"protocol": "http"});
+    spec["listeners"][0]["healthCheck"] = json!({"protocol": "grpc"});
     let answer = api.call("PUT", "/meshes/m/virtualNodes/a", Some(&json!({"spec": spec}))).await;
-    let message = "spec.listeners[0].healthCheck: is not supported by this version of Signet, so it is refused rather \
-                   than ignored";
+    let message =
+        "spec.listeners[0].healthCheck.protocol: GRPC HealthCheck requires listener type of HTTP2 or GRPC.";
     assert_eq!(answer.error(), (400, "BadRequestException", message));
     assert_eq!(api.must("GET", "/meshes/m/virtualNodes/a", None).await["metadata"]["version"], 1);
 }

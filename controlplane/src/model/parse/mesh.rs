@@ -1,16 +1,21 @@
 //! `MeshSpec`.
 
+use super::discovery;
 use crate::model::{
     EgressFilter, MeshSettings,
-    shape::{Invalid, Object},
+    shape::{Field, Invalid, Object},
 };
 
 pub(super) fn parse(spec: &Object<'_>) -> Result<MeshSettings, Invalid> {
-    spec.refuse(&["serviceDiscovery"])?;
-    let Some(filter) = spec.optional("egressFilter") else {
-        return Ok(MeshSettings::default());
-    };
+    let ip_preference =
+        spec.read("serviceDiscovery", |field| discovery::ip_preference(&field.object()?))?.flatten();
+    Ok(MeshSettings {
+        egress_filter: spec.read("egressFilter", egress_filter)?.unwrap_or_default(),
+        ip_preference,
+    })
+}
+
+fn egress_filter(field: &Field<'_>) -> Result<EgressFilter, Invalid> {
     let types = [("ALLOW_ALL", EgressFilter::AllowAll), ("DROP_ALL", EgressFilter::DropAll)];
-    let egress_filter = filter.object()?.required("type")?.one_of(&types)?;
-    Ok(MeshSettings { egress_filter, ip_preference: None })
+    field.object()?.required("type")?.one_of(&types)
 }

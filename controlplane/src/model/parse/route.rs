@@ -1,59 +1,79 @@
 //! `RouteSpec`.
 
-use super::{port, retry, virtual_service::resource_name};
+use super::{matcher, name, port, retry, traffic};
 use crate::model::{
-    HttpMatch, PathMatch, Route, RouteRule, Timeout, WeightedTarget,
-    shape::{Field, Invalid, Object, Rule, shown},
+    GrpcMatch, HttpMatch, Route, RouteRule, Timeout, WeightedTarget,
+    shape::{Field, Invalid, Object},
 };
 
 /// Most targets of a route.
 const MAX_TARGETS: usize = 10;
 
 pub(super) fn parse(spec: &Object<'_>) -> Result<Route, Invalid> {
-    let (_, route) = spec.union(&["httpRoute"], &["http2Route", "tcpRoute", "grpcRoute"])?;
-    let route = route.object()?;
-    route.refuse(&["timeout"])?;
+    let priority = priority(spec)?;
+    // Constraint C3.
+    let route = spec.union(&[
+        ("httpRoute", &|field| http(field, RouteRule::Http)),
+        ("http2Route", &|field| http(field, RouteRule::Http2)),
+        ("tcpRoute", &tcp),
+        ("grpcRoute", &grpc),
+    ])?;
+    Ok(Route { priority, ..route })
+}
+
+/// Of a route or a gateway route.
+pub(super) fn priority(spec: &Object<'_>) -> Result<Option<u16>, Invalid> {
+    spec.read("priority", |field| field.integer(0..=1000))
+}
+
+fn http(field: &Field<'_>, rule: fn(HttpMatch) -> RouteRule) -> Result<Route, Invalid> {
+    let route = field.object()?;
     let matched = route.required("match")?.object()?;
-    matched.refuse(&["headers", "method", "path", "queryParameters", "scheme"])?;
-    let prefix = matched.optional("prefix").map(|field| prefix(&field)).transpose()?;
-    let action = route.required("action")?.object()?;
+    let scheme = matcher::scheme(&matched)?;
     Ok(Route {
-        priority: spec.optional("priority").map(|field| field.integer(0..=1000)).transpose()?,
-        // App Mesh took routes that match by port alone.
-        rule: RouteRule::Http(HttpMatch::new(PathMatch::Prefix(prefix.unwrap_or("/").to_owned()))),
-        timeout: Timeout::default(),
-        port: port::optional(&matched, "port")?,
-        targets: targets(&action.required("weightedTargets")?)?,
-        retry: route.optional("retryPolicy").map(|field| retry::parse(&field)).transpose()?,
+        port: matched.read("port", port::port)?,
+        timeout: route.read("timeout", traffic::request_timeout)?.unwrap_or_default(),
+        retry: route.read("retryPolicy", retry::http)?,
+        ..Route::new(rule(HttpMatch { scheme, ..matcher::http(&matched)? }), targets(&route)?)
     })
 }
 
-fn prefix<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
-    let prefix = field.text(0..=usize::MAX)?;
-    match prefix.starts_with('/') {
-        true => Ok(prefix),
-        false => Err(field.invalid(Rule::Other(format!("must start with '/'; it is {:?}", shown(prefix))))),
-    }
+fn grpc(field: &Field<'_>) -> Result<Route, Invalid> {
+    let route = field.object()?;
+    let matched = route.required("match")?.object()?;
+    let method_name = matcher::method_name(&matched)?;
+    Ok(Route {
+        port: matched.read("port", port::port)?,
+        timeout: route.read("timeout", traffic::request_timeout)?.unwrap_or_default(),
+        retry: route.read("retryPolicy", retry::grpc)?,
+        ..Route::new(RouteRule::Grpc(GrpcMatch { method_name, ..matcher::grpc(&matched)? }), targets(&route)?)
+    })
 }
 
-fn targets(field: &Field<'_>) -> Result<Vec<WeightedTarget>, Invalid> {
+/// One that matches by port alone, and retries nothing (constraint C29).
+fn tcp(field: &Field<'_>) -> Result<Route, Invalid> {
+    let route = field.object()?;
+    let port = route.read("match", |field| field.object()?.read("port", port::port))?.flatten();
+    let timeout: Option<Timeout> = route.read("timeout", traffic::connection_timeout)?;
+    Ok(Route { port, timeout: timeout.unwrap_or_default(), ..Route::new(RouteRule::Tcp, targets(&route)?) })
+}
+
+fn targets(route: &Object<'_>) -> Result<Vec<WeightedTarget>, Invalid> {
+    let field = route.required("action")?.object()?.required("weightedTargets")?;
     let targets = field.items(1..=MAX_TARGETS)?.iter().map(target).collect::<Result<Vec<_>, _>>()?;
     // Weights are relative; App Mesh's text limits their sum to 100 (constraint C21).
     let sum: u32 = targets.iter().map(|target| u32::from(target.weight)).sum();
     match (1..=100).contains(&sum) {
         true => Ok(targets),
-        false => {
-            Err(field
-                .invalid(Rule::Other(format!("the weights must add up to 1 to 100; their sum is {sum}"))))
-        }
+        false => Err(field.broken(format!("the weights must add up to 1 to 100; their sum is {sum}"))),
     }
 }
 
 fn target(field: &Field<'_>) -> Result<WeightedTarget, Invalid> {
     let target = field.object()?;
     Ok(WeightedTarget {
-        virtual_node: resource_name(&target.required("virtualNode")?)?,
+        virtual_node: name::resource(&target.required("virtualNode")?)?,
         weight: target.required("weight")?.integer(0..=100)?,
-        port: port::optional(&target, "port")?,
+        port: target.read("port", port::port)?,
     })
 }

@@ -1,88 +1,63 @@
 //! `VirtualNodeSpec`.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeMap;
 
-use signet_policies::identity::DnsName;
+use signet_policies::identity::Workload;
 
-use super::{port, tls};
+use super::{discovery, listener, log, name, tls};
 use crate::model::{
-    Backend, Discovery, DnsResponseType, Listener, VirtualNode,
-    key::{Key, ServiceName},
+    Backend, ClientPolicy, VirtualNode,
+    key::ServiceName,
     shape::{Field, Invalid, Object, Rule},
 };
 
-pub(super) fn parse(spec: &Object<'_>) -> Result<VirtualNode, Invalid> {
-    spec.refuse_unless_empty(&["backendDefaults", "logging"])?;
-    let fields = spec.list("listeners")?;
-    let listeners = fields.iter().map(listener).collect::<Result<Vec<_>, _>>()?;
-    port::distinct(&fields, listeners.iter().map(|listener| listener.port_mapping.port))?;
-    let discovery = spec.optional("serviceDiscovery").map(|field| discovery(&field)).transpose()?;
+pub(super) fn parse(spec: &Object<'_>, owner: &Workload) -> Result<VirtualNode, Invalid> {
+    let listeners = listener::of_node(&spec.list("listeners")?, owner)?;
+    let discovery = spec.read("serviceDiscovery", discovery::parse)?;
     if discovery.is_none() && !listeners.is_empty() {
+        // Constraint C5.
         let rule = "must be given, because the node has listeners that others call";
         return Err(spec.invalid("serviceDiscovery", Rule::Other(rule.into())));
     }
-    Ok(VirtualNode { listeners, discovery, backends: backends(spec)?, client_policy: None, access_log: None })
-}
-
-fn listener(field: &Field<'_>) -> Result<Listener, Invalid> {
-    let listener = field.object()?;
-    listener.refuse(&["connectionPool", "healthCheck", "outlierDetection", "timeout"])?;
-    Ok(Listener {
-        tls: listener.optional("tls").map(|field| tls::parse(&field)).transpose()?,
-        ..Listener::new(port::mapping(&listener)?)
+    Ok(VirtualNode {
+        listeners,
+        discovery,
+        backends: backends(spec, owner)?,
+        client_policy: backend_defaults(spec, owner)?,
+        access_log: log::access_log(spec)?,
     })
 }
 
-fn discovery(field: &Field<'_>) -> Result<Discovery, Invalid> {
-    let (_, dns) = field.object()?.union(&["dns"], &["awsCloudMap"])?;
-    let dns = dns.object()?;
-    dns.refuse(&["ipPreference"])?;
-    let types = [("LOADBALANCER", DnsResponseType::LoadBalancer), ("ENDPOINTS", DnsResponseType::Endpoints)];
-    let response_type = dns.optional("responseType").map(|field| field.one_of(&types)).transpose()?;
-    Ok(Discovery::Dns {
-        hostname: hostname(&dns.required("hostname")?)?.to_owned(),
-        response_type: response_type.unwrap_or_default(),
-        ip_preference: None,
-    })
+/// The client policy of all backends that have none of their own.
+pub(super) fn backend_defaults(spec: &Object<'_>, owner: &Workload) -> Result<Option<ClientPolicy>, Invalid> {
+    let policy =
+        |field: &Field<'_>| field.object()?.read("clientPolicy", |field| tls::client_policy(field, owner));
+    Ok(spec.read("backendDefaults", policy)?.flatten())
 }
 
-/// What a resolver can be asked for. Anything else would only fail later, in the proxy.
-fn hostname<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
-    let text = field.text(1..=255)?;
-    match (text.parse::<IpAddr>(), text.parse::<DnsName>()) {
-        (Ok(_), _) | (_, Ok(_)) => Ok(text),
-        (Err(_), Err(error)) => {
-            Err(field.invalid(Rule::Other(format!("must be a host name or an IP address: {error}"))))
-        }
-    }
-}
-
-/// The names of the services called, each once: a proxy refuses a configuration that names one twice.
-fn backends(spec: &Object<'_>) -> Result<Vec<Backend>, Invalid> {
-    let (mut seen, mut names) = (BTreeSet::new(), Vec::new());
+/// The services called, each once: a proxy refuses a configuration that names one twice, and App Mesh did not.
+fn backends(spec: &Object<'_>, owner: &Workload) -> Result<Vec<Backend>, Invalid> {
+    let mut seen: BTreeMap<ServiceName, Option<ClientPolicy>> = BTreeMap::new();
+    let mut backends = Vec::new();
     for field in spec.list("backends")? {
-        let (_, service) = field.object()?.union(&["virtualService"], &[])?;
-        let service = service.object()?;
-        service.refuse_unless_empty(&["clientPolicy"])?;
-        let name = service_name(&service.required("virtualServiceName")?)?;
-        if seen.insert(name.clone()) {
-            names.push(Backend { virtual_service: name, client_policy: None });
+        let backend = field.object()?.union(&[("virtualService", &|field| virtual_service(field, owner))])?;
+        let Backend { virtual_service, client_policy } = backend.clone();
+        match seen.insert(virtual_service, client_policy) {
+            None => backends.push(backend),
+            Some(before) if before == backend.client_policy => {}
+            Some(_) => {
+                let name = backend.virtual_service;
+                return Err(field.broken(format!("another backend is {name}, with another client policy")));
+            }
         }
     }
-    Ok(names)
+    Ok(backends)
 }
 
-/// A virtual service's name, or its ARN.
-fn service_name(field: &Field<'_>) -> Result<ServiceName, Invalid> {
-    let text = field.text(1..=2048)?;
-    let name = match text.strip_prefix("arn:") {
-        // partition : service : region : account : resource
-        Some(arn) => arn.splitn(5, ':').nth(4).and_then(|key| match key.parse() {
-            Ok(Key::VirtualService { name, .. }) => Some(name),
-            Ok(_) | Err(_) => None,
-        }),
-        None => text.parse::<ServiceName>().ok(),
-    };
-    let why = "must be the name or the ARN of a virtual service";
-    name.ok_or_else(|| field.invalid(Rule::Other(why.into())))
+fn virtual_service(field: &Field<'_>, owner: &Workload) -> Result<Backend, Invalid> {
+    let service = field.object()?;
+    Ok(Backend {
+        virtual_service: name::service_or_arn(&service.required("virtualServiceName")?, &owner.mesh)?,
+        client_policy: service.read("clientPolicy", |field| tls::client_policy(field, owner))?,
+    })
 }

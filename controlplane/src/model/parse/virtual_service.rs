@@ -1,30 +1,22 @@
 //! `VirtualServiceSpec`.
 
-use signet_policies::identity::ResourceName;
-
+use super::name;
 use crate::model::{
     Provider, VirtualService,
-    shape::{Field, Invalid, Object, Rule},
+    shape::{Field, Invalid, Object},
 };
 
 pub(super) fn parse(spec: &Object<'_>) -> Result<VirtualService, Invalid> {
-    let provider = spec.optional("provider").map(|field| provider(&field.object()?)).transpose()?;
+    let provider = spec.read("provider", |field| {
+        field.object()?.union(&[("virtualNode", &virtual_node), ("virtualRouter", &virtual_router)])
+    })?;
     Ok(VirtualService { provider })
 }
 
-fn provider(provider: &Object<'_>) -> Result<Provider, Invalid> {
-    match provider.union(&["virtualNode", "virtualRouter"], &[])? {
-        ("virtualNode", node) => {
-            Ok(Provider::VirtualNode(resource_name(&node.object()?.required("virtualNodeName")?)?))
-        }
-        (_, router) => {
-            Ok(Provider::VirtualRouter(resource_name(&router.object()?.required("virtualRouterName")?)?))
-        }
-    }
+fn virtual_node(field: &Field<'_>) -> Result<Provider, Invalid> {
+    name::resource(&field.object()?.required("virtualNodeName")?).map(Provider::VirtualNode)
 }
 
-/// The name of a resource that is referred to (constraint C1).
-pub(super) fn resource_name(field: &Field<'_>) -> Result<ResourceName, Invalid> {
-    let name = field.text(1..=255)?.parse::<ResourceName>();
-    name.map_err(|error| field.invalid(Rule::Other(error.to_string())))
+fn virtual_router(field: &Field<'_>) -> Result<Provider, Invalid> {
+    name::resource(&field.object()?.required("virtualRouterName")?).map(Provider::VirtualRouter)
 }
