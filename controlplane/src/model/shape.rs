@@ -81,9 +81,6 @@ pub enum Rule {
         /// Those that are set.
         found: String,
     },
-    /// App Mesh knows it, and this version does not honour it.
-    #[error("is not supported by this version of Signet, so it is refused rather than ignored")]
-    Unsupported,
     /// A rule of its own.
     #[error("{0}")]
     Other(String),
@@ -245,12 +242,6 @@ impl<'a> Object<'a> {
     ) -> Result<Vec<T>, Invalid> {
         let items = self.read(name, |field| field.items(length))?;
         items.iter().flatten().map(reader).collect()
-    }
-
-    /// Refuses members that this version does not honour.
-    pub(crate) fn refuse(&self, names: &[&str]) -> Result<(), Invalid> {
-        let found = names.iter().find(|name| self.optional(name).is_some());
-        found.map_or(Ok(()), |name| Err(self.invalid(name, Rule::Unsupported)))
     }
 
     /// What the reader of the one member that is set makes of it.
