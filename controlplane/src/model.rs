@@ -3,6 +3,7 @@
 //! Whatever is in here is legal by itself. References between resources may dangle where App Mesh lets
 //! them (a backend may name a service that does not exist yet), so translation copes with absence.
 
+mod by_name;
 mod document;
 pub mod key;
 mod parse;
@@ -18,6 +19,7 @@ use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 use signet_policies::identity::ResourceName;
 
 pub use self::{
+    by_name::ByName,
     document::{Document, Spec},
     routing::{
         GatewayRoute, GatewayRule, GrpcMatch, GrpcRetryEvent, HeaderMatch, HostnameMatch, HttpMatch,
@@ -46,13 +48,13 @@ pub struct Mesh {
     /// What its own spec says.
     pub settings: MeshSettings,
     /// By name.
-    pub virtual_nodes: BTreeMap<ResourceName, Arc<VirtualNode>>,
+    pub virtual_nodes: ByName<ResourceName, VirtualNode>,
     /// By name, which is what applications write into the Host header.
-    pub virtual_services: BTreeMap<ServiceName, Arc<VirtualService>>,
+    pub virtual_services: ByName<ServiceName, VirtualService>,
     /// By name.
-    pub virtual_routers: BTreeMap<ResourceName, Arc<VirtualRouter>>,
+    pub virtual_routers: ByName<ResourceName, VirtualRouter>,
     /// By name.
-    pub virtual_gateways: BTreeMap<ResourceName, Arc<VirtualGateway>>,
+    pub virtual_gateways: ByName<ResourceName, VirtualGateway>,
 }
 
 /// `MeshSpec`.

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use signet_policies::identity::ResourceName;
-
 use super::records::{Change, Effect};
-use crate::model::{Mesh, Model, Spec, VirtualGateway, VirtualRouter, key::Key};
+use crate::model::{Model, Spec, VirtualGateway, key::Key};
 
 /// Makes a change to the model. Parts that a reader still holds are copied, not altered.
 pub(super) fn apply(model: &mut Model, change: &Change) {
@@ -30,18 +28,21 @@ fn put(model: &mut Model, key: &Key, spec: &Spec) {
             mesh.virtual_services.insert(name.clone(), service.clone());
         }
         (Key::VirtualRouter { name, .. }, Spec::VirtualRouter(router)) => {
-            edit_router(mesh, name).listeners.clone_from(&router.listeners);
+            mesh.virtual_routers.edit(name, |edited| edited.listeners.clone_from(&router.listeners));
         }
         (Key::Route { router, name, .. }, Spec::Route(route)) => {
-            edit_router(mesh, router).routes.insert(name.clone(), route.clone());
+            mesh.virtual_routers
+                .edit(router, |router| drop(router.routes.insert(name.clone(), route.clone())));
         }
         (Key::VirtualGateway { name, .. }, Spec::VirtualGateway(gateway)) => {
-            let routes = std::mem::take(&mut edit_gateway(mesh, name).routes);
-            let gateway = VirtualGateway { routes, ..VirtualGateway::clone(gateway) };
-            mesh.virtual_gateways.insert(name.clone(), gateway.into());
+            mesh.virtual_gateways.edit(name, |edited| {
+                let routes = std::mem::take(&mut edited.routes);
+                *edited = VirtualGateway { routes, ..VirtualGateway::clone(gateway) };
+            });
         }
         (Key::GatewayRoute { gateway, name, .. }, Spec::GatewayRoute(route)) => {
-            edit_gateway(mesh, gateway).routes.insert(name.clone(), route.clone());
+            mesh.virtual_gateways
+                .edit(gateway, |gateway| drop(gateway.routes.insert(name.clone(), route.clone())));
         }
         // A document is parsed by its key's kind, so the two never differ.
         _ => {}
@@ -59,19 +60,15 @@ fn remove(model: &mut Model, key: &Key) {
     let mesh = Arc::make_mut(mesh);
     match key {
         Key::Mesh(_) => {}
-        Key::VirtualNode { name, .. } => drop(mesh.virtual_nodes.remove(name)),
-        Key::VirtualService { name, .. } => drop(mesh.virtual_services.remove(name.as_str())),
-        Key::VirtualRouter { name, .. } => drop(mesh.virtual_routers.remove(name)),
-        Key::Route { router, name, .. } => drop(edit_router(mesh, router).routes.remove(name)),
-        Key::VirtualGateway { name, .. } => drop(mesh.virtual_gateways.remove(name)),
-        Key::GatewayRoute { gateway, name, .. } => drop(edit_gateway(mesh, gateway).routes.remove(name)),
+        Key::VirtualNode { name, .. } => _ = mesh.virtual_nodes.remove(name),
+        Key::VirtualService { name, .. } => _ = mesh.virtual_services.remove(name.as_str()),
+        Key::VirtualRouter { name, .. } => _ = mesh.virtual_routers.remove(name),
+        Key::Route { router, name, .. } => {
+            mesh.virtual_routers.edit(router, |router| drop(router.routes.remove(name)));
+        }
+        Key::VirtualGateway { name, .. } => _ = mesh.virtual_gateways.remove(name),
+        Key::GatewayRoute { gateway, name, .. } => {
+            mesh.virtual_gateways.edit(gateway, |gateway| drop(gateway.routes.remove(name)));
+        }
     }
-}
-
-fn edit_router<'a>(mesh: &'a mut Mesh, name: &ResourceName) -> &'a mut VirtualRouter {
-    Arc::make_mut(mesh.virtual_routers.entry(name.clone()).or_default())
-}
-
-fn edit_gateway<'a>(mesh: &'a mut Mesh, name: &ResourceName) -> &'a mut VirtualGateway {
-    Arc::make_mut(mesh.virtual_gateways.entry(name.clone()).or_default())
 }
