@@ -18,7 +18,7 @@ use std::{
 
 use rand::rngs::StdRng;
 use signet_policies::{
-    identity::{SpiffeId, Workload},
+    identity::{SpiffeId, Workload, WorkloadKind},
     time::Clock,
 };
 use signet_sds::{
@@ -156,7 +156,7 @@ pub async fn run(
     rng: StdRng,
     controls: Controls,
 ) -> Result<Outcome, AgentError> {
-    check_ingress(config.ingress_address)?;
+    check_ingress(config.workload.kind, config.ingress_address)?;
     let anchors = Anchors::read(&config.ca_pem)?;
     let state = Arc::new(StateDir::open(&config.state_dir)?);
     let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };
@@ -179,8 +179,11 @@ pub async fn run(
     Agent { state, envoy, server_addr, rotator, tasks, serving, sds_socket }.run(plan, controls).await
 }
 
-/// On the application's address, Envoy or the application would find the port taken.
-fn check_ingress(address: IpAddr) -> Result<(), AgentError> {
+/// On the application's address, Envoy or the application would find the port taken. Beside a gateway is none.
+fn check_ingress(kind: WorkloadKind, address: IpAddr) -> Result<(), AgentError> {
+    if kind == WorkloadKind::VirtualGateway {
+        return Ok(());
+    }
     let meant = address.to_canonical();
     let is_applications = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&meant);
     match meant.is_unspecified() || is_applications {

@@ -16,7 +16,10 @@ use signet_agent::{
     AgentCommand, AgentConfig, Controls, Environment, EnvoyCommand, Ready, ServerAddr,
     bootstrap::Interception, join::Token,
 };
-use signet_policies::{identity::Workload, time::Clock};
+use signet_policies::{
+    identity::{Workload, WorkloadKind},
+    time::Clock,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
@@ -30,6 +33,8 @@ pub const HELP: &str = "Examples:\n  \
     signet token create --mesh my-mesh --virtual-node service-a > token\n  \
     signet agent --resource mesh/my-mesh/virtualNode/service-a --token-file token \\\n    \
     --server 10.0.0.5:7443 --ca-file ca.pem --envoy /usr/local/bin/envoy --ingress-address 10.0.0.12\n  \
+    signet token create --mesh my-mesh --virtual-gateway front > token\n  \
+    signet agent --resource mesh/my-mesh/virtualGateway/front --token-file token …\n  \
     signet agent … -- --concurrency 2 --drain-time-s 60\n\n\
     What follows `--` goes to Envoy. SIGHUP renews the certificate now. SIGTERM drains and ends Envoy, then the agent.\n\
     An agent that is killed leaves Envoy serving; started again with the same --state-dir, it needs no token and takes\n\
@@ -45,7 +50,7 @@ const WAITING_COMMANDS: usize = 4;
 /// Flags of `signet agent`.
 #[derive(Args, Clone, Debug)]
 pub struct AgentArgs {
-    /// Whose proxy this is: mesh/MESH/virtualNode/NAME, or the ARN [env: APPMESH_RESOURCE_ARN]
+    /// Whose proxy this is: mesh/MESH/virtualNode/NAME, mesh/MESH/virtualGateway/NAME, or the ARN [env: APPMESH_RESOURCE_ARN]
     #[arg(long, env = "SIGNET_RESOURCE", value_name = "NAME")]
     resource: Option<Workload>,
     /// The server's gRPC address [env: APPMESH_XDS_ENDPOINT] [default: 127.0.0.1:7443]
@@ -75,9 +80,10 @@ pub struct AgentArgs {
     /// How traffic gets to Envoy. none: callers use the egress port, and Envoy binds the node's ports itself
     #[arg(long, env = "SIGNET_INTERCEPTION", default_value = "none")]
     interception: InterceptionArg,
-    /// The address on which Envoy serves the node's listeners; the application listens on 127.0.0.1
+    /// The address on which Envoy serves the listeners. Needed for a node, whose application listens on 127.0.0.1;
+    /// a gateway serves on 0.0.0.0 if it is told nothing else
     #[arg(long, env = "SIGNET_INGRESS_ADDRESS", value_name = "IP")]
-    ingress_address: IpAddr,
+    ingress_address: Option<IpAddr>,
     /// The port on 127.0.0.1 for calls to other services; 0 takes a free one
     #[arg(long, env = "SIGNET_EGRESS_PORT", value_name = "PORT", default_value_t = 15001)]
     egress_port: u16,
@@ -147,21 +153,13 @@ fn print_ready(ready: &Ready, host: IpAddr, socket: &std::path::Path) {
 /// Flags win over App Mesh's variables.
 fn config(args: AgentArgs) -> Result<AgentConfig> {
     let variables = variables();
-    let ingress = args.ingress_address;
-    if ingress.is_unspecified()
-        || [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&ingress)
-    {
-        bail!(WrongUsage(format!(
-            "--ingress-address {ingress}: there Envoy would meet the application, which listens on 127.0.0.1; name \
-             another address of this host, such as its own or 127.0.0.2"
-        )));
-    }
     let environment = Environment::parse(&variables).map_err(|error| WrongUsage(error.to_string()))?;
     let Some(workload) = args.resource.or(environment.workload) else {
         let words =
             "whose proxy is this? Say --resource mesh/MESH/virtualNode/NAME, or set APPMESH_RESOURCE_ARN";
         bail!(WrongUsage(words.to_owned()));
     };
+    let ingress_address = ingress_address(args.ingress_address, workload.kind)?;
     let server = match args.server.or(environment.server) {
         Some(server) => server,
         None => DEFAULT_SERVER.parse()?,
@@ -194,10 +192,30 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
         },
         admin_port: args.admin_port.or(environment.admin_port).unwrap_or(DEFAULT_ADMIN_PORT),
         egress_port: args.egress_port,
-        ingress_address: args.ingress_address,
+        ingress_address,
         interception: Interception::None,
         initial_fetch_timeout: environment.initial_fetch_timeout.unwrap_or(INITIAL_FETCH_TIMEOUT),
     })
+}
+
+/// Only beside a gateway is no application that Envoy could meet.
+fn ingress_address(asked: Option<IpAddr>, kind: WorkloadKind) -> Result<IpAddr> {
+    let hosts = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    match (kind, asked) {
+        (WorkloadKind::VirtualGateway, asked) => Ok(asked.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
+        (WorkloadKind::VirtualNode, None) => bail!(WrongUsage(
+            "where should Envoy serve the node's ports? Say --ingress-address IP: an address of this host, such as \
+             its own or 127.0.0.2, but not 127.0.0.1, where the application listens"
+                .to_owned()
+        )),
+        (WorkloadKind::VirtualNode, Some(ingress)) if ingress.is_unspecified() || hosts.contains(&ingress) => {
+            bail!(WrongUsage(format!(
+                "--ingress-address {ingress}: there Envoy would meet the application, which listens on 127.0.0.1; \
+                 name another address of this host, such as its own or 127.0.0.2"
+            )))
+        }
+        (WorkloadKind::VirtualNode, Some(ingress)) => Ok(ingress),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 use signet_policies::{
-    identity::{TrustDomain, Workload, WorkloadKind},
+    identity::{TrustDomain, Workload},
     issuance::Caller,
 };
 use signet_xds::{
@@ -55,7 +55,7 @@ pub enum Refused {
     /// The node is described in a way that is not understood.
     #[error(transparent)]
     Node(#[from] Misdescribed),
-    /// There is no such node (any more).
+    /// There is no such node or gateway (any more).
     #[error("{0} does not exist; create it, or mend APPMESH_RESOURCE_ARN")]
     Unknown(Workload),
 }
@@ -85,10 +85,7 @@ impl Ads {
         if proxy.workload != proven {
             return Err(Refused::Impostor { proven, claimed: proxy.workload });
         }
-        let exists = self.model.borrow().meshes.get(&proven.mesh).is_some_and(|mesh| {
-            proven.kind == WorkloadKind::VirtualNode && mesh.virtual_nodes.contains_key(&proven.name)
-        });
-        if !exists {
+        if !self.model.borrow().has(&proven) {
             return Err(Refused::Unknown(proven));
         }
         Ok(self.proxies.connect(proxy, envoy))

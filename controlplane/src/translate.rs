@@ -25,12 +25,13 @@ use signet_xds::{Resource, ResourceType, Snapshot};
 
 use crate::{
     discovery::Instances,
-    model::{Listener, Mesh, Model, VirtualNode},
+    model::{Listener, Mesh, Model, VirtualGateway, VirtualNode},
 };
 
 mod backend;
 mod cluster;
 pub(crate) mod endpoint;
+mod gateway;
 mod in_force;
 mod listener;
 pub mod naming;
@@ -47,11 +48,11 @@ pub const EGRESS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// What translation must know of one Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
-    /// The virtual node that it stands for.
+    /// The virtual node or gateway that it stands for.
     pub workload: Workload,
-    /// Where it serves the node's listeners, each on its own port.
+    /// Where it serves the listeners, each on its own port.
     pub ingress_address: IpAddr,
-    /// Where, on loopback, it takes the application's calls.
+    /// Where, on loopback, it takes the application's calls, or a gateway's own.
     pub egress_port: NonZeroU16,
 }
 
@@ -70,6 +71,8 @@ struct Scope<'a> {
 enum Role<'a> {
     /// An application beside it.
     Node(&'a VirtualNode),
+    /// A way into the mesh.
+    Gateway(&'a VirtualGateway),
 }
 
 impl<'a> Scope<'a> {
@@ -77,6 +80,7 @@ impl<'a> Scope<'a> {
     fn listeners(&self) -> &'a [Listener] {
         match self.role {
             Role::Node(node) => &node.listeners,
+            Role::Gateway(gateway) => &gateway.listeners,
         }
     }
 
@@ -92,7 +96,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Translates what `proxy` is told: its listeners, clusters and routes. Empty where its node does not exist.
+/// Translates what `proxy` is told: its listeners, clusters and routes. Empty where there is no such node or
+/// gateway.
 ///
 /// Ports that `in_force` does not hold stand as the model asks.
 #[must_use]
@@ -103,16 +108,17 @@ pub fn snapshot(
     instances: &Instances,
     trust_domain: &TrustDomain,
 ) -> Snapshot {
-    let Workload { mesh, kind: WorkloadKind::VirtualNode, name } = &proxy.workload else {
-        return Snapshot::default();
-    };
+    let Workload { mesh, kind, name } = &proxy.workload;
     let Some(mesh) = model.meshes.get(mesh) else {
         return Snapshot::default();
     };
-    let Some(node) = mesh.virtual_nodes.get(name) else {
-        return Snapshot::default();
+    let role = match kind {
+        WorkloadKind::VirtualNode => mesh.virtual_nodes.get(name).map(|node| Role::Node(node)),
+        WorkloadKind::VirtualGateway => mesh.virtual_gateways.get(name).map(|gateway| Role::Gateway(gateway)),
     };
-    Scope { mesh, role: Role::Node(node), proxy, in_force, instances, trust_domain }.snapshot()
+    role.map_or_else(Snapshot::default, |role| {
+        Scope { mesh, role, proxy, in_force, instances, trust_domain }.snapshot()
+    })
 }
 
 impl Scope<'_> {
@@ -127,15 +133,20 @@ impl Scope<'_> {
     fn snapshot(&self) -> Snapshot {
         let backends = match self.role {
             Role::Node(node) => backend::of_node(self.mesh, node),
+            Role::Gateway(gateway) => backend::of_gateway(self.mesh, gateway),
         };
         let mut resources = Vec::new();
         for listener in self.listeners() {
-            let mapping = listener.port_mapping;
-            let local = cluster::local(self, mapping);
+            let (local, routes) = match self.role {
+                Role::Node(_) => (cluster::local(self, listener), route::ingress(self, listener)),
+                Role::Gateway(gateway) => (
+                    gateway::self_redirect(self, gateway, listener),
+                    gateway::ingress(self, gateway, listener, &backends),
+                ),
+            };
             resources.push(Resource::new(ResourceType::Cluster, local.name.clone(), &local));
             let ingress = listener::ingress(self, listener);
             resources.push(Resource::new(ResourceType::Listener, ingress.name.clone(), &ingress));
-            let routes = route::ingress(self, listener);
             resources.push(Resource::new(ResourceType::Route, routes.name.clone(), &routes));
         }
         for (_, destination) in distinct(&backends) {
@@ -146,7 +157,10 @@ impl Scope<'_> {
         }
         let egress = listener::egress(self);
         resources.push(Resource::new(ResourceType::Listener, egress.name.clone(), &egress));
-        let routes = route::egress(self, &backends);
+        let routes = match self.role {
+            Role::Node(_) => route::egress(self, &backends),
+            Role::Gateway(gateway) => gateway::egress(self, gateway, &backends),
+        };
         resources.push(Resource::new(ResourceType::Route, routes.name.clone(), &routes));
         resources.into_iter().collect()
     }

@@ -305,7 +305,10 @@ async fn an_ingress_address_that_is_the_applications_too_is_refused_before_anyth
         assert!(!node.path("state").exists() && !node.path("agent.sock").exists());
     }
     for text in ["127.0.0.2", "10.0.0.1", "fd00::1"] {
-        check_ingress(text.parse().unwrap()).unwrap();
+        check_ingress(WorkloadKind::VirtualNode, text.parse().unwrap()).unwrap();
+    }
+    for text in ["0.0.0.0", "127.0.0.1", "::1"] {
+        check_ingress(WorkloadKind::VirtualGateway, text.parse().unwrap()).unwrap();
     }
 }
 

@@ -10,6 +10,15 @@ use signet_policies::{
 use super::{Certificate, ClientPolicy, Listener, Model, VirtualNode};
 
 impl Model {
+    /// Whether there is such a virtual node or gateway.
+    #[must_use]
+    pub fn has(&self, workload: &Workload) -> bool {
+        self.meshes.get(&workload.mesh).is_some_and(|mesh| match workload.kind {
+            WorkloadKind::VirtualNode => mesh.virtual_nodes.contains_key(&workload.name),
+            WorkloadKind::VirtualGateway => mesh.virtual_gateways.contains_key(&workload.name),
+        })
+    }
+
     /// What the spec of `workload` allows it to hold; nothing where it does not exist.
     ///
     /// Its names are its discovery name, where it has one that is a DNS name, and the SPIFFE IDs among the SDS
@@ -26,7 +35,8 @@ impl Model {
             }
             WorkloadKind::VirtualGateway => {
                 let gateway = mesh.virtual_gateways.get(&workload.name)?;
-                // Nothing in the mesh calls a gateway, so it has no discovery name.
+                // Nothing in the mesh calls a gateway, so it has no discovery name. The host names that its routes
+                // match are the world's, for which this CA does not speak.
                 (None, spiffe_ids(&gateway.listeners, [&gateway.client_policy]))
             }
         };
@@ -151,6 +161,7 @@ mod tests {
         assert_eq!(model.registration(&workload("mesh/m/virtualNode/a")).unwrap().dns_names, []);
         for stranger in ["mesh/m/virtualNode/b", "mesh/n/virtualNode/a", "mesh/m/virtualGateway/a"] {
             assert_eq!(model.registration(&workload(stranger)), None, "{stranger}");
+            assert!(!model.has(&workload(stranger)), "{stranger}");
         }
     }
 }

@@ -155,10 +155,15 @@ impl<M: Memory> Task<M> {
         let mesh = self.model.meshes.get(name).map(Arc::clone).unwrap_or_default();
         let mut before: BTreeMap<PortId, Tracked> =
             self.ports.extract_if(.., |id, _| id.workload.mesh == *name).collect();
-        for (node, spec) in &mesh.virtual_nodes {
-            let workload =
-                Workload { mesh: name.clone(), kind: WorkloadKind::VirtualNode, name: node.clone() };
-            for listener in &spec.listeners {
+        let nodes =
+            mesh.virtual_nodes.iter().map(|(name, node)| (WorkloadKind::VirtualNode, name, &node.listeners));
+        let gateways = mesh
+            .virtual_gateways
+            .iter()
+            .map(|(name, gateway)| (WorkloadKind::VirtualGateway, name, &gateway.listeners));
+        for (kind, workload, listeners) in nodes.chain(gateways) {
+            let workload = Workload { mesh: name.clone(), kind, name: workload.clone() };
+            for listener in listeners {
                 let id = PortId { workload: workload.clone(), port: listener.port_mapping.port };
                 let tracked = self.track(&id, listener, before.remove(&id));
                 self.ports.insert(id, tracked);
@@ -244,12 +249,8 @@ impl<M: Memory> Task<M> {
         });
         // Asked after the look: who was admitted by a newer model was seen with that model already there.
         let is_outdated = self.context.model.has_changed().unwrap_or(true);
-        let exists = |proxy: &Proxy| {
-            let mesh = self.model.meshes.get(&proxy.workload.mesh);
-            mesh.is_some_and(|mesh| mesh.virtual_nodes.contains_key(&proxy.workload.name))
-        };
         let translated = concerned.into_iter().filter_map(|(key, proxy, is_fed)| {
-            if !exists(&proxy) {
+            if !self.model.has(&proxy.workload) {
                 return (is_fed || !is_outdated).then_some((key, None));
             }
             let snapshot = translate::snapshot(

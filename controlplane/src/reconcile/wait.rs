@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use signet_policies::identity::WorkloadKind;
 use signet_xds::ResourceType;
 use tokio::time::Instant;
 use tracing::warn;
@@ -68,7 +69,10 @@ fn holds(entry: &Entry, port: &PortId, mapping: PortMapping, end: End) -> Holds 
             let listener = naming::ingress_listener(entry.proxy.ingress_address, port.port);
             entry.holds(ResourceType::Listener, &listener)
         }
-        End::Clients if workload.mesh == port.workload.mesh => {
+        // A gateway's clients are no proxies of the mesh.
+        End::Clients
+            if workload.mesh == port.workload.mesh && port.workload.kind == WorkloadKind::VirtualNode =>
+        {
             let cluster = naming::target_cluster(&workload.mesh, &port.workload.name, mapping);
             entry.holds(ResourceType::Cluster, &cluster)
         }

@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use signet_policies::identity::InvalidWorkload;
+use signet_policies::identity::{InvalidWorkload, Workload, WorkloadKind};
 use signet_xds::pb::{
     envoy::config::core::v3::{Node, node::UserAgentVersionType},
     google::protobuf::{Value, value::Kind},
@@ -56,7 +56,9 @@ pub enum Misdescribed {
 /// # Errors
 /// The first thing that is not understood.
 pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
-    let workload = node.id.parse()?;
+    let workload: Workload = node.id.parse()?;
+    // Nothing is redirected to a gateway, and no application is beside it.
+    let has_application = workload.kind == WorkloadKind::VirtualNode;
     let metadata = node.metadata.as_ref().and_then(|metadata| members(metadata.fields.get(METADATA)?));
     let member = |name: &str| metadata.and_then(|members| text(members.get(name)?)).unwrap_or_default();
     // Absence means what App Mesh's own proxies did.
@@ -64,11 +66,11 @@ pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
         "" => "iptables",
         said => said,
     };
-    if interception != "none" {
+    if has_application && interception != "none" {
         return Err(Misdescribed::Interception(bounded(interception)));
     }
     let ingress_address: IpAddr = parse("ingressAddress", "an IP address", member("ingressAddress"))?;
-    if is_the_applications(ingress_address) {
+    if has_application && is_the_applications(ingress_address) {
         return Err(Misdescribed::Ingress(ingress_address));
     }
     let egress_port: NonZeroU16 = parse("egressPort", "a port, as text", member("egressPort"))?;

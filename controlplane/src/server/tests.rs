@@ -11,7 +11,7 @@ use signet_xds::pb::{
 use tonic::Code;
 
 use super::*;
-use crate::model::{Mesh, VirtualNode};
+use crate::model::{Mesh, VirtualGateway, VirtualNode};
 
 fn text(value: &str) -> Value {
     Value { kind: Some(Kind::StringValue(value.into())) }
@@ -62,6 +62,7 @@ fn ads() -> Ads {
     for name in ["a", "b"] {
         mesh.virtual_nodes.insert(name.parse().unwrap(), VirtualNode::default().into());
     }
+    mesh.virtual_gateways.insert("g".parse().unwrap(), VirtualGateway::default().into());
     let model = Model { meshes: [("m".parse().unwrap(), mesh.into())].into(), ..Model::default() };
     let (_, model) = watch::channel(Arc::new(model));
     Ads::new(Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH)), model, "td".parse().unwrap())
@@ -144,6 +145,19 @@ fn an_ingress_address_at_which_the_proxy_would_call_itself_is_refused() {
         let node = node_with("ingressAddress", Some(text(address)));
         assert_eq!(opens(&ads(), own(), Some(&node)), None, "{address}");
     }
+}
+
+/// No application is beside it, so it may serve on every address.
+#[test]
+fn a_gateway_is_admitted_as_what_it_is() {
+    let gateway = || holder("spiffe://td/mesh/m/virtual-gateway/g");
+    for address in ["0.0.0.0", "127.0.0.1", "10.0.0.7"] {
+        let id = "mesh/m/virtualGateway/g".to_owned();
+        let node = Node { id, ..node_with("ingressAddress", Some(text(address))) };
+        assert_eq!(opens(&ads(), gateway(), Some(&node)), None, "{address}");
+    }
+    let (code, _) = opens(&ads(), gateway(), Some(&node("mesh/m/virtualNode/g"))).unwrap();
+    assert_eq!(code, Code::PermissionDenied);
 }
 
 #[test]

@@ -7,15 +7,18 @@
 //! On a port of the HTTP family many services are told apart by Host. On a TCP port there is nothing to tell them
 //! apart by, so one service has it: see [`claims`].
 
-mod order;
+pub(super) mod order;
 
-use std::{collections::BTreeMap, num::NonZeroU16};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU16,
+};
 
 use signet_policies::identity::ResourceName;
 
 use crate::model::{
     ClientPolicy, Discovery, GrpcMatch, HttpMatch, Listener, Mesh, PortMapping, Protocol, Provider,
-    RetryPolicy, Route, RouteRule, Timeout, VirtualNode, VirtualRouter, WeightedTarget,
+    RetryPolicy, Route, RouteRule, Timeout, VirtualGateway, VirtualNode, VirtualRouter, WeightedTarget,
 };
 
 /// A virtual service that the proxy calls.
@@ -102,6 +105,13 @@ pub(super) fn of_node<'a>(mesh: &'a Mesh, node: &'a VirtualNode) -> Vec<Backend<
     policies.into_iter().filter_map(|(name, policy)| service(mesh, name, policy)).collect()
 }
 
+/// The services behind `gateway`, in order of their names; those that do not exist are left out.
+pub(super) fn of_gateway<'a>(mesh: &'a Mesh, gateway: &'a VirtualGateway) -> Vec<Backend<'a>> {
+    let names: BTreeSet<&'a str> =
+        gateway.routes.values().map(|route| route.virtual_service.as_str()).collect();
+    names.into_iter().filter_map(|name| service(mesh, name, gateway.client_policy.as_ref())).collect()
+}
+
 fn service<'a>(
     mesh: &'a Mesh,
     name: &'a str,
@@ -153,7 +163,7 @@ fn by_node<'a>(mesh: &'a Mesh, name: &'a ResourceName) -> Vec<BackendPort<'a>> {
 }
 
 fn by_router<'a>(mesh: &'a Mesh, router: &'a VirtualRouter) -> Vec<BackendPort<'a>> {
-    let routes = order::tried(&router.routes);
+    let routes = order::of_router(&router.routes);
     let port = |mapping: &PortMapping| {
         let is_for_port = |route: &&Route| {
             route.port.is_none_or(|port| port == mapping.port)

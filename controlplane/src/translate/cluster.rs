@@ -36,7 +36,7 @@ use super::{
     scalar::{duration, ip_address, same_stream, socket_address, uint},
     tls,
 };
-use crate::model::{Discovery, DnsResponseType, PortMapping, Protocol};
+use crate::model::{Discovery, DnsResponseType, Listener, Protocol};
 
 /// App Mesh's, of the application beside the proxy.
 const LOCAL_CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -48,13 +48,18 @@ const UNLIMITED: u32 = 2_147_483_647;
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// The application, on loopback.
-pub(super) fn local(scope: &Scope<'_>, mapping: PortMapping) -> Cluster {
+pub(super) fn local(scope: &Scope<'_>, listener: &Listener) -> Cluster {
     let workload = &scope.proxy.workload;
+    let mapping = listener.port_mapping;
     let name = naming::local_cluster(&workload.mesh, &workload.name, mapping);
-    let application = ip_address(IpAddr::V4(Ipv4Addr::LOCALHOST), mapping.port);
+    on_this_host(name, ip_address(IpAddr::V4(Ipv4Addr::LOCALHOST), mapping.port), listener)
+}
+
+/// What a listener's requests go to, on the host that the proxy is on.
+pub(super) fn on_this_host(name: String, address: Address, listener: &Listener) -> Cluster {
     Cluster {
         connect_timeout: duration(LOCAL_CONNECT_TIMEOUT),
-        ..shaped(name, DiscoveryType::Static, application, mapping.protocol)
+        ..shaped(name, DiscoveryType::Static, address, listener.port_mapping.protocol)
     }
 }
 

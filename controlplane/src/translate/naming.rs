@@ -10,7 +10,7 @@
 
 use std::{fmt, net::IpAddr, num::NonZeroU16};
 
-use signet_policies::identity::ResourceName;
+use signet_policies::identity::{ResourceName, Workload};
 
 use super::EGRESS_ADDRESS;
 use crate::model::{PortMapping, Protocol};
@@ -23,6 +23,11 @@ pub const OWN_CERTIFICATE: &str = "default";
 pub const ROOTS: &str = "ROOTCA";
 /// Prefix of the application's own calls.
 pub const EGRESS_STAT_PREFIX: &str = "egress";
+
+/// The virtual host of a gateway's first pass that takes every host.
+pub const SELF_REDIRECT: &str = "self_redirect";
+/// The virtual host of a gateway's second pass for requests that keep their Host.
+pub const DEFAULT_BACKEND: &str = "default_backend";
 
 /// The two filter chains that an ingress listener can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,21 @@ pub fn local_cluster(mesh: &ResourceName, node: &ResourceName, mapping: PortMapp
 #[must_use]
 pub fn target_cluster(mesh: &ResourceName, node: &ResourceName, mapping: PortMapping) -> String {
     format!("cds_egress_{mesh}_{node}_{}_{}", protocol(mapping.protocol), mapping.port)
+}
+
+/// From a gateway's port to its egress: `cds_ingress_<mesh>_<gateway>_self_redirect_<protocol>_<egress port>`.
+///
+/// `port` is the gateway's, where it has several: then it stands before the protocol.
+#[must_use]
+pub fn self_redirect_cluster(
+    gateway: &Workload,
+    port: Option<NonZeroU16>,
+    protocol: Protocol,
+    egress_port: NonZeroU16,
+) -> String {
+    let Workload { mesh, kind: _, name } = gateway;
+    let port = port.map(|port| format!("{port}_")).unwrap_or_default();
+    format!("cds_ingress_{mesh}_{name}_{SELF_REDIRECT}_{port}{}_{egress_port}", self::protocol(protocol))
 }
 
 /// `rds_ingress_<protocol>_<port>`.

@@ -1,6 +1,6 @@
 //! Route tables: everything to the application on the way in, by Host and rule on the way out.
 
-mod matcher;
+pub(super) mod matcher;
 
 use std::{collections::BTreeSet, num::NonZeroU16, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
 use crate::model::{EgressFilter, Listener, Timeout};
 
 /// App Mesh's, of all tries together, on both sides.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// What callers get where every target has weight zero; Envoy refuses such a list.
 const NO_TARGET: u32 = 503;
 
@@ -92,22 +92,27 @@ fn virtual_hosts(scope: &Scope<'_>, backend: &Backend<'_>, taken: &mut BTreeSet<
 
 /// Envoy refuses a whole table for one domain that occurs twice in it, whatever the case, and takes `*` for a
 /// wildcard. So the first service keeps a name, and what can be no host name is none.
-fn virtual_host(
+pub(super) fn virtual_host(
     name: String,
     domains: Vec<String>,
     routes: Vec<Route>,
     taken: &mut BTreeSet<String>,
 ) -> Option<VirtualHost> {
-    let is_host = |domain: &String| domain.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*');
     let domains: Vec<String> = domains
         .into_iter()
-        .filter(is_host)
+        .filter(|domain| is_host(domain))
         .filter(|domain| taken.insert(domain.to_ascii_lowercase()))
         .collect();
     (!domains.is_empty()).then(|| VirtualHost { name, domains, routes, ..Default::default() })
 }
 
-fn outbound(scope: &Scope<'_>, route: &BackendRoute<'_>) -> Route {
+/// Whether Envoy takes it for the name of one host.
+pub(super) fn is_host(domain: &str) -> bool {
+    domain.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*')
+}
+
+/// A rule of a service's provider, and where it leads.
+pub(super) fn outbound(scope: &Scope<'_>, route: &BackendRoute<'_>) -> Route {
     let BackendRoute { rule, timeout, retry, targets } = route;
     let action = match weighted(scope, targets) {
         None => Action::DirectResponse(DirectResponseAction { status: NO_TARGET, ..Default::default() }),

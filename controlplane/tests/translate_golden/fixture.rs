@@ -12,12 +12,13 @@ use signet_controlplane::{
     translate::{self, InForce, Proxy},
 };
 use signet_policies::{
-    identity::{TrustDomain, Workload},
+    identity::{TrustDomain, Workload, WorkloadKind},
     mtls::Mode,
 };
 use signet_xds::Snapshot;
 
 pub(crate) const CLIENT: &str = "service-a-node";
+pub(crate) const GATEWAY: &str = "gateway";
 pub(crate) const SERVER: &str = "service-b-v1";
 
 pub(crate) fn trust_domain() -> TrustDomain {
@@ -128,9 +129,19 @@ pub(crate) fn workload(name: &str) -> Workload {
 
 /// What the proxy of a node is told.
 pub(crate) fn snapshot_of(name: &str, mesh: &Mesh, in_force: &InForce) -> Snapshot {
+    snapshot(workload(name), mesh, in_force)
+}
+
+/// What the proxy of the gateway [`GATEWAY`] is told.
+pub(crate) fn gateway_snapshot(mesh: &Mesh) -> Snapshot {
+    let gateway = Workload { kind: WorkloadKind::VirtualGateway, ..workload(GATEWAY) };
+    snapshot(gateway, mesh, &InForce::default())
+}
+
+fn snapshot(workload: Workload, mesh: &Mesh, in_force: &InForce) -> Snapshot {
     let model = Model { revision: 1, meshes: [("my-mesh".parse().unwrap(), Arc::new(mesh.clone()))].into() };
     let proxy = Proxy {
-        workload: workload(name),
+        workload,
         ingress_address: "127.0.0.11".parse().unwrap(),
         egress_port: 15001.try_into().unwrap(),
     };

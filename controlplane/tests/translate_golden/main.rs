@@ -10,6 +10,7 @@
 )]
 
 mod fixture;
+mod gateways;
 mod json;
 mod routing;
 

@@ -13,7 +13,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use signet_policies::identity::ResourceName;
 
-use crate::model::{GrpcMatch, HttpMatch, PathMatch, Route, RouteRule};
+use crate::model::{GatewayRoute, GatewayRule, GrpcMatch, HttpMatch, PathMatch, Route, RouteRule};
 
 /// What routes are sorted by before their names.
 type Rank = (u32, PathRank, Reverse<usize>);
@@ -26,11 +26,28 @@ enum PathRank {
 }
 
 /// A router's routes.
-pub(super) fn tried(routes: &BTreeMap<ResourceName, Arc<Route>>) -> Vec<&Route> {
-    let mut routes: Vec<(&ResourceName, &Route)> =
-        routes.iter().map(|(name, route)| (name, &**route)).collect();
-    routes.sort_by_cached_key(|(name, route)| (rank(route), (*name).clone()));
-    routes.into_iter().map(|(_, route)| route).collect()
+pub(in crate::translate) fn of_router(routes: &BTreeMap<ResourceName, Arc<Route>>) -> Vec<&Route> {
+    sorted(routes, rank)
+}
+
+/// A gateway's routes.
+pub(in crate::translate) fn of_gateway(
+    routes: &BTreeMap<ResourceName, Arc<GatewayRoute>>,
+) -> Vec<&GatewayRoute> {
+    sorted(routes, |route| {
+        let (path, conditions) = match &route.rule {
+            GatewayRule::Http(rule, _) | GatewayRule::Http2(rule, _) => http(rule),
+            GatewayRule::Grpc(rule) => grpc(rule),
+        };
+        (priority(route.priority), path, Reverse(conditions))
+    })
+}
+
+/// The map is in the order of names, and the sort keeps it among equals.
+fn sorted<T>(routes: &BTreeMap<ResourceName, Arc<T>>, rank: impl Fn(&T) -> Rank) -> Vec<&T> {
+    let mut routes: Vec<&T> = routes.values().map(|route| &**route).collect();
+    routes.sort_by_key(|route| rank(route));
+    routes
 }
 
 fn rank(route: &Route) -> Rank {

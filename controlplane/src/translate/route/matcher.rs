@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a rule asks.
-pub(super) fn of_rule(rule: Rule<'_>) -> RouteMatch {
+pub(in crate::translate) fn of_rule(rule: Rule<'_>) -> RouteMatch {
     match rule {
         Rule::Everything => on_path(PathSpecifier::Prefix("/".to_owned())),
         Rule::Http(rule) => of_http(rule),
@@ -27,15 +27,15 @@ pub(super) fn of_rule(rule: Rule<'_>) -> RouteMatch {
 }
 
 /// A prefix is one of text, not of path segments: `/p` takes `/pq` too, as it did in App Mesh.
-pub(super) fn of_http(rule: &HttpMatch) -> RouteMatch {
+fn of_http(rule: &HttpMatch) -> RouteMatch {
     let HttpMatch { path, method, scheme, headers, query_parameters } = rule;
     let path = match path {
         PathMatch::Prefix(prefix) => PathSpecifier::Prefix(prefix.clone()),
         PathMatch::Exact(path) => PathSpecifier::Path(path.clone()),
         PathMatch::Regex(regex) => PathSpecifier::SafeRegex(self::regex(regex)),
     };
-    let method = method.map(|method| pseudo_header(":method", method_name(method)));
-    let scheme = scheme.map(|scheme| pseudo_header(":scheme", scheme_name(scheme)));
+    let method = method.map(|method| exactly(":method", method_name(method)));
+    let scheme = scheme.map(|scheme| exactly(":scheme", scheme_name(scheme)));
     RouteMatch {
         headers: method.into_iter().chain(scheme).chain(headers.iter().map(header)).collect(),
         query_parameters: query_parameters.iter().map(query_parameter).collect(),
@@ -44,7 +44,7 @@ pub(super) fn of_http(rule: &HttpMatch) -> RouteMatch {
 }
 
 /// Requests that say they are gRPC, by `/<service>/<method>`.
-pub(super) fn of_grpc(rule: &GrpcMatch) -> RouteMatch {
+fn of_grpc(rule: &GrpcMatch) -> RouteMatch {
     let GrpcMatch { service_name, method_name, metadata } = rule;
     let path = match (service_name, method_name) {
         (Some(service), Some(method)) => PathSpecifier::Path(format!("/{service}/{method}")),
@@ -59,12 +59,12 @@ pub(super) fn of_grpc(rule: &GrpcMatch) -> RouteMatch {
 }
 
 /// A path, and nothing else.
-pub(super) fn on_path(path: PathSpecifier) -> RouteMatch {
+fn on_path(path: PathSpecifier) -> RouteMatch {
     RouteMatch { path_specifier: Some(path), ..Default::default() }
 }
 
 /// A header or pseudo-header that must have this value.
-pub(super) fn exactly(name: &str, value: &str) -> HeaderMatcher {
+pub(in crate::translate) fn exactly(name: &str, value: &str) -> HeaderMatcher {
     HeaderMatcher {
         name: name.to_owned(),
         header_match_specifier: Some(text(MatchPattern::Exact(value.to_owned()))),
@@ -72,8 +72,13 @@ pub(super) fn exactly(name: &str, value: &str) -> HeaderMatcher {
     }
 }
 
-fn pseudo_header(name: &str, value: &str) -> HeaderMatcher {
-    exactly(name, value)
+/// A header that must be there.
+pub(in crate::translate) fn present(name: &str) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::PresentMatch(true)),
+        ..Default::default()
+    }
 }
 
 /// An inverted match of a value does not hold where the header is absent; Envoy sees to that.
