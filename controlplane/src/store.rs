@@ -12,6 +12,7 @@
 //!   that was answered before.
 //! - What is on disk are versioned records with the caller's own JSON, never the model.
 
+mod disagreement;
 mod engine;
 mod format;
 mod memory;
@@ -32,6 +33,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use self::{
+    disagreement::{Disagreement, Fault},
     format::InvalidRecord,
     memory::MemoryStore,
     sled::{OpenError, SledStore},
@@ -203,53 +205,15 @@ pub enum Refusal {
         /// Who refers to it, all of one kind.
         by: Vec<Key>,
     },
-    /// A route must say which of its router's listeners it is for (constraint C20).
-    #[error("{0} names no port, and its router has several listeners")]
-    RouteNeedsPort(Key),
-    /// A router cannot have several listeners while routes do not say which they are for (constraint C20).
-    #[error("{router} cannot have several listeners while {} route(s) name no port", routes.len())]
-    RoutesNeedPort {
-        /// The router.
-        router: Key,
-        /// The routes without port.
-        routes: Vec<Key>,
-    },
-    /// A route matches a port that its router does not listen on.
-    #[error("{route} matches port {port}, on which its router does not listen")]
-    NoSuchListener {
-        /// The route.
-        route: Key,
-        /// The port.
-        port: u16,
-    },
-    /// A route must say which listener of a target it means (constraint C11).
-    #[error("{route} names no port of {node}, which has several listeners")]
-    TargetNeedsPort {
-        /// The route.
-        route: Key,
-        /// The target.
-        node: Key,
-    },
-    /// A route names a port of a target that does not listen on it.
-    #[error("{route} names port {port} of {node}, which does not listen on it")]
-    NoSuchTargetPort {
-        /// The route.
-        route: Key,
-        /// Which of its targets, counted from 0.
-        index: usize,
-        /// The target.
-        node: Key,
-        /// The port.
-        port: u16,
-    },
-    /// A node cannot give up a port that routes name.
-    #[error("{} route(s) name ports of {node} that would be gone", routes.len())]
-    TargetedPorts {
-        /// The node.
-        node: Key,
-        /// The routes.
-        routes: Vec<Key>,
-    },
+    /// It does not go together with the others.
+    #[error(transparent)]
+    Disagrees(#[from] Box<Disagreement>),
+}
+
+impl From<Disagreement> for Refusal {
+    fn from(disagreement: Disagreement) -> Self {
+        Self::Disagrees(Box::new(disagreement))
+    }
 }
 
 /// Why a store did not do what it was asked.

@@ -1,6 +1,8 @@
 //! What the store's refusals read like: App Mesh's own sentences where they are known, because scripts look
 //! for them, with what is in the way named after them.
 
+mod disagreement;
+
 use tracing::error;
 
 use super::ApiError;
@@ -46,40 +48,7 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
         }
         Refusal::HasChildren { key, children } => ApiError::in_use(has_children(key, *children, account)),
         Refusal::Referenced { key, by } => ApiError::in_use(referenced(key, by)),
-        Refusal::RouteNeedsPort(_) => ApiError::bad_request(
-            "Route must define a port match criteria if the Virtual Router has multiple listeners \
-             (spec.httpRoute.match.port)",
-        ),
-        Refusal::RoutesNeedPort { routes, .. } => ApiError::bad_request(format!(
-            "All Routes for this Virtual Router must define a port match before adding multiple listeners to \
-             this Virtual Router. {} Route(s) are missing port. Listing up to {MAX_NAMES} route names: {}",
-            routes.len(),
-            names(routes)
-        )),
-        Refusal::NoSuchListener { route, port } => ApiError::bad_request(format!(
-            "spec.httpRoute.match.port: {} matches port {port}, which must be the port of a listener of its \
-             Virtual Router",
-            named(route)
-        )),
-        Refusal::NoSuchTargetPort { route, index, node, port } => ApiError::bad_request(format!(
-            "spec.httpRoute.action.weightedTargets[{index}].port: {} targets port {port} of {}, which must be the \
-             port of one of its listeners",
-            named(route),
-            named(node)
-        )),
-        Refusal::TargetedPorts { node, routes } => ApiError::bad_request(format!(
-            "spec.listeners: {} must keep the ports that routes name. {} Route(s) name a port that would be gone. \
-             Listing up to {MAX_NAMES} route names: {}",
-            named(node),
-            routes.len(),
-            names(routes)
-        )),
-        Refusal::TargetNeedsPort { route, node } => ApiError::bad_request(format!(
-            "spec.httpRoute.action.weightedTargets: {} must define a port for its target {}, which has \
-             multiple listeners",
-            named(route),
-            named(node)
-        )),
+        Refusal::Disagrees(disagreement) => ApiError::bad_request(disagreement::text(disagreement)),
     }
 }
 
@@ -118,15 +87,20 @@ fn has_children(key: &Key, children: Kind, account: &str) -> String {
 }
 
 fn referenced(key: &Key, by: &[Key]) -> String {
+    let (named, names) = (named(key), names(by));
     let (why, kind) = match by.first().map(Key::kind) {
         Some(Kind::Route) => ("it is the target of one or more routes.", "route"),
         Some(Kind::VirtualService) => ("it is a VirtualService provider.", "virtual service"),
-        Some(Kind::GatewayRoute) => ("it is the target of one or more gateway routes.", "gateway route"),
+        Some(Kind::GatewayRoute) => {
+            return format!(
+                "VirtualService {} is being referenced in the following: GATEWAY_ROUTE: {names}",
+                key.name()
+            );
+        }
         Some(Kind::Mesh | Kind::VirtualNode | Kind::VirtualRouter | Kind::VirtualGateway) | None => {
             ("it is referred to.", "resource")
         }
     };
-    let (named, names) = (named(key), names(by));
     format!("{named} cannot be deleted because {why} Listing up to {MAX_NAMES} {kind} names: {names}")
 }
 

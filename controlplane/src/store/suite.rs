@@ -8,7 +8,7 @@ use signet_durable::Database;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::model::Spec;
+use crate::model::{Provider, Spec};
 
 /// Runs each test on every back end.
 macro_rules! on_every_back_end {
@@ -29,6 +29,8 @@ macro_rules! on_every_back_end {
     };
 }
 
+mod ports;
+mod references;
 mod tags;
 mod tokens;
 
@@ -37,14 +39,9 @@ on_every_back_end! {
     a_name_is_taken_once_and_free_again_after_deletion
     a_repeated_write_gets_the_same_answer_and_another_spec_under_its_token_is_refused
     a_write_that_expects_another_version_changes_nothing
-    what_a_spec_refers_to_must_be_there
-    what_is_referred_to_cannot_be_deleted
-    several_listeners_make_ports_required
-    a_route_names_ports_that_its_targets_listen_on_and_keep
     a_list_is_in_the_order_of_names_and_goes_on_after_any_name
     the_model_follows_every_write
     a_clock_that_goes_back_makes_nothing_older_than_it_is
-    racing_deletes_and_references_never_leave_one_dangling
     of_racing_updates_that_expect_one_version_one_wins
 }
 
@@ -102,6 +99,40 @@ fn router(ports: &[u16]) -> Value {
 
 fn route(target: &str) -> Value {
     json!({"httpRoute": {"match": {}, "action": {"weightedTargets": [{"virtualNode": target, "weight": 1}]}}})
+}
+
+const GATEWAY: &str = "mesh/m/virtualGateway/g";
+
+fn gateway(ports: &[u16]) -> Value {
+    let listener = |port: &u16| json!({"portMapping": {"port": port, "protocol": "http"}});
+    json!({"listeners": ports.iter().map(listener).collect::<Vec<_>>()})
+}
+
+fn gateway_route(service: &str) -> Value {
+    let target = json!({"virtualService": {"virtualServiceName": service}});
+    json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"target": target}}})
+}
+
+/// What refers to others must find them, but for backends.
+fn check_nothing_dangles(model: &Model) {
+    for mesh in model.meshes.values() {
+        for router in mesh.virtual_routers.values() {
+            for target in router.routes.values().flat_map(|route| &route.targets) {
+                assert!(mesh.virtual_nodes.contains_key(&target.virtual_node), "{target:?}");
+            }
+        }
+        for service in mesh.virtual_services.values() {
+            let is_there = match &service.provider {
+                Some(Provider::VirtualNode(name)) => mesh.virtual_nodes.contains_key(name),
+                Some(Provider::VirtualRouter(name)) => mesh.virtual_routers.contains_key(name),
+                None => true,
+            };
+            assert!(is_there, "{service:?}");
+        }
+        for route in mesh.virtual_gateways.values().flat_map(|gateway| gateway.routes.values()) {
+            assert!(mesh.virtual_services.contains_key(&route.virtual_service), "{route:?}");
+        }
+    }
 }
 
 /// Mesh `m` with nodes `a` and `b`, router `r`, route `x` to `a`, and service `s.local` by `r`.
@@ -213,121 +244,6 @@ async fn a_write_that_expects_another_version_changes_nothing(store: AnyStore) {
     store.write(delete(2)).await.unwrap();
 }
 
-async fn what_a_spec_refers_to_must_be_there(store: AnyStore) {
-    let provider = |kind: &str, name: &str| json!({"provider": {kind: {format!("{kind}Name"): name}}});
-    let cases = [
-        (creation("mesh/n/virtualNode/a", node(&[80])), Refusal::Missing(key("mesh/n"))),
-        (creation("mesh/n/virtualRouter/r/route/x", route("a")), Refusal::Missing(key("mesh/n"))),
-        (
-            creation("mesh/m/virtualRouter/q/route/x", route("a")),
-            Refusal::Missing(key("mesh/m/virtualRouter/q")),
-        ),
-        (
-            update("mesh/m/virtualRouter/q/route/x", route("a")),
-            Refusal::Missing(key("mesh/m/virtualRouter/q")),
-        ),
-        (
-            creation("mesh/m/virtualRouter/r/route/y", route("c")),
-            Refusal::MissingTarget(key("mesh/m/virtualNode/c")),
-        ),
-        (
-            update("mesh/m/virtualRouter/r/route/x", route("c")),
-            Refusal::MissingTarget(key("mesh/m/virtualNode/c")),
-        ),
-        (
-            creation("mesh/m/virtualService/t", provider("virtualNode", "c")),
-            Refusal::MissingTarget(key("mesh/m/virtualNode/c")),
-        ),
-        (
-            update("mesh/m/virtualService/s.local", provider("virtualRouter", "q")),
-            Refusal::MissingTarget(key("mesh/m/virtualRouter/q")),
-        ),
-    ];
-    furnish(&store).await;
-    for (write, expected) in cases {
-        assert_eq!(refusal(&store, write).await, expected);
-    }
-    // A backend may name what is not there yet, and a service may have no provider.
-    store
-        .write(creation(
-            "mesh/m/virtualNode/c",
-            json!({"backends": [{"virtualService": {"virtualServiceName": "none"}}]}),
-        ))
-        .await
-        .unwrap();
-    store.write(creation("mesh/m/virtualService/t", json!({}))).await.unwrap();
-}
-
-async fn what_is_referred_to_cannot_be_deleted(store: AnyStore) {
-    furnish(&store).await;
-    let children = |of: &str, kind| Refusal::HasChildren { key: key(of), children: kind };
-    let referenced = |of: &str, by: &str| Refusal::Referenced { key: key(of), by: vec![key(by)] };
-    let (m, r, a) = ("mesh/m", "mesh/m/virtualRouter/r", "mesh/m/virtualNode/a");
-    assert_eq!(refusal(&store, deletion(m)).await, children(m, Kind::VirtualNode));
-    assert_eq!(refusal(&store, deletion(r)).await, children(r, Kind::Route));
-    assert_eq!(refusal(&store, deletion(a)).await, referenced(a, "mesh/m/virtualRouter/r/route/x"));
-    // A reference moves with the spec that makes it.
-    store.write(update("mesh/m/virtualRouter/r/route/x", route("b"))).await.unwrap();
-    store.write(deletion(a)).await.unwrap();
-    let b = "mesh/m/virtualNode/b";
-    assert_eq!(refusal(&store, deletion(b)).await, referenced(b, "mesh/m/virtualRouter/r/route/x"));
-    store.write(deletion("mesh/m/virtualRouter/r/route/x")).await.unwrap();
-    assert_eq!(refusal(&store, deletion(r)).await, referenced(r, "mesh/m/virtualService/s.local"));
-    for gone in ["mesh/m/virtualService/s.local", r, b, m] {
-        store.write(deletion(gone)).await.unwrap();
-    }
-    assert!(model(&*store).meshes.is_empty());
-}
-
-async fn several_listeners_make_ports_required(store: AnyStore) {
-    furnish(&store).await;
-    let (r, x, a) = ("mesh/m/virtualRouter/r", "mesh/m/virtualRouter/r/route/x", "mesh/m/virtualNode/a");
-    let with_ports = |matched: u16, target: u16| {
-        let mut route = route("a");
-        route["httpRoute"]["match"]["port"] = matched.into();
-        route["httpRoute"]["action"]["weightedTargets"][0]["port"] = target.into();
-        route
-    };
-    let target_needs_port = || Refusal::TargetNeedsPort { route: key(x), node: key(a) };
-    let no_listener = |port| Refusal::NoSuchListener { route: key(x), port };
-    let blocked = Refusal::RoutesNeedPort { router: key(r), routes: vec![key(x)] };
-    assert_eq!(refusal(&store, update(r, router(&[80, 81]))).await, blocked);
-    assert_eq!(refusal(&store, update(a, node(&[80, 81]))).await, target_needs_port());
-    assert_eq!(refusal(&store, update(x, with_ports(81, 80))).await, no_listener(81));
-    store.write(update(x, with_ports(80, 80))).await.unwrap();
-    store.write(update(r, router(&[80, 81]))).await.unwrap();
-    store.write(update(a, node(&[80, 81]))).await.unwrap();
-    assert_eq!(refusal(&store, update(x, route("b"))).await, Refusal::RouteNeedsPort(key(x)));
-    let mut without_target_port = with_ports(80, 80);
-    without_target_port["httpRoute"]["action"]["weightedTargets"][0]["port"].take();
-    assert_eq!(refusal(&store, update(x, without_target_port)).await, target_needs_port());
-    assert_eq!(refusal(&store, update(r, router(&[81, 82]))).await, no_listener(80));
-}
-
-async fn a_route_names_ports_that_its_targets_listen_on_and_keep(store: AnyStore) {
-    furnish(&store).await;
-    let (x, a) = ("mesh/m/virtualRouter/r/route/x", "mesh/m/virtualNode/a");
-    let to_port = |port: u16| {
-        let mut route = route("a");
-        let other = json!({"virtualNode": "b", "weight": 1});
-        let target = json!({"virtualNode": "a", "weight": 1, "port": port});
-        route["httpRoute"]["action"]["weightedTargets"] = json!([other, target]);
-        route
-    };
-    let missing = Refusal::NoSuchTargetPort { route: key(x), index: 1, node: key(a), port: 81 };
-    assert_eq!(refusal(&store, update(x, to_port(81))).await, missing);
-    assert_eq!(refusal(&store, creation("mesh/m/virtualRouter/r/route/y", to_port(82))).await, {
-        let route = key("mesh/m/virtualRouter/r/route/y");
-        Refusal::NoSuchTargetPort { route, index: 1, node: key(a), port: 82 }
-    });
-    store.write(update(x, to_port(80))).await.unwrap();
-    let gone = Refusal::TargetedPorts { node: key(a), routes: vec![key(x)] };
-    assert_eq!(refusal(&store, update(a, node(&[81]))).await, gone);
-    store.write(update(a, node(&[80, 81]))).await.unwrap();
-    store.write(update(x, to_port(81))).await.unwrap();
-    store.write(update(a, node(&[81]))).await.unwrap();
-}
-
 async fn a_list_is_in_the_order_of_names_and_goes_on_after_any_name(store: AnyStore) {
     store.write(creation("mesh/m", json!({}))).await.unwrap();
     for name in ["d", "a", "c", "b"] {
@@ -383,36 +299,6 @@ async fn a_clock_that_goes_back_makes_nothing_older_than_it_is(store: AnyStore) 
     store.write(create).await.unwrap();
     let updated = store.write(update("mesh/m", json!({}))).await.unwrap();
     assert_eq!((updated.metadata.created_at, updated.metadata.updated_at), (5000, 5000));
-}
-
-async fn racing_deletes_and_references_never_leave_one_dangling(store: AnyStore) {
-    furnish(&store).await;
-    let (mut deleted, mut referenced) = (0, 0);
-    for round in 0..24 {
-        let target = format!("t{round}");
-        store.write(creation(&format!("mesh/m/virtualNode/{target}"), node(&[80]))).await.unwrap();
-        let mut racers = JoinSet::new();
-        for racer in 0..16 {
-            let write = match racer % 4 {
-                0 => deletion(&format!("mesh/m/virtualNode/{target}")),
-                _ => creation(&format!("mesh/m/virtualRouter/r/route/{target}-{racer}"), route(&target)),
-            };
-            let store = store.clone();
-            racers.spawn(async move { (racer % 4 == 0, store.write(write).await.is_ok()) });
-        }
-        let outcomes = racers.join_all().await;
-        let deletions = outcomes.iter().filter(|(is_deletion, won)| *is_deletion && *won).count();
-        let routes = outcomes.iter().filter(|(is_deletion, won)| !*is_deletion && *won).count();
-        assert!(deletions + routes.min(1) == 1, "{deletions} deletions and {routes} routes");
-        deleted += deletions;
-        referenced += routes;
-        let model = model(&*store);
-        let mesh = &model.meshes[&"m".parse().unwrap()];
-        for found in mesh.virtual_routers.values().flat_map(|router| router.routes.values()) {
-            assert!(found.targets.iter().all(|target| mesh.virtual_nodes.contains_key(&target.virtual_node)));
-        }
-    }
-    assert_eq!(deleted + referenced, deleted + (24 - deleted) * 12);
 }
 
 async fn of_racing_updates_that_expect_one_version_one_wins(store: AnyStore) {
@@ -479,13 +365,6 @@ proptest! {
         drop(durable);
         let reopened = open(folder.path());
         prop_assert_eq!(model(&memory), model(&reopened));
-        // Nothing in the model dangles, but for backends.
-        for mesh in model(&memory).meshes.values() {
-            for router in mesh.virtual_routers.values() {
-                for target in router.routes.values().flat_map(|route| &route.targets) {
-                    prop_assert!(mesh.virtual_nodes.contains_key(&target.virtual_node));
-                }
-            }
-        }
+        check_nothing_dangles(&model(&memory));
     }
 }

@@ -131,3 +131,35 @@ async fn a_target_names_a_port_that_its_node_listens_on_and_keeps() {
     let named = "spec.listeners: VirtualNode with name a must keep the ports that routes name. 1 Route(s)";
     assert!(message.starts_with(named) && message.ends_with("[x]"), "{message}");
 }
+
+#[tokio::test]
+async fn gateway_routes_hold_what_they_need_in_the_words_that_scripts_know() {
+    let api = furnished().await;
+    let listener = |port: u16| json!({"portMapping": {"port": port, "protocol": "http"}});
+    let listeners = |ports: &[u16]| ports.iter().map(|port| listener(*port)).collect::<Vec<_>>();
+    let gateway = json!({"virtualGatewayName": "g", "spec": {"listeners": listeners(&[80])}});
+    api.must("PUT", "/meshes/m/virtualGateways", Some(&gateway)).await;
+    let target = json!({"virtualService": {"virtualServiceName": "s"}});
+    let spec = json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"target": target}}});
+    let body = json!({"gatewayRouteName": "x", "spec": spec});
+    api.must("PUT", "/meshes/m/virtualGateway/g/gatewayRoutes", Some(&body)).await;
+
+    let answer = api.call("DELETE", "/meshes/m/virtualServices/s", None).await;
+    let message = "VirtualService s is being referenced in the following: GATEWAY_ROUTE: [x]";
+    assert_eq!(answer.error(), (409, "ResourceInUseException", message));
+
+    let two = json!({"spec": {"listeners": listeners(&[80, 81])}});
+    let answer = api.call("PUT", "/meshes/m/virtualGateways/g", Some(&two)).await;
+    let message = "All Gateway Routes for this Virtual Gateway must define a port match before adding multiple listeners to \
+                   this Virtual Gateway. 1 Gateway Route(s) are missing port. Listing up to 5 gateway route names: [x]";
+    assert_eq!(answer.error(), (400, "BadRequestException", message));
+
+    api.must("DELETE", "/meshes/m/virtualGateway/g/gatewayRoutes/x", None).await;
+    api.must("PUT", "/meshes/m/virtualGateways/g", Some(&two)).await;
+    let answer = api.call("PUT", "/meshes/m/virtualGateway/g/gatewayRoutes", Some(&body)).await;
+    let (status, code, message) = answer.error();
+    assert_eq!((status, code), (400, "BadRequestException"));
+    let known =
+        "Gateway route must define a match port if the parent Virtual Gateway has multiple listeners.";
+    assert!(message.starts_with(known), "{message}");
+}
