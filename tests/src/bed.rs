@@ -16,6 +16,7 @@ pub mod grpc;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -40,6 +41,9 @@ use call::Call;
 /// How long anything may take to come true.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Addresses that were given away.
+static ADDRESSES: AtomicU8 = AtomicU8::new(0);
+
 /// A server, and what is connected to it. It has the machine for itself.
 pub struct Bed {
     /// The server.
@@ -49,7 +53,6 @@ pub struct Bed {
     /// The folder of everything; it goes with the bed.
     pub folder: TempDir,
     admins: Vec<(String, Admin)>,
-    addresses: u8,
     _machine: SemaphorePermit<'static>,
 }
 
@@ -107,7 +110,7 @@ impl Bed {
         let folder = tempfile::Builder::new().prefix("signet-bed-").tempdir()?;
         let server = Server::start(&program()?, folder.path()).await?;
         let client = server.client(clock())?;
-        Ok(Self { server, client, folder, admins: Vec::new(), addresses: 0, _machine: machine })
+        Ok(Self { server, client, folder, admins: Vec::new(), _machine: machine })
     }
 
     /// Creates or updates an App Mesh resource; `path` is relative to the API's version.
@@ -187,12 +190,13 @@ impl Bed {
         self.put(&format!("meshes/{mesh}/virtualRouter/{router}/routes"), body).await.map(drop)
     }
 
-    /// An address of loopback that nobody else in this bed has.
-    pub fn address(&mut self) -> IpAddr {
-        self.addresses += 1;
+    /// An address of loopback that nobody else has. Not in another bed of this process either: Envoys share ports,
+    /// and one that is still ending would take calls that are meant for the next.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
         let [_, _, high, low] = std::process::id().to_be_bytes();
-        // Another process's bed is on other addresses.
-        IpAddr::V4(Ipv4Addr::new(127, 64 | (high & 63), low, self.addresses))
+        let last = 1 + ADDRESSES.fetch_add(1, Ordering::SeqCst) % 254;
+        IpAddr::V4(Ipv4Addr::new(127, 64 | (high & 63), low, last))
     }
 
     /// Starts agent and Envoy of a virtual node that exists, on an address of its own.

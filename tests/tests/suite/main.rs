@@ -11,5 +11,6 @@ mod recovery;
 mod rejection;
 mod retries;
 mod rotation;
+mod routes;
 mod sealing;
 mod streams;
