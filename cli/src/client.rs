@@ -85,7 +85,8 @@ impl KeyPair {
             .ok_or_else(|| anyhow!("{} has no profile [{profile}] with both keys", path.display()))
     }
 
-    fn from_text(text: &str, profile: &str) -> Option<Self> {
+    /// As [`KeyPair::from_file`], from its text.
+    pub(crate) fn from_text(text: &str, profile: &str) -> Option<Self> {
         let header = format!("[{profile}]");
         let lines = text.lines().map(str::trim);
         let section =
@@ -99,6 +100,17 @@ impl KeyPair {
             }
         }
         Some(Self { access_key_id: id?, secret_access_key: secret? })
+    }
+}
+
+impl KeyPair {
+    /// The profile's lines in a file of that format.
+    #[must_use]
+    pub fn profile(&self, profile: &str) -> String {
+        let Self { access_key_id, secret_access_key } = self;
+        format!(
+            "[{profile}]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secret_access_key}\n"
+        )
     }
 }
 

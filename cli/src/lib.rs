@@ -3,7 +3,7 @@
 //! ```text
 //!   main ─▶ Command ─┬─ server   API, xDS and CA in one process
 //!                    ├─ agent    beside each Envoy
-//!                    ├─ token, proxies       speak to a server's API, signed
+//!                    ├─ credentials, token, proxies       speak to a server's API, signed
 //!                    ├─ ca       the authority's keys at rest
 //!                    └─ demo     all of it on this machine, with traffic
 //! ```
@@ -15,6 +15,7 @@ pub mod agent;
 pub mod ca;
 pub mod client;
 pub mod connect;
+pub mod credentials;
 pub mod demo;
 pub mod format;
 pub mod local;
@@ -68,6 +69,9 @@ enum Command {
     /// The keys of root and issuers: seal them with a passphrase, or take it away
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// Key pairs that may call the API, and what each may do
+    #[command(subcommand)]
+    Credentials(credentials::CredentialsCommand),
     /// Join tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -81,7 +85,7 @@ impl Command {
     fn default_log(&self) -> &'static str {
         match self {
             Self::Server(_) | Self::Agent(_) => "info",
-            Self::Demo(_) | Self::Ca(_) | Self::Token(_) | Self::Proxies(_) => "warn",
+            Self::Demo(_) | Self::Ca(_) | Self::Credentials(_) | Self::Token(_) | Self::Proxies(_) => "warn",
         }
     }
 }
@@ -133,6 +137,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Agent(args) => agent::run(*args, clock).await,
         Command::Server(args) => server::run(args, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Ca(command) => ca::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Credentials(command) => credentials::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
     }

@@ -5,6 +5,7 @@ mod credentials;
 mod http;
 mod identity;
 mod ops;
+mod private_file;
 mod registry;
 mod tls;
 mod v1;

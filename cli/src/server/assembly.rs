@@ -8,10 +8,8 @@ use anyhow::{Context, Result};
 use axum::Router;
 use signet_ca::{Authority, Issuing, JoinTokens, NodeService, Random, SledLedger};
 use signet_controlplane::{
-    api::{
-        self, ApiSettings,
-        sigv4::{KeyPairs, Secret},
-    },
+    api::{self, ApiSettings},
+    credentials::Keyring,
     discovery::{Discovery, Registry},
     proxies::Proxies,
     reconcile::{Pace, PortView, Reconcile},
@@ -31,7 +29,9 @@ use tonic::{service::InterceptorLayer, transport::Server};
 use tracing::warn;
 
 use super::{
-    ServerArgs, credentials, http,
+    ServerArgs,
+    credentials::{self, ServerKeys},
+    http,
     identity::ServerIdentity,
     ops::{self, Ops},
     registry::MeshRegistry,
@@ -78,7 +78,7 @@ impl Running {
         let (api_addr, grpc_addr, ops_addr) = (api.local_addr()?, grpc.local_addr()?, ops.local_addr()?);
         let mut running = Self { api: api_addr, grpc: grpc_addr, ops: ops_addr, tasks: JoinSet::new() };
         let ports = running.spawn_reconcile(&parts, drain.clone());
-        let routes = parts.routes(args, ports, &clock)?;
+        let routes = parts.routes(args, ports, &clock).await?;
         running.tasks.spawn(http::serve(api, routes, drain.clone()));
         running.spawn_grpc(grpc, &parts, &identity, clock.clone(), &drain)?;
         let stop = drain.clone();
@@ -182,26 +182,38 @@ impl Parts {
 
 impl Parts {
     /// App Mesh's API and Signet's own, behind the signature check.
-    fn routes(
+    async fn routes(
         &self,
         args: &ServerArgs,
         ports: watch::Receiver<Arc<Vec<PortView>>>,
         clock: &Clock,
     ) -> Result<Router> {
-        let keys = credentials::open(&args.data_dir.join("credentials"), &mut rand::rng())?;
-        let pairs: KeyPairs =
-            [(keys.access_key_id, Secret::new(keys.secret_access_key))].into_iter().collect();
-        let settings = ApiSettings { account_id: args.account_id.clone(), region: args.region.clone() };
+        let keys = ServerKeys::open(&args.data_dir.join("server.key"), &mut rand::rng())?;
+        let settings = ApiSettings::new(&args.account_id, &args.region, *keys.pages);
+        let keyring = self.keyring(&args.data_dir, &keys, &settings, clock).await?;
         let own = V1 {
             tokens: self.tokens.clone(),
             random: self.random.clone(),
             proxies: self.proxies.clone(),
             ports,
             model: self.store.subscribe(),
+            keyring: keyring.clone(),
+            settings: Arc::new(settings.clone()),
             clock: clock.clone(),
         };
         let routes = api::router(self.store.clone(), settings, clock.clone()).merge(v1::router(own));
-        Ok(api::signed(routes, Arc::new(pairs), &args.region, clock.clone()))
+        Ok(api::signed(routes, Arc::new(keyring), &args.region, clock.clone()))
+    }
+
+    async fn keyring(
+        &self,
+        data_dir: &Path,
+        keys: &ServerKeys,
+        settings: &ApiSettings,
+        clock: &Clock,
+    ) -> Result<Keyring> {
+        let (file, any) = (data_dir.join("credentials"), settings.own_arn("credentials/any"));
+        credentials::open(&file, self.database.clone(), keys, &any, clock().into()).await
     }
 }
 

@@ -1,4 +1,7 @@
-//! Signet's own API beside App Mesh's: join tokens, and the connected proxies.
+//! Signet's own API beside App Mesh's: join tokens, the connected proxies, and key pairs.
+
+mod access;
+mod credentials;
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,13 +9,15 @@ use axum::{
     Json, Router,
     extract::{State, rejection::JsonRejection},
     http::StatusCode,
+    middleware,
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
 use signet_ca::{DEFAULT_TOKEN_LIFE, JoinTokens, Random, TokenError};
 use signet_controlplane::{
-    api::ApiError,
-    model::Model,
+    api::{ApiError, ApiSettings, Caller},
+    credentials::Keyring,
+    model::{Model, key::Key},
     proxies::{Proxies, ProxyView},
     reconcile::PortView,
 };
@@ -37,13 +42,23 @@ pub(super) struct V1 {
     pub ports: watch::Receiver<Arc<Vec<PortView>>>,
     /// What exists.
     pub model: watch::Receiver<Arc<Model>>,
+    /// Who may sign.
+    pub keyring: Keyring,
+    /// What ARNs look like.
+    pub settings: Arc<ApiSettings>,
     /// Now.
     pub clock: Clock,
 }
 
 /// The routes, unsigned: the caller puts the signature check before them.
 pub(super) fn router(v1: V1) -> Router {
-    Router::new().route("/v1/tokens", post(create_token)).route("/v1/proxies", get(proxies)).with_state(v1)
+    let check = middleware::from_fn_with_state(v1.settings.clone(), access::check);
+    Router::new()
+        .route("/v1/tokens", post(create_token))
+        .route("/v1/proxies", get(proxies))
+        .merge(credentials::router())
+        .layer(check)
+        .with_state(v1)
 }
 
 #[derive(Deserialize)]
@@ -83,10 +98,12 @@ impl TokenRequest {
 
 async fn create_token(
     State(v1): State<V1>,
+    caller: Caller,
     request: Result<Json<TokenRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<TokenAnswer>), ApiError> {
     let Json(request) = request.map_err(|refused| ApiError::bad_request(refused.body_text()))?;
     let workload = request.workload()?;
+    caller.check(&v1.settings, "signet:CreateToken", &v1.arn(&workload.to_string()))?;
     if v1.model.borrow().registration(&workload).is_none() {
         return Err(ApiError::not_found(format!("{workload} does not exist; create it first")));
     }
@@ -121,8 +138,25 @@ struct ProxiesAnswer {
     ports: Vec<PortView>,
 }
 
-async fn proxies(State(v1): State<V1>) -> Json<ProxiesAnswer> {
+/// Shows of the proxies those that the caller may see.
+async fn proxies(State(v1): State<V1>, caller: Caller) -> Result<Json<ProxiesAnswer>, ApiError> {
+    const ACTION: &str = "signet:ListProxies";
+    if !caller.may_somewhere(ACTION) {
+        caller.check(&v1.settings, ACTION, "*")?;
+    }
+    let may_see = |workload: &str| caller.may(ACTION, &v1.arn(workload));
     let fed_revision = v1.proxies.revision();
     let (proxies, ports) = (v1.proxies.list(), v1.ports.borrow().to_vec());
-    Json(ProxiesAnswer { revision: v1.model.borrow().revision, fed_revision, proxies, ports })
+    let mut answer = ProxiesAnswer { revision: v1.model.borrow().revision, fed_revision, proxies, ports };
+    answer.proxies.retain(|proxy| may_see(&proxy.workload));
+    answer.ports.retain(|port| port.port.rsplit_once(':').is_some_and(|(workload, _)| may_see(workload)));
+    Ok(Json(answer))
+}
+
+impl V1 {
+    /// The ARN of `mesh/…`.
+    fn arn(&self, workload: &str) -> String {
+        // What is no key has no ARN, and only `*` fits it.
+        workload.parse::<Key>().map_or_else(|_| "*".to_owned(), |key| self.settings.arn(&key))
+    }
 }

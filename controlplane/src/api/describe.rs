@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{ApiSettings, page, uri};
+use super::{ApiSettings, page::Scope, uri};
 use crate::{
     model::key::{Collection, Key},
     store::Resource,
@@ -55,16 +55,6 @@ struct ResourceStatus {
     status: &'static str,
 }
 
-fn arn(key: &Key, settings: &ApiSettings) -> String {
-    let ApiSettings { account_id, region } = settings;
-    let partition = match region {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    };
-    format!("arn:{partition}:appmesh:{region}:{account_id}:{key}")
-}
-
 /// Epoch seconds as a number with a fraction of milliseconds, the protocol's form of a time.
 fn seconds(millis: u64) -> f64 {
     std::time::Duration::from_millis(millis).as_secs_f64()
@@ -93,7 +83,7 @@ impl Serialize for Description<'_> {
         map.serialize_entry(
             "metadata",
             &ResourceMetadata {
-                arn: arn(document.key(), settings),
+                arn: settings.arn(document.key()),
                 version: metadata.version,
                 uid: metadata.uid,
                 created_at: seconds(metadata.created_at),
@@ -117,7 +107,7 @@ impl Serialize for Reference<'_> {
         let Self { resource: Resource { document, metadata }, settings } = self;
         let mut map = serializer.serialize_map(None)?;
         names(&mut map, document.key())?;
-        map.serialize_entry("arn", &arn(document.key(), settings))?;
+        map.serialize_entry("arn", &settings.arn(document.key()))?;
         map.serialize_entry("version", &metadata.version)?;
         map.serialize_entry("createdAt", &seconds(metadata.created_at))?;
         map.serialize_entry("lastUpdatedAt", &seconds(metadata.updated_at))?;
@@ -134,7 +124,8 @@ impl Serialize for Listing<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(uri::list_member(collection.kind()), &references)?;
         if let (false, Some(last)) = (is_last, resources.last()) {
-            map.serialize_entry("nextToken", &page::token_after(last.document.key()))?;
+            let token = settings.page_key.token(&Scope::from(*collection), last.document.key().name());
+            map.serialize_entry("nextToken", &token)?;
         }
         map.end()
     }

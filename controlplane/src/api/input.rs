@@ -8,10 +8,13 @@ use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ApiError, MAX_BODY, uri::Names};
-use crate::model::{
-    Tags,
-    shape::{Field, Invalid, Object},
+use super::{ApiError, Caller, MAX_BODY, uri::Names};
+use crate::{
+    json,
+    model::{
+        Tags,
+        shape::{Field, Invalid, Object},
+    },
 };
 
 /// The media types of the JSON protocols that SDKs speak.
@@ -23,6 +26,7 @@ const MAX_TOKEN: usize = 36;
 /// A request taken apart.
 #[derive(Debug)]
 pub(super) struct Input {
+    pub(super) caller: Caller,
     pub(super) names: Names,
     pub(super) query: QueryMembers,
     body: Bytes,
@@ -35,6 +39,7 @@ pub(super) struct QueryMembers {
     pub(super) mesh_owner: Option<String>,
     pub(super) limit: Option<String>,
     pub(super) next_token: Option<String>,
+    pub(super) resource_arn: Option<String>,
 }
 
 /// The body of a create or update.
@@ -46,6 +51,7 @@ impl<S: Send + Sync> FromRequest<S> for Input {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, state).await?;
         let params = RawPathParams::from_request_parts(&mut parts, state)
             .await
             .map_err(|rejection| ApiError::bad_request(format!("the path cannot be read: {rejection}")))?;
@@ -59,7 +65,7 @@ impl<S: Send + Sync> FromRequest<S> for Input {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(MAX_BODY),
                 _ => ApiError::bad_request(format!("the body cannot be read: {rejection}")),
             })?;
-        Ok(Self { names, query, body })
+        Ok(Self { caller, names, query, body })
     }
 }
 
@@ -86,7 +92,7 @@ impl Input {
             return Ok(Body(Value::Object(serde_json::Map::new())));
         }
         let invalid = |error| ApiError::bad_request(format!("the request body is not JSON: {error}"));
-        serde_json::from_slice(&self.body).map(Body).map_err(invalid)
+        json::parse(&self.body).map(Body).map_err(invalid)
     }
 }
 
@@ -120,10 +126,30 @@ impl Body {
         token().map_err(invalid)
     }
 
-    /// The `tags`, which may be absent.
+    /// The `tags` of a creation, which may be absent.
     pub(super) fn tags(&self) -> Result<Tags, ApiError> {
-        let tags = || Tags::parse(&self.object()?.list("tags")?);
+        let tags = || match self.object()?.optional("tags") {
+            Some(field) => Tags::parse(&field.items(0..=Tags::MAX)?),
+            None => Ok(Tags::default()),
+        };
         tags().map_err(invalid)
+    }
+
+    /// The `tags` of TagResource. How many there may be is the store's to say.
+    pub(super) fn required_tags(&self) -> Result<Tags, ApiError> {
+        let tags = || Tags::parse(&self.object()?.required("tags")?.items(0..=usize::MAX)?);
+        tags().map_err(invalid)
+    }
+
+    /// The `tagKeys` of UntagResource.
+    pub(super) fn tag_keys(&self) -> Result<Vec<String>, ApiError> {
+        let keys = || {
+            let keys = self.object()?.required("tagKeys")?.items(0..=Tags::MAX)?;
+            keys.iter()
+                .map(|key| key.text(1..=Tags::MAX_KEY).map(str::to_owned))
+                .collect::<Result<Vec<_>, Invalid>>()
+        };
+        keys().map_err(invalid)
     }
 
     /// The spec, or what stands for an absent one.

@@ -13,10 +13,11 @@ use super::{
     ApiError, ApiSettings,
     describe::{Description, Listing, Status},
     input::{Input, QueryMembers, invalid},
-    page::Page,
+    page::{MAX_LIMIT, Page, Scope},
     refusal, uri,
 };
 use crate::{
+    access::{self, Verb},
     model::{
         Document,
         key::{Key, Kind},
@@ -31,7 +32,7 @@ pub(super) struct App {
     pub(super) clock: Clock,
 }
 
-type Answer = Result<Response, ApiError>;
+pub(super) type Answer = Result<Response, ApiError>;
 
 /// Every operation of every kind.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -60,14 +61,18 @@ impl App {
         let member = uri::name_member(kind);
         let key = collection.key(body.text(member)?);
         let key = key.map_err(|error| ApiError::bad_request(format!("{member}: {error}")))?;
+        self.authorize(&input, Verb::Create, kind, &self.settings.arn(&key))?;
         let (token, tags) = (body.token()?, body.tags()?);
+        if !tags.is_empty() {
+            input.caller.check(&self.settings, access::TAG, &self.settings.arn(&key))?;
+        }
         let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
         let write = Write::Create { document, uid: Uuid::new_v4(), token, tags, at: self.now() };
         self.write(write, Status::Active).await
     }
 
     async fn update(&self, kind: Kind, input: Input) -> Answer {
-        let key = self.key(kind, &input)?;
+        let key = self.key(kind, &input, Verb::Update)?;
         let body = input.json()?;
         let token = body.token()?;
         let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
@@ -75,12 +80,12 @@ impl App {
     }
 
     async fn delete(&self, kind: Kind, input: Input) -> Answer {
-        let key = self.key(kind, &input)?;
+        let key = self.key(kind, &input, Verb::Delete)?;
         self.write(Write::Delete { key, expected: None, at: self.now() }, Status::Deleted).await
     }
 
     async fn describe(&self, kind: Kind, input: Input) -> Answer {
-        let found = self.store.get(&self.key(kind, &input)?).await;
+        let found = self.store.get(&self.key(kind, &input, Verb::Describe)?).await;
         let found = found.map_err(|error| self.refused(error))?;
         Ok(self.description(&found, Status::Active))
     }
@@ -88,7 +93,11 @@ impl App {
     async fn list(&self, kind: Kind, input: Input) -> Answer {
         self.check_owner(&input.query)?;
         let collection = input.names.collection(kind)?;
-        let Page { limit, after } = Page::parse(&input.query, &collection)?;
+        // A list is an action on what it is in; that of the meshes is one on no resource.
+        let parent = collection.parent().map_or_else(|| "*".to_owned(), |parent| self.settings.arn(&parent));
+        self.authorize(&input, Verb::List, kind, &parent)?;
+        let scope = Scope::from(&collection);
+        let Page { limit, after } = Page::parse(&input.query, &self.settings.page_key, &scope, MAX_LIMIT)?;
         // One more than asked for tells whether there is a next page.
         let found = self.store.list(&collection, after.as_deref(), limit + 1).await;
         let found = found.map_err(|error| self.refused(error))?;
@@ -106,15 +115,22 @@ impl App {
         answer(&Description { resource, settings: &self.settings, status })
     }
 
-    fn refused(&self, error: StoreError) -> ApiError {
+    pub(super) fn refused(&self, error: StoreError) -> ApiError {
         refusal::from_store(error, &self.settings.account_id)
     }
 
-    fn key(&self, kind: Kind, input: &Input) -> Result<Key, ApiError> {
+    /// The resource of the path, if the caller may do this to it.
+    fn key(&self, kind: Kind, input: &Input, verb: Verb) -> Result<Key, ApiError> {
         self.check_owner(&input.query)?;
         let member = uri::name_member(kind);
         let key = input.names.collection(kind)?.key(input.names.text(member));
-        key.map_err(|error| ApiError::bad_request(format!("{member}: {error}")))
+        let key = key.map_err(|error| ApiError::bad_request(format!("{member}: {error}")))?;
+        self.authorize(input, verb, kind, &self.settings.arn(&key))?;
+        Ok(key)
+    }
+
+    fn authorize(&self, input: &Input, verb: Verb, kind: Kind, resource: &str) -> Result<(), ApiError> {
+        input.caller.check(&self.settings, &access::operation(verb, kind), resource)
     }
 
     /// Every mesh is this account's, so another owner has none.

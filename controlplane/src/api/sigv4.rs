@@ -7,6 +7,8 @@
 //! Invariants:
 //! - The signature covers method, path, query, host, time and body, so a captured request cannot be replayed
 //!   on another path, with another body, or five minutes later.
+//! - A body is always signed: `UNSIGNED-PAYLOAD`, which S3 takes over TLS, is refused.
+//! - Nothing of a signature is there twice, so there is never a choice of what was meant.
 //! - Signatures are compared in constant time; no secret is in `Debug` or in a log.
 
 mod body;
@@ -31,7 +33,7 @@ use zeroize::Zeroizing;
 
 use self::{canonical::CanonicalRequest, claim::Claim};
 pub use self::{
-    credentials::{Credentials, KeyPairs, Secret},
+    credentials::{Credentials, KeyPairs, Principal, Secret, Signer},
     refused::Refused,
 };
 use super::{ApiError, MAX_BODY};
@@ -41,13 +43,6 @@ const SERVICE: &str = "appmesh";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far a client's clock may be off, in seconds, as at AWS.
 const TOLERANCE: i64 = 5 * 60;
-
-/// Who signed a request: an extension of every request that passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
-    /// The public half of the key pair.
-    pub access_key_id: String,
-}
 
 /// Checks signatures against one set of key pairs.
 pub(super) struct Verifier {
@@ -59,7 +54,7 @@ pub(super) struct Verifier {
 /// A claim by a key pair that exists, for this service, region and time. Its signature is not checked yet.
 struct Admitted {
     claim: Claim,
-    secret: Secret,
+    signer: Signer,
 }
 
 impl Verifier {
@@ -73,8 +68,8 @@ impl Verifier {
         claim.check_scope(&self.region, SERVICE)?;
         claim.check_time(Timestamp::from((self.clock)()))?;
         canonical::check_path(parts.uri.path())?;
-        match self.credentials.secret(&claim.access_key_id) {
-            Some(secret) => Ok(Admitted { claim, secret }),
+        match self.credentials.signer(&claim.access_key_id) {
+            Some(signer) => Ok(Admitted { claim, signer }),
             None => Err(Refused::UnknownKey(claim.access_key_id)),
         }
     }
@@ -82,7 +77,7 @@ impl Verifier {
 
 impl Admitted {
     fn verify(self, parts: &Parts, body: &[u8]) -> Result<Principal, Refused> {
-        let Self { claim, secret } = self;
+        let Self { claim, signer: Signer { secret, principal } } = self;
         let body_hash = hex::encode(Sha256::digest(body));
         claim::check_body_hash(parts, &body_hash)?;
         let request = CanonicalRequest::new(parts, &claim.signed_headers, &body_hash)?;
@@ -96,7 +91,7 @@ impl Admitted {
         mac.update(signed.as_bytes());
         // In constant time.
         mac.verify_slice(&claim.signature).map_err(|_| Refused::Mismatch)?;
-        Ok(Principal { access_key_id: claim.access_key_id })
+        Ok(principal)
     }
 }
 

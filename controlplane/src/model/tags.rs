@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::shape::{Field, Invalid, Rule};
 
-/// Longest key and value, in characters.
-const MAX_KEY: usize = 128;
+/// Longest value, in characters.
 const MAX_VALUE: usize = 256;
 
 /// Tags by key. How many a resource may have is the store's to say, because it adds up over calls.
@@ -15,6 +14,8 @@ pub struct Tags(BTreeMap<String, String>);
 impl Tags {
     /// Most that one resource may have.
     pub const MAX: usize = 50;
+    /// Longest key, in characters.
+    pub const MAX_KEY: usize = 128;
 
     /// Reads a list of `{"key": …, "value": …}`.
     ///
@@ -24,7 +25,7 @@ impl Tags {
         let mut tags = BTreeMap::new();
         for field in list {
             let tag = field.object()?;
-            let key = tag.required("key")?.text(1..=MAX_KEY)?;
+            let key = tag.required("key")?.text(1..=Self::MAX_KEY)?;
             let value = tag.required("value")?.text(0..=MAX_VALUE)?;
             if tags.insert(key.to_owned(), value.to_owned()).is_some() {
                 return Err(tag.invalid("key", Rule::Other("must not come twice in one list".into())));
@@ -94,7 +95,7 @@ mod tests {
         let tags = parse(&json!([{"key": "b", "value": ""}, {"key": "a", "value": "1"}])).unwrap();
         assert_eq!(tags.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "")]);
         let long = |length| "é".repeat(length);
-        assert!(parse(&json!([{"key": long(MAX_KEY), "value": long(MAX_VALUE)}])).is_ok());
+        assert!(parse(&json!([{"key": long(Tags::MAX_KEY), "value": long(MAX_VALUE)}])).is_ok());
         let cases = [
             (json!([{"key": "a"}]), "tags[0].value: is required"),
             (json!([{"key": "", "value": ""}]), "tags[0].key: must have 1 to 128 characters; this one has 0"),

@@ -18,9 +18,10 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use signet_controlplane::{
+    access::Policy,
     api::{
         self, ApiSettings,
-        sigv4::{KeyPairs, Secret},
+        sigv4::{KeyPairs, Principal, Secret, Signer},
     },
     store::{MemoryStore, Store},
 };
@@ -51,15 +52,18 @@ pub(crate) struct Answer {
 
 impl Api {
     pub(crate) fn new() -> Self {
+        Self::with_keys([signer(ACCESS_KEY, SECRET_KEY, Policy::administrator())])
+    }
+
+    pub(crate) fn with_keys(keys: impl IntoIterator<Item = Signer>) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let now = Arc::new(AtomicU64::new(START));
         let clock: signet_policies::time::Clock = {
             let now = now.clone();
             Arc::new(move || at(now.load(Ordering::Relaxed)))
         };
-        let settings = ApiSettings { account_id: "000000000000".into(), region: REGION.into() };
-        let keys: KeyPairs =
-            [(ACCESS_KEY.to_owned(), Secret::new(SECRET_KEY.to_owned()))].into_iter().collect();
+        let settings = ApiSettings::new("000000000000", REGION, [1; 32]);
+        let keys: KeyPairs = keys.into_iter().collect();
         let router = api::router(store.clone(), settings, clock.clone());
         Self { router: api::signed(router, Arc::new(keys), REGION, clock), store, now }
     }
@@ -132,6 +136,13 @@ impl Answer {
         assert_eq!(self.body.as_object().unwrap().len(), 1);
         (self.status.as_u16(), code, self.body["message"].as_str().unwrap())
     }
+}
+
+/// A key pair of the user `tester`, with a policy of IAM's JSON.
+pub(crate) fn signer(access_key_id: &str, secret: &str, policy: Value) -> Signer {
+    let policy = Arc::new(Policy::parse(policy).unwrap());
+    let principal = Principal { access_key_id: access_key_id.to_owned(), user: "tester".into(), policy };
+    Signer { secret: Secret::new(secret.to_owned()), principal }
 }
 
 fn at(millis: u64) -> SystemTime {

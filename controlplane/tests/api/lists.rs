@@ -53,7 +53,14 @@ async fn bad_limits_and_tokens_are_refused() {
     }
     let page = api.must("GET", "/meshes/m/virtualNodes?limit=1", None).await;
     let foreign = page["nextToken"].as_str().unwrap();
-    for token in ["", "x", "00", "ff", foreign] {
+    let own = api.must("PUT", "/meshes", Some(&json!({"meshName": "n"}))).await;
+    assert_eq!(own["meshName"], "n");
+    let page = api.must("GET", "/meshes?limit=1", None).await;
+    let own = page["nextToken"].as_str().unwrap();
+    // Its last character is half a letter of the name; its first is of the signature.
+    let (other_name, other_mac) =
+        (format!("{}f", &own[..own.len() - 1]), format!("{:x}{}", (own.as_bytes()[0] & 1) ^ 1, &own[1..]));
+    for token in ["", "x", "00", "ff", foreign, &other_name, &other_mac, &own[..32]] {
         let answer = api.call("GET", &format!("/meshes?nextToken={token}"), None).await;
         let expected = (400, "BadRequestException", "nextToken: it is not one that this list gave");
         assert_eq!(answer.error(), expected, "{token}");

@@ -1,6 +1,8 @@
 //! The App Mesh API from outside: whole requests, signed as AWS's own signer signs them.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod lifecycle;
@@ -16,3 +18,5 @@ mod references;
 mod served;
 #[cfg(test)]
 mod signatures;
+#[cfg(test)]
+mod tags;

@@ -25,6 +25,14 @@ async fn bodies_that_are_no_json_object_of_the_right_form_are_refused_and_leave_
         (b"{\"meshName\":\"\\ud800\"}", "the request body is not JSON"),
         (b"{\"meshName\":\"m\",\"spec\":{\"x\":1e999}}", "the request body is not JSON"),
         (deep.as_bytes(), "the request body is not JSON"),
+        (
+            b"{\"meshName\":\"m\",\"meshName\":\"n\"}",
+            "the request body is not JSON: the member \"meshName\" is there twice",
+        ),
+        (
+            b"{\"meshName\":\"m\",\"spec\":{\"a\":1,\"a\":2}}",
+            "the request body is not JSON: the member \"a\" is there twice",
+        ),
         (b"{\"meshName\":7}", "meshName: must be a string, not a number"),
         (b"{\"meshName\":null}", "meshName: is required"),
         (b"{\"meshName\":\"\"}", "meshName: must have 1 to 255 characters; this one has 0"),
@@ -87,7 +95,7 @@ async fn unknown_paths_and_methods_are_told_so() {
         "/v20190125/nodes",
         "/v20190125/meshes/m/virtualRouters/r/routes",
         "/v20190125/meshes/m/virtualThings",
-        "/v20190125/tags?resourceArn=x",
+        "/v20190125/tags/",
     ];
     for path in paths {
         let answer = api.call_raw("GET", path, b"").await;

@@ -120,6 +120,53 @@ async fn a_body_that_is_not_the_hashed_one_is_refused_although_the_hash_is_signe
 }
 
 #[tokio::test]
+async fn a_body_that_the_signature_leaves_out_is_refused() {
+    let api = Api::new();
+    let mut request = request("PUT", LIST, br#"{"meshName":"n"}"#);
+    request.headers_mut().insert("x-amz-content-sha256", HeaderValue::from_static("UNSIGNED-PAYLOAD"));
+    let (_, code, message) = refusal(&api, signed(request, api.now(), SigningSettings::default())).await;
+    assert_eq!(code, "InvalidSignatureException");
+    assert!(message.contains("UNSIGNED-PAYLOAD is not accepted"), "{message}");
+}
+
+#[tokio::test]
+async fn temporary_credentials_are_told_that_there_are_none() {
+    let api = Api::new();
+    let mut in_header = get(LIST);
+    in_header.headers_mut().insert("x-amz-security-token", HeaderValue::from_static("FwoGZXIvYXdzE"));
+    for request in [in_header, get("/v20190125/meshes?X-Amz-Security-Token=x")] {
+        let signed = signed(request, api.now(), SigningSettings::default());
+        let (status, code, message) = refusal(&api, signed).await;
+        assert_eq!((status, &*code), (403, "UnrecognizedClientException"));
+        assert!(message.contains("unset AWS_SESSION_TOKEN"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn two_signatures_or_two_of_a_part_leave_nothing_to_choose_from() {
+    let api = Api::new();
+    let presigned = signed(get(LIST), api.now(), in_query(Duration::from_secs(60)));
+    let both = signed(get(&presigned.uri().to_string()), api.now(), SigningSettings::default());
+    assert!(refusal(&api, both).await.2.contains("not in both"));
+    let mut twice = presigned.clone();
+    *twice.uri_mut() = format!("{}&X-Amz-Expires=60", presigned.uri()).parse().unwrap();
+    assert!(refusal(&api, twice).await.2.contains("X-Amz-Expires twice"));
+    let original = signed(get(LIST), api.now(), SigningSettings::default());
+    let text = original.headers()["authorization"].to_str().unwrap().to_owned();
+    let (mut doubled, mut unsorted) = (original.clone(), original);
+    doubled
+        .headers_mut()
+        .insert("authorization", format!("{text}, Signature={}", "0".repeat(64)).parse().unwrap());
+    assert!(refusal(&api, doubled).await.2.contains("Signature twice"));
+    let swapped = text.replace("SignedHeaders=content-type;host;", "SignedHeaders=host;content-type;");
+    assert_ne!(swapped, text);
+    unsorted.headers_mut().insert("authorization", swapped.parse().unwrap());
+    let (status, code, message) = refusal(&api, unsorted).await;
+    assert_eq!((status, &*code), (400, "IncompleteSignatureException"));
+    assert!(message.contains("sorted"), "{message}");
+}
+
+#[tokio::test]
 async fn a_path_that_signers_rewrite_cannot_stand_for_another() {
     let api = Api::new();
     api.furnish().await;
@@ -148,7 +195,9 @@ async fn a_signature_holds_for_five_minutes_either_way() {
         let answer = api.send(signed(get(LIST), at, SigningSettings::default())).await;
         assert_eq!(answer.status, expected, "{offset:?} {}", answer.body);
         if expected == 403 {
+            let part = if is_early { "Signature expired: 2020" } else { "Signature not yet current: 2020" };
             assert_eq!(answer.error().1, "InvalidSignatureException");
+            assert!(answer.error().2.starts_with(part), "{answer:?}");
         }
     }
 }

@@ -21,9 +21,16 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_command_explains_itself_with_an_example() -> Result<()> {
-    for command in
-        [&["demo"][..], &["server"], &["agent"], &["ca", "seal"], &["token", "create"], &["proxies"]]
-    {
+    for command in [
+        &["demo"][..],
+        &["server"],
+        &["agent"],
+        &["ca", "seal"],
+        &["credentials", "create"],
+        &["credentials", "list"],
+        &["token", "create"],
+        &["proxies"],
+    ] {
         let output = signet(&[command, &["--help"]].concat())?;
         assert!(output.status.success());
         assert!(text(&output.stdout).contains("Examples:"), "{command:?} has no example");
@@ -36,6 +43,9 @@ fn wrong_usage_ends_with_2() -> Result<()> {
     for args in [
         &["nonsense"][..],
         &["token", "create"],
+        &["credentials", "create", "ci"],
+        &["credentials", "create", "ci", "--admin", "--read-only"],
+        &["credentials", "disable", "../x"],
         &["server", "--api-addr", "nowhere"],
         &["demo", "--format", "xml"],
     ] {

@@ -4,6 +4,7 @@ mod api;
 mod certificates;
 mod command_line;
 mod coverage;
+mod credentials;
 mod joining;
 mod modes;
 mod nodes;

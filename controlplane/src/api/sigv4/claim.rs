@@ -12,6 +12,9 @@ use super::{ALGORITHM, Refused, TOLERANCE, canonical};
 pub(super) const TERMINATOR: &str = "aws4_request";
 const DATE: &str = "x-amz-date";
 const BODY_HASH: &str = "x-amz-content-sha256";
+/// What temporary credentials carry along.
+const SESSION_TOKEN: &str = "x-amz-security-token";
+const UNSIGNED: &[u8] = b"UNSIGNED-PAYLOAD";
 /// Longest life of a signature in a query, in seconds: seven days, as at AWS.
 const MAX_EXPIRY: i64 = 7 * 24 * 60 * 60;
 
@@ -47,10 +50,19 @@ fn incomplete(why: impl Into<String>) -> Refused {
 
 impl Claim {
     pub(super) fn parse(parts: &Parts) -> Result<Self, Refused> {
-        match (parts.headers.contains_key(AUTHORIZATION), parts.uri.query()) {
-            (true, _) => Self::from_raw(Raw::from_headers(&parts.headers)?, &["host", DATE]),
-            (false, Some(query)) => Self::from_raw(Raw::from_query(query)?, &["host"]),
-            (false, None) => Err(Refused::Missing),
+        let query = Query::new(parts.uri.query().unwrap_or_default());
+        let is_in_query =
+            query.find("X-Amz-Algorithm")?.is_some() || query.find("X-Amz-Signature")?.is_some();
+        if parts.headers.contains_key(SESSION_TOKEN) || query.find("X-Amz-Security-Token")?.is_some() {
+            return Err(Refused::SessionToken);
+        }
+        match (parts.headers.contains_key(AUTHORIZATION), is_in_query) {
+            (true, true) => {
+                Err(incomplete("a request is signed in its headers or in its query, not in both"))
+            }
+            (true, false) => Self::from_raw(Raw::from_headers(&parts.headers)?, &["host", DATE]),
+            (false, true) => Self::from_raw(Raw::from_query(&query)?, &["host"]),
+            (false, false) => Err(Refused::Missing),
         }
     }
 
@@ -62,6 +74,9 @@ impl Claim {
         let signed_headers: Vec<String> = raw.signed_headers.split(';').map(str::to_owned).collect();
         if signed_headers.iter().any(|name| name.is_empty() || name.chars().any(|c| c.is_ascii_uppercase())) {
             return Err(incomplete("SignedHeaders must be lower-case names between semicolons"));
+        }
+        if !signed_headers.is_sorted_by(|one, next| one < next) {
+            return Err(incomplete("SignedHeaders must be sorted, each name once"));
         }
         if let Some(missing) = must_sign.iter().find(|must| !signed_headers.iter().any(|name| name == *must))
         {
@@ -109,10 +124,40 @@ impl Claim {
     pub(super) fn check_time(&self, now: Timestamp) -> Result<(), Refused> {
         let age = now.unix().saturating_sub(self.time.unix());
         let longest = self.expiry.unwrap_or(TOLERANCE);
-        match (-TOLERANCE..=longest).contains(&age) {
-            true => Ok(()),
-            false => Err(Refused::Time { signed: self.time.unix(), now: now.unix() }),
+        let (signed, now) = (self.time_text.clone(), basic_form(now));
+        match age {
+            age if age > longest => Err(Refused::Expired { signed, now, seconds: longest }),
+            age if age < -TOLERANCE => Err(Refused::NotYet { signed, now }),
+            _ => Ok(()),
         }
+    }
+}
+
+/// `YYYYMMDDTHHMMSSZ`, as AWS's messages have it.
+fn basic_form(time: Timestamp) -> String {
+    let form = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let date = time::OffsetDateTime::from_unix_timestamp(time.unix()).ok();
+    date.and_then(|date| date.format(&form).ok()).unwrap_or_else(|| time.unix().to_string())
+}
+
+/// The pairs of a query, each name asked for once.
+struct Query(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Query {
+    fn new(query: &str) -> Self {
+        Self(canonical::decode_query(query))
+    }
+
+    fn find(&self, name: &str) -> Result<Option<String>, Refused> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name.as_bytes()).map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => Err(incomplete(format!("the query has {name} twice"))),
+            (value, _) => Ok(value.map(|value| String::from_utf8_lossy(value).into_owned())),
+        }
+    }
+
+    fn must(&self, name: &str) -> Result<String, Refused> {
+        self.find(name)?.ok_or_else(|| incomplete(format!("the query has no {name}")))
     }
 }
 
@@ -123,8 +168,12 @@ impl Raw {
         if algorithm != ALGORITHM {
             return Err(incomplete(format!("the authorization must be {ALGORITHM}")));
         }
-        let members: BTreeMap<&str, &str> =
-            rest.split(',').filter_map(|member| member.trim().split_once('=')).collect();
+        let mut members = BTreeMap::new();
+        for (name, text) in rest.split(',').filter_map(|member| member.trim().split_once('=')) {
+            if members.insert(name, text).is_some() {
+                return Err(incomplete(format!("the authorization has {name} twice")));
+            }
+        }
         let member = |name: &str| {
             let found = members.get(name).map(|text| (*text).to_owned());
             found.ok_or_else(|| incomplete(format!("the authorization has no {name}")))
@@ -138,26 +187,16 @@ impl Raw {
         })
     }
 
-    fn from_query(query: &str) -> Result<Self, Refused> {
-        let pairs = canonical::decode_query(query);
-        let find = |name: &str| {
-            let value = pairs.iter().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| value);
-            value.map(|value| String::from_utf8_lossy(value).into_owned())
-        };
-        match find("X-Amz-Algorithm") {
-            None => return Err(Refused::Missing),
-            Some(algorithm) if algorithm != ALGORITHM => {
-                return Err(incomplete(format!("X-Amz-Algorithm must be {ALGORITHM}")));
-            }
-            Some(_) => {}
+    fn from_query(query: &Query) -> Result<Self, Refused> {
+        if query.must("X-Amz-Algorithm")? != ALGORITHM {
+            return Err(incomplete(format!("X-Amz-Algorithm must be {ALGORITHM}")));
         }
-        let member = |name: &str| find(name).ok_or_else(|| incomplete(format!("the query has no {name}")));
         Ok(Self {
-            credential: member("X-Amz-Credential")?,
-            signed_headers: member("X-Amz-SignedHeaders")?,
-            signature: member("X-Amz-Signature")?,
-            time: member("X-Amz-Date")?,
-            expiry: Some(member("X-Amz-Expires")?),
+            credential: query.must("X-Amz-Credential")?,
+            signed_headers: query.must("X-Amz-SignedHeaders")?,
+            signature: query.must("X-Amz-Signature")?,
+            time: query.must("X-Amz-Date")?,
+            expiry: Some(query.must("X-Amz-Expires")?),
         })
     }
 }
@@ -179,8 +218,10 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refused> {
 
 /// Compares the hash that a client sent along, as some do, with the body's.
 pub(super) fn check_body_hash(parts: &Parts, found: &str) -> Result<(), Refused> {
-    match parts.headers.get_all(BODY_HASH).iter().all(|claimed| claimed.as_bytes() == found.as_bytes()) {
-        true => Ok(()),
-        false => Err(Refused::Body),
+    let mut claimed = parts.headers.get_all(BODY_HASH).iter().map(http::HeaderValue::as_bytes);
+    match claimed.find(|claimed| *claimed != found.as_bytes()) {
+        None => Ok(()),
+        Some(UNSIGNED) => Err(Refused::UnsignedBody),
+        Some(_) => Err(Refused::Body),
     }
 }

@@ -4,10 +4,32 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
+use crate::access::Policy;
+
 /// Finds key pairs. Asked for every request, so a key that is withdrawn ends at once.
 pub trait Credentials: Send + Sync + 'static {
-    /// The secret half of a key pair; nothing where the key is unknown or disabled.
-    fn secret(&self, access_key_id: &str) -> Option<Secret>;
+    /// The secret half of a key pair, and whose it is; nothing where the key is unknown or disabled.
+    fn signer(&self, access_key_id: &str) -> Option<Signer>;
+}
+
+/// A key pair that may sign.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The secret half.
+    pub secret: Secret,
+    /// Whose it is.
+    pub principal: Principal,
+}
+
+/// Who signed a request, and what they may do: an extension of every request that passed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Principal {
+    /// The public half of the key pair.
+    pub access_key_id: String,
+    /// The name that the key pair was made under.
+    pub user: Arc<str>,
+    /// What the key pair may do.
+    pub policy: Arc<Policy>,
 }
 
 /// The secret half of a key pair. Clones share one text, which is wiped when the last is gone.
@@ -34,16 +56,17 @@ impl fmt::Debug for Secret {
 
 /// A fixed set of key pairs, by access key id.
 #[derive(Clone, Debug, Default)]
-pub struct KeyPairs(HashMap<String, Secret>);
+pub struct KeyPairs(HashMap<String, Signer>);
 
-impl FromIterator<(String, Secret)> for KeyPairs {
-    fn from_iter<I: IntoIterator<Item = (String, Secret)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
+impl FromIterator<Signer> for KeyPairs {
+    fn from_iter<I: IntoIterator<Item = Signer>>(signers: I) -> Self {
+        let by_id = |signer: Signer| (signer.principal.access_key_id.clone(), signer);
+        Self(signers.into_iter().map(by_id).collect())
     }
 }
 
 impl Credentials for KeyPairs {
-    fn secret(&self, access_key_id: &str) -> Option<Secret> {
+    fn signer(&self, access_key_id: &str) -> Option<Signer> {
         self.0.get(access_key_id).cloned()
     }
 }

@@ -19,7 +19,9 @@ pub enum Refused {
     #[error("Incomplete signature: {0}")]
     Incomplete(String),
     /// No such key pair.
-    #[error("The security token included in the request is invalid: the access key {0:?} is not known here")]
+    #[error(
+        "The security token included in the request is invalid: the access key {0:?} is not known here, or is disabled"
+    )]
     UnknownKey(String),
     /// Signed for another region or service, or with a date that is not the request's.
     #[error("Credential should be scoped to a valid {part}: it must be {expected:?}, not {found:?}")]
@@ -31,17 +33,37 @@ pub enum Refused {
         /// What it is.
         found: String,
     },
-    /// Signed too long ago, or in the future.
+    /// Temporary credentials, of which this server has none.
     #[error(
-        "Signature not valid now: it was made at {signed}, this server's clock says {now} (seconds since the \
-         epoch), and 5 minutes are tolerated"
+        "The security token included in the request is invalid: this server issues no session tokens; use one of \
+         its key pairs, and unset AWS_SESSION_TOKEN"
     )]
-    Time {
+    SessionToken,
+    /// Signed too long ago.
+    #[error(
+        "Signature expired: {signed} is more than {seconds} s before {now}, the time of this server's clock"
+    )]
+    Expired {
         /// When it was signed.
-        signed: i64,
+        signed: String,
         /// What time it is here.
-        now: i64,
+        now: String,
+        /// For how long it held, in seconds.
+        seconds: i64,
     },
+    /// Signed in the future.
+    #[error(
+        "Signature not yet current: {signed} is more than 5 min. after {now}, the time of this server's clock"
+    )]
+    NotYet {
+        /// When it was signed.
+        signed: String,
+        /// What time it is here.
+        now: String,
+    },
+    /// The client left the body out of its signature.
+    #[error("x-amz-content-sha256: UNSIGNED-PAYLOAD is not accepted here; the signature must cover the body")]
+    UnsignedBody,
     /// The body is not the one that the request says was signed.
     #[error("x-amz-content-sha256 is not the SHA-256 of the body that arrived")]
     Body,
@@ -61,9 +83,13 @@ impl From<Refused> for ApiError {
         let (status, code) = match refused {
             Refused::Missing => (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException"),
             Refused::Incomplete(_) => (StatusCode::BAD_REQUEST, "IncompleteSignatureException"),
-            Refused::UnknownKey(_) => (StatusCode::FORBIDDEN, "UnrecognizedClientException"),
+            Refused::UnknownKey(_) | Refused::SessionToken => {
+                (StatusCode::FORBIDDEN, "UnrecognizedClientException")
+            }
             Refused::Scope { .. }
-            | Refused::Time { .. }
+            | Refused::Expired { .. }
+            | Refused::NotYet { .. }
+            | Refused::UnsignedBody
             | Refused::Body
             | Refused::Path
             | Refused::Mismatch => (StatusCode::FORBIDDEN, "InvalidSignatureException"),

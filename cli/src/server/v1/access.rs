@@ -1,0 +1,54 @@
+//! Which action each route of Signet's own API is. A route that is not in the table is an administrator's.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::Method;
+use signet_controlplane::api::{ApiError, ApiSettings, Caller};
+
+/// What a route's action is about.
+#[derive(Clone, Copy, Debug)]
+enum About {
+    /// Nothing that has a name: `*`.
+    Nothing,
+    /// Something that only the handler knows, so that the handler asks.
+    Inside,
+}
+
+/// Method, path as the router has it, action, and what it is about.
+const RULES: [(Method, &str, &str, About); 7] = [
+    (Method::POST, "/v1/tokens", "signet:CreateToken", About::Inside),
+    (Method::GET, "/v1/proxies", "signet:ListProxies", About::Inside),
+    (Method::GET, "/v1/credentials", "signet:ListCredentials", About::Nothing),
+    (Method::POST, "/v1/credentials", "signet:CreateCredentials", About::Inside),
+    (Method::DELETE, "/v1/credentials/{id}", "signet:DeleteCredentials", About::Inside),
+    (Method::POST, "/v1/credentials/{id}/enable", "signet:EnableCredentials", About::Inside),
+    (Method::POST, "/v1/credentials/{id}/disable", "signet:DisableCredentials", About::Inside),
+];
+
+/// Lets a request pass that its caller's policy allows, or whose handler asks for itself.
+pub(super) async fn check(
+    State(settings): State<Arc<ApiSettings>>,
+    path: MatchedPath,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Response {
+    match allowed(&settings, request.method(), path.as_str(), &caller) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+fn allowed(settings: &ApiSettings, method: &Method, path: &str, caller: &Caller) -> Result<(), ApiError> {
+    let rule = RULES.iter().find(|(on, at, ..)| on == method && *at == path);
+    match rule {
+        Some((_, _, _, About::Inside)) => Ok(()),
+        Some((_, _, action, About::Nothing)) => caller.check(settings, action, "*"),
+        None => caller.check(settings, "signet:Administer", "*"),
+    }
+}
