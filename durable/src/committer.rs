@@ -19,6 +19,21 @@ type Change = Box<dyn FnOnce(Option<CommitError>) -> Answer + Send>;
 /// Tells a caller the outcome of the group's sync.
 type Answer = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
 
+/// What changes are written to.
+pub(crate) trait Medium {
+    /// Sees to it that a change can be written whole.
+    ///
+    /// # Errors
+    /// There is no room; nothing was written.
+    fn make_room(&mut self) -> Result<(), CommitError>;
+
+    /// Makes everything that was written durable.
+    ///
+    /// # Errors
+    /// It failed, and what was written may or may not be there.
+    fn sync(&mut self) -> Result<(), CommitError>;
+}
+
 /// The queue to the writer thread, and the thread.
 #[derive(Debug)]
 pub(crate) struct Committer {
@@ -38,7 +53,7 @@ impl Committer {
         let failed = Arc::<OnceLock<CommitError>>::default();
         let writer = std::thread::Builder::new().name("signet-store".into());
         let seen = Arc::clone(&failed);
-        let thread = writer.spawn(move || run(&changes, &seen, || disk.sync()))?;
+        let thread = writer.spawn(move || run(&changes, &seen, &mut disk))?;
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), failed })
     }
 
@@ -93,23 +108,26 @@ impl Drop for Committer {
 
 /// Applies changes in groups until every sender is gone.
 ///
-/// A sync that failed may have lost pages that the next one no longer knows of, so nothing written after it could
-/// be vouched for: from then on every change is refused, unapplied, until the process starts anew.
-fn run(
-    changes: &mpsc::Receiver<Change>,
-    failed: &OnceLock<CommitError>,
-    mut sync: impl FnMut() -> Result<(), CommitError>,
-) {
+/// A change for which there is no room is refused unapplied, and the next one is tried again. A sync that failed
+/// may have lost pages that the next one no longer knows of, so nothing written after it could be vouched for: from
+/// then on every change is refused, unapplied, until the process starts anew.
+fn run(changes: &mpsc::Receiver<Change>, failed: &OnceLock<CommitError>, medium: &mut impl Medium) {
     while let Ok(first) = changes.recv() {
         // Whoever queued while the last group was syncing is in this one.
         let group = iter::once(first).chain(changes.try_iter().take(MAX_GROUP - 1));
-        let answers: Vec<Answer> = group.map(|change| change(failed.get().cloned())).collect();
-        let synced = failed.get().cloned().map_or_else(&mut sync, Err);
+        let mut is_written = false;
+        let apply = |change: Change| {
+            let refused = failed.get().cloned().or_else(|| medium.make_room().err());
+            is_written |= refused.is_none();
+            change(refused)
+        };
+        let answers: Vec<Answer> = group.map(apply).collect();
+        // Nothing was begun: who was refused has his own reason, and there is nothing to sync.
+        let synced = if is_written { medium.sync() } else { Ok(()) };
         if let Err(error) = &synced {
-            // Only the first failure is news.
-            if failed.set(error.clone()).is_ok() {
-                error!(%error, changes = answers.len(), "a group of changes is not durable; no more is written");
-            }
+            error!(%error, changes = answers.len(), "a group of changes is not durable; no more is written");
+            // It is the first one: after it nothing is written.
+            let _ = failed.set(error.clone());
         }
         for answer in answers {
             answer(synced.clone());
@@ -119,8 +137,6 @@ fn run(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     fn queue_changes(count: usize) -> (mpsc::Receiver<Change>, mpsc::Receiver<Result<(), CommitError>>) {
@@ -135,51 +151,96 @@ mod tests {
         (changes, answers)
     }
 
-    fn full() -> CommitError {
-        CommitError::Write("no space left on device".into())
+    fn broken() -> CommitError {
+        CommitError::Write("input/output error".into())
+    }
+
+    /// Counts its syncs, and does as it is told.
+    struct Fake<R, S> {
+        room: R,
+        sync: S,
+        syncs: usize,
+    }
+
+    impl<R, S> Medium for Fake<R, S>
+    where
+        R: FnMut() -> Result<(), CommitError>,
+        S: FnMut(usize) -> Result<(), CommitError>,
+    {
+        fn make_room(&mut self) -> Result<(), CommitError> {
+            (self.room)()
+        }
+
+        fn sync(&mut self) -> Result<(), CommitError> {
+            self.syncs += 1;
+            (self.sync)(self.syncs)
+        }
+    }
+
+    /// Runs until the queue is empty, and says how often it synced.
+    fn run_on(
+        changes: &mpsc::Receiver<Change>,
+        room: impl FnMut() -> Result<(), CommitError>,
+        sync: impl FnMut(usize) -> Result<(), CommitError>,
+    ) -> usize {
+        let mut medium = Fake { room, sync, syncs: 0 };
+        run(changes, &OnceLock::new(), &mut medium);
+        medium.syncs
     }
 
     #[test]
     fn waiting_changes_share_one_sync() {
         let (changes, answers) = queue_changes(64);
-        let syncs = AtomicUsize::new(0);
-        run(&changes, &OnceLock::new(), || {
-            syncs.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        });
-        assert_eq!(syncs.into_inner(), 1);
+        assert_eq!(run_on(&changes, || Ok(()), |_| Ok(())), 1);
         assert_eq!(answers.iter().filter(Result::is_ok).count(), 64);
     }
 
     #[test]
     fn nobody_is_answered_before_the_sync() {
         let (changes, answers) = queue_changes(8);
-        let answers = Arc::new(Mutex::new(answers));
-        let seen = answers.clone();
-        run(&changes, &OnceLock::new(), move || {
-            assert!(seen.lock().unwrap().try_recv().is_err());
-            Ok(())
-        });
-        assert_eq!(answers.lock().unwrap().try_iter().count(), 8);
+        run_on(
+            &changes,
+            || Ok(()),
+            |_| {
+                assert!(answers.try_recv().is_err());
+                Ok(())
+            },
+        );
+        assert_eq!(answers.try_iter().count(), 8);
     }
 
     #[test]
     fn a_failed_sync_reaches_every_caller_of_the_group() {
         let (changes, answers) = queue_changes(8);
-        run(&changes, &OnceLock::new(), || Err(full()));
-        assert_eq!(answers.iter().collect::<Vec<_>>(), vec![Err(full()); 8]);
+        run_on(&changes, || Ok(()), |_| Err(broken()));
+        assert_eq!(answers.iter().collect::<Vec<_>>(), vec![Err(broken()); 8]);
     }
 
     #[test]
     fn after_a_failed_sync_nothing_is_applied_or_synced_any_more() {
         let (changes, answers) = queue_changes(2 * MAX_GROUP);
-        let syncs = AtomicUsize::new(0);
         // Only the first sync fails, as Linux reports a lost page once.
-        run(&changes, &OnceLock::new(), || match syncs.fetch_add(1, Ordering::Relaxed) {
-            0 => Err(full()),
-            _ => Ok(()),
-        });
-        assert_eq!(syncs.into_inner(), 1);
-        assert!(answers.iter().all(|answer| answer == Err(full())));
+        let sync = |syncs| if syncs == 1 { Err(broken()) } else { Ok(()) };
+        assert_eq!(run_on(&changes, || Ok(()), sync), 1);
+        assert!(answers.iter().all(|answer| answer == Err(broken())));
+    }
+
+    #[test]
+    fn a_change_without_room_is_not_begun_and_the_next_with_room_is() {
+        let (changes, answers) = queue_changes(3);
+        let mut asked = 0;
+        let room = || {
+            asked += 1;
+            if asked == 2 { Err(CommitError::Full { free: 7 }) } else { Ok(()) }
+        };
+        assert_eq!(run_on(&changes, room, |_| Ok(())), 1);
+        assert_eq!(answers.iter().collect::<Vec<_>>(), [Ok(()), Err(CommitError::Full { free: 7 }), Ok(())]);
+    }
+
+    #[test]
+    fn where_no_change_was_begun_nothing_is_synced() {
+        let (changes, answers) = queue_changes(3);
+        assert_eq!(run_on(&changes, || Err(CommitError::Full { free: 0 }), |_| Err(broken())), 0);
+        assert!(answers.iter().all(|answer| answer == Err(CommitError::Full { free: 0 })));
     }
 }

@@ -3,15 +3,15 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
 
-use crate::CommitError;
+use crate::{CommitError, committer::Medium, room::Room};
 
 /// sled's name for its log.
-const LOG: &str = "db";
+pub(crate) const LOG: &str = "db";
 /// sled's folder for values that are too large for its log (over about 128 KiB), a file each, never rewritten.
 const BLOBS: &str = "blobs";
 
@@ -20,6 +20,7 @@ const BLOBS: &str = "blobs";
 pub(crate) struct Disk {
     db: sled::Db,
     log: File,
+    room: Room,
     blobs: PathBuf,
     /// Blobs that are on disk already.
     synced: BTreeSet<OsString>,
@@ -31,24 +32,13 @@ impl Disk {
     /// # Errors
     /// They cannot be opened or synced.
     pub(crate) fn open(db: sled::Db, folder: &Path) -> io::Result<Self> {
-        let log = File::open(folder.join(LOG))?;
+        let log = OpenOptions::new().read(true).write(true).open(folder.join(LOG))?;
         File::open(folder)?.sync_all()?;
         if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { db, log, blobs: folder.join(BLOBS), synced: BTreeSet::new() })
-    }
-
-    /// Makes everything that was written durable: sled's own flush is only `sync_file_range`, and it does not
-    /// sync blobs at all.
-    ///
-    /// # Errors
-    /// The disk is full, or failing.
-    pub(crate) fn sync(&mut self) -> Result<(), CommitError> {
-        self.db.flush().map_err(|error| CommitError::Write(error.to_string()))?;
-        // The log refers to blobs, so they come first.
-        let synced = self.sync_blobs().and_then(|()| self.log.sync_data());
-        synced.map_err(|error| CommitError::Write(error.to_string()))
+        let room = Room::new(folder, &log);
+        Ok(Self { db, log, room, blobs: folder.join(BLOBS), synced: BTreeSet::new() })
     }
 
     fn sync_blobs(&mut self) -> io::Result<()> {
@@ -70,6 +60,20 @@ impl Disk {
         }
         self.synced = there;
         Ok(())
+    }
+}
+
+impl Medium for Disk {
+    fn make_room(&mut self) -> Result<(), CommitError> {
+        self.room.make(&self.log)
+    }
+
+    /// sled's own flush is only `sync_file_range`, and it does not sync blobs at all.
+    fn sync(&mut self) -> Result<(), CommitError> {
+        self.db.flush().map_err(|error| CommitError::Write(error.to_string()))?;
+        // The log refers to blobs, so they come first.
+        let synced = self.sync_blobs().and_then(|()| self.log.sync_data());
+        synced.map_err(|error| CommitError::Write(error.to_string()))
     }
 }
 

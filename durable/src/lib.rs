@@ -10,13 +10,18 @@
 //! Invariants:
 //! - A change that was answered survives a crash of the process and, because sled's own flush is only
 //!   `sync_file_range`, an `fdatasync` of its files makes it survive a loss of power.
-//! - After a sync that failed nothing more is written or answered as durable until the process starts anew.
+//! - A change is not begun on a disk without room for it, and the next one that has room is: a full disk needs no
+//!   restart.
+//! - After a sync that failed all the same nothing more is written or answered as durable until the process
+//!   starts anew: Linux tells of a lost page once, so whatever comes after could not be vouched for.
 //! - Changes run one after another on one thread: a change that reads, checks and writes is atomic
 //!   against every other change. Writes of one change that belong together go into one `sled::Batch`.
 //! - One process per folder; a second one is told so.
 
 mod committer;
 mod disk;
+mod leftovers;
+mod room;
 
 use std::{
     fs::DirBuilder,
@@ -31,6 +36,8 @@ use thiserror::Error;
 
 use committer::Committer;
 use disk::Disk;
+
+pub use room::MARGIN;
 
 /// How long a held lock may take to be let go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -69,11 +76,20 @@ pub enum OpenError {
     },
 }
 
-/// Why a change was not made durable. It may or may not be found after a restart.
+/// Why a change was not made durable.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The disk is full, or failing.
+    /// The disk is full. The change was not begun; the next one may be, once there is room.
+    #[error(
+        "the disk is full: {free} bytes are free, and a change needs {MARGIN}; it was not begun, and no restart is \
+         needed once there is room"
+    )]
+    Full {
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The disk failed, or filled up within a change, which may or may not be found after a restart.
     #[error("the store cannot write: {0}")]
     Write(String),
     /// The database was closed.
@@ -101,6 +117,7 @@ impl Database {
         // Every acknowledged write is flushed by the committer; a timer of sled's own would only add noise.
         let config = sled::Config::new().path(folder).flush_every_ms(None);
         let mut waited = Duration::ZERO;
+        leftovers::clear(folder);
         loop {
             match config.open().map_err(|error| Self::open_error(folder, error)) {
                 Err(OpenError::InUse(_)) if waited < LOCK_PATIENCE => {

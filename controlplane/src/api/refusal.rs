@@ -3,7 +3,8 @@
 
 mod disagreement;
 
-use tracing::error;
+use signet_durable::CommitError;
+use tracing::{error, warn};
 
 use super::ApiError;
 use crate::{
@@ -20,6 +21,13 @@ const MAX_NAMES: usize = 5;
 pub(super) fn from_store(store_error: StoreError, account: &str) -> ApiError {
     match store_error {
         StoreError::Refused(refusal) => from_refusal(&refusal, account),
+        StoreError::Unavailable(full @ CommitError::Full { .. }) => {
+            warn!(cause = %full, "the store refused a request");
+            ApiError::unavailable(
+                "the disk is full, so nothing can be written now; nothing was changed, and the request may be sent \
+                 again once there is room",
+            )
+        }
         StoreError::Unavailable(cause) => {
             error!(%cause, "the store refused a request");
             ApiError::unavailable(

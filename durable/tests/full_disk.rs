@@ -1,0 +1,151 @@
+//! A disk that is filled up by somebody else: a tmpfs of its own, for which the test must be root.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use signet_durable::{CommitError, Database, MARGIN};
+use tokio::task::JoinSet;
+
+/// Mounted until it is dropped.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn mount(size: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={size}");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status();
+        assert!(mount.unwrap().success(), "a tmpfs cannot be mounted; run this test as root");
+        Self(folder)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // sled's threads may hold files for a moment longer than the database.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Writes until there is no byte left.
+fn fill(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    for size in [1 << 20, 4096, 1] {
+        while file.write_all(&vec![7; size]).is_ok() {}
+    }
+}
+
+async fn insert(database: &Database, key: u64) -> Result<(), CommitError> {
+    let tree = database.tree("t").unwrap();
+    database.commit(move || tree.insert(key.to_be_bytes(), vec![b'x'; 2048]).map(drop)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_changes_unbegun_and_takes_them_again_once_there_is_room() {
+    let disk = Disk::mount(MARGIN + (24 << 20));
+    let database = Database::open(&disk.data()).unwrap();
+    insert(&database, 1).await.unwrap();
+    fill(&disk.filler());
+    for key in 2..20 {
+        let refused = insert(&database, key).await.unwrap_err();
+        assert!(matches!(refused, CommitError::Full { .. }), "{refused}");
+    }
+    assert_eq!(database.health(), Ok(()), "it serves what it has, and needs no restart");
+    fs::remove_file(disk.filler()).unwrap();
+    insert(&database, 20).await.unwrap();
+    drop(database);
+    let tree = Database::open(&disk.data()).unwrap().tree("t").unwrap();
+    let keys: Vec<_> =
+        tree.iter().keys().map(|key| u64::from_be_bytes((*key.unwrap()).try_into().unwrap())).collect();
+    assert_eq!(keys, [1, 20], "what was refused was not begun, and what was answered is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_under_many_writers_loses_nothing_and_needs_no_restart() {
+    let disk = Disk::mount(MARGIN + (24 << 20));
+    let database = Database::open(&disk.data()).unwrap();
+    let is_done = std::sync::Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for writer in 0..8_u64 {
+        let (database, is_done) = (database.clone(), is_done.clone());
+        writers.spawn(async move {
+            let (mut written, mut refused) = (Vec::new(), 0);
+            for number in 0.. {
+                let key = writer << 32 | number;
+                match insert(&database, key).await {
+                    Ok(()) => written.push(key),
+                    Err(CommitError::Full { .. }) => refused += 1,
+                    Err(other) => panic!("{other}"),
+                }
+                if is_done.load(Ordering::Relaxed) {
+                    return (written, refused);
+                }
+            }
+            unreachable!()
+        });
+    }
+    // Twice, because the second time the log has grown.
+    for _ in 0..2 {
+        let filler = disk.filler();
+        tokio::task::spawn_blocking(move || fill(&filler)).await.unwrap();
+        let refused =
+            async { while !matches!(insert(&database, u64::MAX).await, Err(CommitError::Full { .. })) {} };
+        tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
+        fs::remove_file(disk.filler()).unwrap();
+        insert(&database, u64::MAX).await.unwrap();
+    }
+    is_done.store(true, Ordering::Relaxed);
+    let outcomes = writers.join_all().await;
+    assert!(outcomes.iter().all(|(written, refused)| !written.is_empty() && *refused > 0));
+    drop(database);
+    let tree = Database::open(&disk.data()).unwrap().tree("t").unwrap();
+    for key in outcomes.iter().flat_map(|(written, _)| written) {
+        assert_eq!(tree.get(key.to_be_bytes()).unwrap().map(|value| value.len()), Some(2048), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_opens_on_a_full_disk_and_shows_what_it_has() {
+    let disk = Disk::mount(MARGIN + (24 << 20));
+    let database = Database::open(&disk.data()).unwrap();
+    insert(&database, 1).await.unwrap();
+    drop(database);
+    fill(&disk.filler());
+    let database = Database::open(&disk.data()).unwrap();
+    assert!(database.tree("t").unwrap().contains_key(1_u64.to_be_bytes()).unwrap());
+    assert!(matches!(insert(&database, 2).await, Err(CommitError::Full { .. })));
+    fs::remove_file(disk.filler()).unwrap();
+    insert(&database, 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_could_not_open_on_a_full_disk_opens_once_there_is_room() {
+    let disk = Disk::mount(MARGIN + (24 << 20));
+    let database = Database::open(&disk.data()).unwrap();
+    insert(&database, 1).await.unwrap();
+    drop(database);
+    // As an earlier version left it, which kept nothing to spare.
+    fs::remove_file(disk.data().join("spare")).unwrap();
+    fill(&disk.filler());
+    for _ in 0..2 {
+        assert!(Database::open(&disk.data()).is_err());
+    }
+    fs::remove_file(disk.filler()).unwrap();
+    let database = Database::open(&disk.data()).unwrap();
+    assert!(database.tree("t").unwrap().contains_key(1_u64.to_be_bytes()).unwrap());
+}
