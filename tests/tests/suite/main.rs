@@ -14,4 +14,5 @@ mod retries;
 mod rotation;
 mod routes;
 mod sealing;
+mod spec;
 mod streams;
