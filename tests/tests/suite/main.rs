@@ -2,6 +2,7 @@
 
 mod api;
 mod certificates;
+mod clients;
 mod command_line;
 mod coverage;
 mod credentials;
