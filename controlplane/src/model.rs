@@ -6,7 +6,9 @@
 mod by_name;
 mod document;
 pub mod key;
+mod log_format;
 mod parse;
+mod regex;
 mod registration;
 mod routing;
 pub mod shape;

@@ -17,3 +17,4 @@ mod routes;
 mod sealing;
 mod spec;
 mod streams;
+mod verdicts;

@@ -1,8 +1,10 @@
 //! `Logging` and `VirtualGatewayLogging`.
 
+use std::collections::BTreeSet;
+
 use crate::model::{
-    AccessLog, LogFormat,
-    shape::{Field, Invalid, Object},
+    AccessLog, LogFormat, log_format,
+    shape::{Field, Invalid, Object, shown},
 };
 
 /// The `logging` of a spec. `{}` is none, as App Mesh took it.
@@ -32,10 +34,19 @@ fn json(field: &Field<'_>) -> Result<LogFormat, Invalid> {
         let key = member.required("key")?.any_text(1..=100)?.to_owned();
         Ok((key, operators(&member.required("value")?, 100)?))
     };
-    field.items(0..=usize::MAX)?.iter().map(member).collect::<Result<_, _>>().map(LogFormat::Json)
+    let members: Vec<(String, String)> =
+        field.items(0..=usize::MAX)?.iter().map(member).collect::<Result<_, _>>()?;
+    let mut keys = BTreeSet::new();
+    match members.iter().find(|(key, _)| !keys.insert(key)) {
+        None => Ok(LogFormat::Json(members)),
+        // Envoy makes an object of them, in which one of the two would be missing.
+        Some((key, _)) => Err(field.broken(format!("has the key {:?} twice", shown(key)))),
+    }
 }
 
 /// A text with Envoy's command operators: the one door for all of them.
 fn operators(field: &Field<'_>, max: usize) -> Result<String, Invalid> {
-    field.any_text(1..=max).map(str::to_owned)
+    let format = field.any_text(1..=max)?;
+    log_format::check(format).map_err(|refused| field.broken(refused.to_string()))?;
+    Ok(format.to_owned())
 }

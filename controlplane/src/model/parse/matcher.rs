@@ -1,7 +1,7 @@
 //! The `match` of routes and gateway routes: paths, methods, headers, query parameters and gRPC services.
 
 use crate::model::{
-    GrpcMatch, HeaderMatch, HttpMatch, Method, PathMatch, QueryMatch, Scheme, ValueMatch,
+    GrpcMatch, HeaderMatch, HttpMatch, Method, PathMatch, QueryMatch, Scheme, ValueMatch, regex,
     shape::{Field, Invalid, Object, Rule, shown},
 };
 
@@ -73,7 +73,9 @@ fn text(field: &Field<'_>) -> Result<String, Invalid> {
 
 /// An RE2 expression: the one door for all of them.
 fn expression(field: &Field<'_>) -> Result<String, Invalid> {
-    text(field)
+    let pattern = text(field)?;
+    regex::check(&pattern).map_err(|refused| field.broken(refused.to_string()))?;
+    Ok(pattern)
 }
 
 /// A header or a gRPC metadata entry.

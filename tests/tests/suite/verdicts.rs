@@ -1,0 +1,104 @@
+//! Envoy's own verdicts on regular expressions and log formats, which the API gives in its stead.
+//!
+//! The tables are also those of the checks' unit tests: what stands there as accepted or refused is what the API
+//! accepts or refuses, and here Envoy is asked again.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use signet_tests::{envoy_binary, machine};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+/// Envoys at once.
+const AT_ONCE: usize = 3;
+
+fn table(name: &str) -> Result<BTreeMap<String, Vec<String>>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../controlplane/tests/envoy_verdicts").join(name);
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// A bootstrap with these routes and access logs, and the program size that agents allow.
+fn bootstrap(routes: &[Value], access_logs: &[Value]) -> Value {
+    let types = "type.googleapis.com/envoy.extensions.filters";
+    let router =
+        json!({"name": "router", "typed_config": {"@type": format!("{types}.http.router.v3.Router")}});
+    let manager = json!({
+        "@type": format!("{types}.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "s", "http_filters": [router], "access_log": access_logs,
+        "route_config": {"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}]},
+    });
+    let chain = json!({"filters": [{"name": "manager", "typed_config": manager}]});
+    let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
+    json!({
+        "static_resources": {"listeners": [{"name": "l", "address": address, "filter_chains": [chain]}]},
+        "layered_runtime": {"layers": [{"name": "s", "static_layer": {"re2.max_program_size.error_level": 1000}}]},
+    })
+}
+
+fn with_expression(pattern: &str) -> Value {
+    json!({"match": {"safe_regex": {"regex": pattern}}, "direct_response": {"status": 200}})
+}
+
+fn with_format(format: &str) -> Value {
+    json!({"name": "file", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": "/dev/null", "log_format": {"text_format_source": {"inline_string": format}},
+    }})
+}
+
+/// What Envoy says to it; nothing where it takes it.
+fn verdict(envoy: &Path, bootstrap: &Value) -> Result<Option<String>> {
+    let mut file = tempfile::Builder::new().suffix(".json").tempfile()?;
+    file.write_all(bootstrap.to_string().as_bytes())?;
+    let validate = ["--mode", "validate", "--disable-hot-restart", "-l", "critical", "-c"];
+    let output = Command::new(envoy).args(validate).arg(file.path()).output()?;
+    Ok((!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+async fn refuses_each(envoy: PathBuf, refused: Vec<(String, Value)>) -> Result<()> {
+    ensure!(refused.len() > 50, "the table is broken");
+    let (places, mut verdicts) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+    for (text, bootstrap) in refused {
+        let (envoy, place) = (envoy.clone(), Arc::clone(&places).acquire_owned().await?);
+        verdicts.spawn_blocking(move || {
+            let said = verdict(&envoy, &bootstrap);
+            drop(place);
+            said.map(|said| (text, said))
+        });
+    }
+    for one in verdicts.join_all().await {
+        let (text, said) = one?;
+        assert!(said.is_some(), "Envoy takes {text:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_takes_and_refuses_the_regular_expressions_that_the_api_does() -> Result<()> {
+    let (_machine, envoy, table) = (machine().await?, envoy_binary()?, table("regex.json")?);
+    let taken = table["accepted"].iter().chain(&table["refused_by_signet_alone"]);
+    let routes: Vec<Value> = taken.map(|pattern| with_expression(pattern)).collect();
+    assert_eq!(verdict(&envoy, &bootstrap(&routes, &[]))?, None);
+    let refused = table["refused"].iter();
+    let refused = refused.map(|pattern| (pattern.clone(), bootstrap(&[with_expression(pattern)], &[])));
+    refuses_each(envoy, refused.collect()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_takes_and_refuses_the_log_formats_that_the_api_does() -> Result<()> {
+    let (_machine, envoy, table) = (machine().await?, envoy_binary()?, table("log_format.json")?);
+    let taken = table["accepted"].iter().chain(&table["refused_by_signet_alone"]);
+    let logs: Vec<Value> = taken.map(|format| with_format(format)).collect();
+    assert_eq!(verdict(&envoy, &bootstrap(&[], &logs))?, None);
+    let refused = table["refused"].iter();
+    let refused = refused.map(|format| (format.clone(), bootstrap(&[], &[with_format(format)])));
+    refuses_each(envoy, refused.collect()).await
+}
