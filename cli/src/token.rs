@@ -15,7 +15,8 @@ pub enum TokenCommand {
     /// Make a one-time join token for one virtual node or gateway
     #[command(after_help = "Examples:\n  \
         signet token create --mesh my-mesh --virtual-node service-a-v1-node > token\n  \
-        signet agent --resource mesh/my-mesh/virtualNode/service-a-v1-node --token-file token …\n\n\
+        signet agent --resource mesh/my-mesh/virtualNode/service-a-v1-node --token-file token …\n  \
+        signet token create --mesh my-mesh --virtual-gateway front > token\n\n\
         The token is shown once; the server keeps only its hash. It joins one agent, once.")]
     Create(CreateArgs),
 }

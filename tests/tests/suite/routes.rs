@@ -3,8 +3,10 @@
 //! The applications stand alone: what is on trial is the caller's Envoy, or the gateway's.
 
 mod bounds;
+mod gateway_tls;
 mod gateways;
 mod matchers;
+mod ordering;
 mod splits;
 
 use anyhow::Result;
