@@ -24,7 +24,7 @@ use std::{
 
 use signet_policies::time::Clock;
 use signet_xds::{
-    Rejection, ResourceType, Snapshot, Status,
+    Rejection, Resource, ResourceType, Snapshot, Status,
     server::{Feed, Observer},
 };
 use tokio::{sync::watch, time::Instant};
@@ -103,6 +103,21 @@ impl Entry {
             && refused != Some(wanted.version())
             && status.sent.as_deref().is_none_or(answered);
         if is_held { Holds::Wanted } else { Holds::Other }
+    }
+
+    /// As [`Entry::holds`], of every resource of a kind that `is_meant`, by its name.
+    pub(crate) fn holds_all(&self, kind: ResourceType, is_meant: impl Fn(&str) -> bool) -> Holds {
+        let Some(snapshot) = &self.wanted else {
+            return Holds::Other;
+        };
+        let wanted = snapshot.resources(kind).map(Resource::name);
+        let known = self.status.resources().filter(|(known, ..)| *known == kind).map(|(_, name, _)| name);
+        let holds = wanted.chain(known).filter(|name| is_meant(name)).map(|name| self.holds(kind, name));
+        holds.fold(Holds::Nothing, |all, one| match (all, one) {
+            (Holds::Other, _) | (_, Holds::Other) => Holds::Other,
+            (Holds::Wanted, _) | (_, Holds::Wanted) => Holds::Wanted,
+            (Holds::Nothing, Holds::Nothing) => Holds::Nothing,
+        })
     }
 
     /// Takes what the proxy says, and returns what it refuses that it did not refuse before.

@@ -21,11 +21,13 @@ use std::{
 };
 
 use signet_policies::identity::{ResourceName, TrustDomain, Workload, WorkloadKind};
-use signet_xds::{Resource, ResourceType, Snapshot};
+use signet_xds::{Resource, ResourceType, Snapshot, pb::envoy::config::route::v3::RouteConfiguration};
 
 use crate::{
     discovery::Instances,
-    model::{Listener, Mesh, Model, VirtualGateway, VirtualNode},
+    model::{
+        AccessLog, Discovery, EgressFilter, IpPreference, Listener, Mesh, Model, VirtualGateway, VirtualNode,
+    },
 };
 
 mod backend;
@@ -34,13 +36,15 @@ pub(crate) mod endpoint;
 mod gateway;
 mod in_force;
 mod listener;
+mod log;
+mod metadata;
 pub mod naming;
 mod retry;
 mod route;
 mod scalar;
 mod tls;
 
-pub use in_force::{Dial, InForce, Offer, PortId, Standing, TlsOffer};
+pub use in_force::{Dial, InForce, Offer, PortId, Proof, Standing, TlsOffer};
 
 /// Where Envoy binds its egress listener: loopback only, because whoever reaches it is given the node's identity.
 pub const EGRESS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -50,10 +54,37 @@ pub const EGRESS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub struct Proxy {
     /// The virtual node or gateway that it stands for.
     pub workload: Workload,
-    /// Where it serves the listeners, each on its own port.
+    /// How traffic gets to it.
+    pub interception: Interception,
+    /// Where it serves the listeners, each on its own port; where traffic is redirected, everywhere.
     pub ingress_address: IpAddr,
     /// Where, on loopback, it takes the application's calls, or a gateway's own.
     pub egress_port: NonZeroU16,
+}
+
+/// How traffic gets to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interception {
+    /// By itself: callers use the proxy's ports.
+    None,
+    /// It is redirected to two ports of the proxy's, as App Mesh had it.
+    Redirected {
+        /// Where others' calls arrive, whatever port they were meant for.
+        ingress_port: NonZeroU16,
+    },
+}
+
+impl Proxy {
+    /// The listener that takes others' calls to a port.
+    #[must_use]
+    pub fn ingress_listener(&self, port: NonZeroU16) -> String {
+        match self.interception {
+            Interception::None => naming::ingress_listener(self.ingress_address, port),
+            Interception::Redirected { ingress_port } => {
+                naming::ingress_listener(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ingress_port)
+            }
+        }
+    }
 }
 
 /// One proxy and all that is looked up for it.
@@ -82,6 +113,23 @@ impl<'a> Scope<'a> {
             Role::Node(node) => &node.listeners,
             Role::Gateway(gateway) => &gateway.listeners,
         }
+    }
+
+    /// Where its requests are logged.
+    fn access_log(&self) -> Option<&'a AccessLog> {
+        match self.role {
+            Role::Node(node) => node.access_log.as_ref(),
+            Role::Gateway(gateway) => gateway.access_log.as_ref(),
+        }
+    }
+
+    /// Which addresses are its own to use.
+    fn ip_preference(&self) -> Option<IpPreference> {
+        let own = match self.role {
+            Role::Node(node) => node.discovery.as_ref().and_then(Discovery::ip_preference),
+            Role::Gateway(_) => None,
+        };
+        own.or(self.mesh.settings.ip_preference)
     }
 
     /// One of the proxy's own ports.
@@ -124,7 +172,7 @@ pub fn snapshot(
 impl Scope<'_> {
     /// Those of a destination that is found by Cloud Map's names.
     fn endpoints(&self, destination: &backend::Destination<'_>) -> Option<Resource> {
-        let backend::Destination { node, mapping, found } = destination;
+        let backend::Destination { node, mapping, found, policy: _, service: _ } = destination;
         let (_, discovery) = (*found)?;
         let mesh_name = &self.proxy.workload.mesh;
         endpoint::of(mesh_name, self.mesh, node, *mapping, discovery, self.instances)
@@ -145,8 +193,6 @@ impl Scope<'_> {
                 ),
             };
             resources.push(Resource::new(ResourceType::Cluster, local.name.clone(), &local));
-            let ingress = listener::ingress(self, listener);
-            resources.push(Resource::new(ResourceType::Listener, ingress.name.clone(), &ingress));
             resources.push(Resource::new(ResourceType::Route, routes.name.clone(), &routes));
         }
         for (_, destination) in distinct(&backends) {
@@ -155,22 +201,45 @@ impl Scope<'_> {
             }
             resources.extend(self.endpoints(destination));
         }
-        let egress = listener::egress(self);
-        resources.push(Resource::new(ResourceType::Listener, egress.name.clone(), &egress));
-        let routes = match self.role {
-            Role::Node(_) => route::egress(self, &backends),
-            Role::Gateway(gateway) => gateway::egress(self, gateway, &backends),
-        };
-        resources.push(Resource::new(ResourceType::Route, routes.name.clone(), &routes));
+        for listener in listener::ingress(self).into_iter().chain(listener::egress(self, &backends)) {
+            resources.push(Resource::new(ResourceType::Listener, listener.name.clone(), &listener));
+        }
+        resources.extend(self.outward(&backends));
+        let tls = self.listeners().iter().filter_map(|listener| listener.tls.as_ref());
+        let policies = distinct(&backends).into_values().filter_map(|destination| destination.policy);
+        resources.extend(tls::secrets(tls, policies));
         resources.into_iter().collect()
+    }
+
+    /// Route tables of the proxy's own calls, and the clusters that lead out of the mesh.
+    fn outward(&self, backends: &[backend::Backend<'_>]) -> Vec<Resource> {
+        let table =
+            |routes: &RouteConfiguration| Resource::new(ResourceType::Route, routes.name.clone(), routes);
+        match (self.role, self.proxy.interception) {
+            (Role::Gateway(gateway), _) => return vec![table(&gateway::egress(self, gateway, backends))],
+            (Role::Node(_), Interception::None) => return vec![table(&route::egress(self, backends))],
+            (Role::Node(_), Interception::Redirected { .. }) => {}
+        }
+        let mesh = &self.proxy.workload.mesh;
+        let passthrough = match self.mesh.settings.egress_filter {
+            EgressFilter::AllowAll => Some(naming::passthrough_cluster(mesh)),
+            EgressFilter::DropAll => None,
+        };
+        let names = passthrough.into_iter().chain([naming::aws_cluster(mesh)]);
+        let clusters =
+            names.map(|name| Resource::new(ResourceType::Cluster, name.clone(), &cluster::passthrough(name)));
+        route::redirected(self, backends).iter().map(table).chain(clusters).collect()
     }
 }
 
-/// Every destination once, however many routes lead to it.
+/// Every destination once for each cluster that leads there, however many routes do.
 fn distinct<'a>(
     backends: &'a [backend::Backend<'a>],
-) -> BTreeMap<(&'a ResourceName, NonZeroU16), &'a backend::Destination<'a>> {
+) -> BTreeMap<(&'a ResourceName, NonZeroU16, Option<&'a str>), &'a backend::Destination<'a>> {
     let routes = backends.iter().flat_map(|backend| &backend.ports).flat_map(|port| &port.routes);
     let targets = routes.flat_map(|route| &route.targets);
-    targets.map(|(destination, _)| ((destination.node, destination.mapping.port), destination)).collect()
+    let key = |destination: &backend::Destination<'a>| {
+        (destination.node, destination.mapping.port, destination.service)
+    };
+    targets.map(|(destination, _)| (key(destination), destination)).collect()
 }

@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::port::{Face, Port};
 use crate::{
     model::{Certificate, ListenerTls, Trust, Validation},
-    translate::{Dial, Offer, PortId, Standing, TlsOffer},
+    translate::{Dial, Offer, PortId, Proof, Standing, TlsOffer},
 };
 
 const TREE: &str = "ports";
@@ -117,7 +117,8 @@ struct OfferRecord {
 
 #[derive(Serialize, Deserialize)]
 struct TlsRecord {
-    identity: String,
+    /// `None` for a certificate that Signet does not know.
+    identity: Option<String>,
     mode: String,
     certificate: CertificateRecord,
     validation: Option<ValidationRecord>,
@@ -153,9 +154,12 @@ enum TrustRecord {
 struct FaceRecord {
     plaintext: bool,
     identity: Option<String>,
+    /// TLS with a certificate that Signet does not know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unknown: bool,
 }
 
-/// The identities; `None` is plaintext.
+/// The identities; `None` is plaintext, and an empty list TLS to whoever answers.
 type DialRecord = Option<Vec<String>>;
 
 /// Why a record is not understood.
@@ -174,7 +178,8 @@ pub(super) fn write(port: &Port) -> Result<String, MemoryError> {
     let Port { standing: Standing { offer, dial }, offered, dialed } = port;
     let face = |face: &Face| FaceRecord {
         plaintext: face.plaintext,
-        identity: face.identity.as_ref().map(SpiffeId::to_string),
+        identity: face.proof.as_ref().and_then(write_proof),
+        unknown: face.proof == Some(Proof::Unknown),
     };
     let record = Record::V1 {
         offer: OfferRecord { plaintext: offer.plaintext, tls: offer.tls.as_ref().map(write_tls) },
@@ -185,15 +190,23 @@ pub(super) fn write(port: &Port) -> Result<String, MemoryError> {
     serde_json::to_string(&record).map_err(|error| MemoryError::Read(error.to_string()))
 }
 
+fn write_proof(proof: &Proof) -> Option<String> {
+    match proof {
+        Proof::Identity(identity) => Some(identity.to_string()),
+        Proof::Unknown => None,
+    }
+}
+
 fn write_dial(dial: &Dial) -> DialRecord {
     match dial {
         Dial::Plaintext => None,
         Dial::Tls { identities } => Some(identities.iter().map(SpiffeId::to_string).collect()),
+        Dial::Unverified => Some(Vec::new()),
     }
 }
 
 fn write_tls(offer: &TlsOffer) -> TlsRecord {
-    let TlsOffer { identity, settings: ListenerTls { mode, certificate, validation } } = offer;
+    let TlsOffer { proof, settings: ListenerTls { mode, certificate, validation } } = offer;
     let certificate = match certificate {
         Certificate::Acm { arn } => CertificateRecord::Acm(arn.clone()),
         Certificate::Sds { secret_name } => CertificateRecord::Sds(secret_name.clone()),
@@ -209,7 +222,7 @@ fn write_tls(offer: &TlsOffer) -> TlsRecord {
         };
         ValidationRecord { trust, names: subject_alternative_names.clone() }
     });
-    TlsRecord { identity: identity.to_string(), mode: mode.to_string(), certificate, validation }
+    TlsRecord { identity: write_proof(proof), mode: mode.to_string(), certificate, validation }
 }
 
 /// A port from its record.
@@ -220,7 +233,11 @@ pub(super) fn read(port: &PortId, record: &str) -> Result<Port, MemoryError> {
 fn parse(record: &str) -> Result<Port, Misread> {
     let Record::V1 { offer, dial, offered, dialed } = serde_json::from_str(record)?;
     let face = |face: FaceRecord| -> Result<Face, Misread> {
-        Ok(Face { plaintext: face.plaintext, identity: face.identity.map(|id| id.parse()).transpose()? })
+        let proof = match face.unknown {
+            true => Some(Proof::Unknown),
+            false => face.identity.map(|id| id.parse().map(Proof::Identity)).transpose()?,
+        };
+        Ok(Face { plaintext: face.plaintext, proof })
     };
     let offer = Offer { plaintext: offer.plaintext, tls: offer.tls.map(parse_tls).transpose()? };
     Ok(Port {
@@ -235,7 +252,7 @@ fn parse_dial(record: DialRecord) -> Result<Dial, Misread> {
         return Ok(Dial::Plaintext);
     };
     let identities = identities.iter().map(|id| id.parse()).collect::<Result<BTreeSet<_>, _>>()?;
-    Ok(Dial::Tls { identities })
+    Ok(if identities.is_empty() { Dial::Unverified } else { Dial::Tls { identities } })
 }
 
 fn parse_tls(record: TlsRecord) -> Result<TlsOffer, Misread> {
@@ -256,5 +273,6 @@ fn parse_tls(record: TlsRecord) -> Result<TlsOffer, Misread> {
         Validation { trust, subject_alternative_names: names }
     });
     let settings = ListenerTls { mode: mode.parse()?, certificate, validation };
-    Ok(TlsOffer { identity: identity.parse()?, settings })
+    let proof = identity.map(|id| id.parse().map(Proof::Identity)).transpose()?;
+    Ok(TlsOffer { proof: proof.unwrap_or(Proof::Unknown), settings })
 }

@@ -13,28 +13,23 @@
 
 use std::collections::BTreeSet;
 
-use signet_policies::identity::SpiffeId;
-
-use crate::translate::{Dial, Offer, Standing};
+use crate::translate::{Dial, Offer, Proof, Standing};
 
 /// As much of an offer as clients depend on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Face {
     pub(crate) plaintext: bool,
     /// Who the server proves to be; `None` where it takes no TLS.
-    pub(crate) identity: Option<SpiffeId>,
+    pub(crate) proof: Option<Proof>,
 }
 
 impl Face {
     fn of(offer: &Offer) -> Self {
-        Self { plaintext: offer.plaintext, identity: offer.tls.as_ref().map(|tls| tls.identity.clone()) }
+        Self { plaintext: offer.plaintext, proof: offer.tls.as_ref().map(|tls| tls.proof.clone()) }
     }
 
     fn serves(&self, dial: &Dial) -> bool {
-        match dial {
-            Dial::Plaintext => self.plaintext,
-            Dial::Tls { identities } => self.identity.as_ref().is_some_and(|id| identities.contains(id)),
-        }
+        dial.is_served_by(self.plaintext, self.proof.as_ref())
     }
 }
 
@@ -109,7 +104,9 @@ impl Port {
                 let both = Dial::Tls { identities: old | new };
                 if self.is_served(&both) { both } else { current.clone() }
             }
-            (Dial::Plaintext, _) | (_, Dial::Plaintext) => current.clone(),
+            (Dial::Plaintext | Dial::Unverified, _) | (_, Dial::Plaintext | Dial::Unverified) => {
+                current.clone()
+            }
         }
     }
 
@@ -120,10 +117,10 @@ impl Port {
     /// The offer that is wanted, and beside it whatever a client may still need.
     fn next_offer(&self, asked: &Offer) -> Offer {
         let dials = || self.dialed.iter().chain([&self.standing.dial]);
-        let tls_dials = || dials().filter(|dial| matches!(dial, Dial::Tls { .. }));
+        let tls_dials = || dials().filter(|dial| **dial != Dial::Plaintext);
         let tls = match &asked.tls {
             Some(tls) => {
-                let alone = Face { plaintext: false, identity: Some(tls.identity.clone()) };
+                let alone = Face { plaintext: false, proof: Some(tls.proof.clone()) };
                 if tls_dials().all(|dial| alone.serves(dial)) { &asked.tls } else { &self.standing.offer.tls }
             }
             None if tls_dials().next().is_some() => &self.standing.offer.tls,

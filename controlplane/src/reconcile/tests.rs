@@ -25,7 +25,7 @@ use crate::{
         Provider, VirtualNode, VirtualService,
     },
     proxies::ProxyState,
-    translate::Proxy,
+    translate::{Interception, Proxy},
 };
 use envoy::{Envoy, Habit};
 
@@ -106,6 +106,7 @@ fn model(mesh: Mesh) -> Arc<Model> {
 fn proxy(node: &str, address: u8) -> Proxy {
     Proxy {
         workload: Workload::virtual_node("m", node).unwrap(),
+        interception: Interception::None,
         ingress_address: [127, 0, 0, address].into(),
         egress_port: 15001.try_into().unwrap(),
     }

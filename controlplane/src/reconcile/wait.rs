@@ -66,7 +66,7 @@ fn holds(entry: &Entry, port: &PortId, mapping: PortMapping, end: End) -> Holds 
     let workload = &entry.proxy.workload;
     match end {
         End::Servers if *workload == port.workload => {
-            let listener = naming::ingress_listener(entry.proxy.ingress_address, port.port);
+            let listener = entry.proxy.ingress_listener(port.port);
             entry.holds(ResourceType::Listener, &listener)
         }
         // A gateway's clients are no proxies of the mesh.
@@ -74,7 +74,7 @@ fn holds(entry: &Entry, port: &PortId, mapping: PortMapping, end: End) -> Holds 
             if workload.mesh == port.workload.mesh && port.workload.kind == WorkloadKind::VirtualNode =>
         {
             let cluster = naming::target_cluster(&workload.mesh, &port.workload.name, mapping);
-            entry.holds(ResourceType::Cluster, &cluster)
+            entry.holds_all(ResourceType::Cluster, |name| naming::is_of(name, &cluster))
         }
         End::Servers | End::Clients => Holds::Nothing,
     }

@@ -13,10 +13,13 @@ use signet_xds::pb::{
 };
 use thiserror::Error;
 
-use crate::translate::Proxy;
+use crate::translate::{Interception, Proxy};
 
 /// The agent's part of the metadata.
 const METADATA: &str = "signet";
+/// App Mesh's own.
+const INGRESS_PORT: NonZeroU16 = NonZeroU16::new(15_000).unwrap();
+const EGRESS_PORT: NonZeroU16 = NonZeroU16::new(15_001).unwrap();
 /// Longest version text that is kept.
 const MAX_VERSION: usize = 64;
 
@@ -30,8 +33,8 @@ pub enum Misdescribed {
     /// Its id.
     #[error("the node id names no workload: {0}")]
     Id(#[from] InvalidWorkload),
-    /// Traffic is captured in a way that this version does not configure.
-    #[error("interception {0:?} is not supported yet; run the agent with --interception none")]
+    /// Traffic is captured in a way that nobody here knows.
+    #[error("interception {0:?} is unknown; run the agent with --interception none or iptables")]
     Interception(String),
     /// There the proxy would take its own calls to the application, which listens on 127.0.0.1, for calls to serve.
     #[error(
@@ -57,24 +60,45 @@ pub enum Misdescribed {
 /// The first thing that is not understood.
 pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
     let workload: Workload = node.id.parse()?;
-    // Nothing is redirected to a gateway, and no application is beside it.
+    // Beside a gateway is none.
     let has_application = workload.kind == WorkloadKind::VirtualNode;
     let metadata = node.metadata.as_ref().and_then(|metadata| members(metadata.fields.get(METADATA)?));
     let member = |name: &str| metadata.and_then(|members| text(members.get(name)?)).unwrap_or_default();
+    let version = version(node);
     // Absence means what App Mesh's own proxies did.
-    let interception = match member("interception") {
-        "" => "iptables",
-        said => said,
-    };
-    if has_application && interception != "none" {
-        return Err(Misdescribed::Interception(bounded(interception)));
+    match member("interception") {
+        "none" => {}
+        // Nothing is redirected to a gateway.
+        "" | "iptables" if has_application => return Ok((redirected(workload, member)?, version)),
+        "" | "iptables" => {}
+        unknown => return Err(Misdescribed::Interception(bounded(unknown))),
     }
-    let ingress_address: IpAddr = parse("ingressAddress", "an IP address", member("ingressAddress"))?;
+    let ingress_address = match member("ingressAddress") {
+        "" if !has_application => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        said => parse("ingressAddress", "an IP address", said)?,
+    };
     if has_application && is_the_applications(ingress_address) {
         return Err(Misdescribed::Ingress(ingress_address));
     }
-    let egress_port: NonZeroU16 = parse("egressPort", "a port, as text", member("egressPort"))?;
-    Ok((Proxy { workload, ingress_address, egress_port }, version(node)))
+    let egress_port = match member("egressPort") {
+        "" if !has_application => EGRESS_PORT,
+        said => parse("egressPort", "a port, as text", said)?,
+    };
+    Ok((Proxy { workload, interception: Interception::None, ingress_address, egress_port }, version))
+}
+
+/// A proxy that traffic is redirected to; where it says no ports, those are App Mesh's.
+fn redirected<'a>(workload: Workload, member: impl Fn(&str) -> &'a str) -> Result<Proxy, Misdescribed> {
+    let port = |name, usual| match member(name) {
+        "" => Ok(usual),
+        said => parse(name, "a port, as text", said),
+    };
+    Ok(Proxy {
+        workload,
+        interception: Interception::Redirected { ingress_port: port("ingressPort", INGRESS_PORT)? },
+        ingress_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        egress_port: port("egressPort", EGRESS_PORT)?,
+    })
 }
 
 /// Whether a listener there would sit before the application's own, at 127.0.0.1.

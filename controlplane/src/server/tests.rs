@@ -11,7 +11,10 @@ use signet_xds::pb::{
 use tonic::Code;
 
 use super::*;
-use crate::model::{Mesh, VirtualGateway, VirtualNode};
+use crate::{
+    model::{Mesh, VirtualGateway, VirtualNode},
+    translate::Interception,
+};
 
 fn text(value: &str) -> Value {
     Value { kind: Some(Kind::StringValue(value.into())) }
@@ -161,13 +164,27 @@ fn a_gateway_is_admitted_as_what_it_is() {
 }
 
 #[test]
+fn a_proxy_that_says_nothing_of_itself_is_redirected_to_as_app_meshs_were() {
+    let plain = |kind: &str| Node { id: format!("mesh/m/{kind}/a"), ..Node::default() };
+    let (proxy, _) = describe(&plain("virtualNode")).unwrap();
+    assert_eq!(proxy.interception, Interception::Redirected { ingress_port: 15_000.try_into().unwrap() });
+    assert_eq!(proxy.egress_port.get(), 15_001);
+    let (gateway, _) = describe(&plain("virtualGateway")).unwrap();
+    assert_eq!(
+        (gateway.interception, gateway.ingress_address.to_string()),
+        (Interception::None, "0.0.0.0".into())
+    );
+}
+
+#[test]
 fn a_description_that_is_not_understood_is_refused_with_what_to_do() {
-    let plain = Node { id: "mesh/m/virtualNode/a".into(), ..Node::default() };
     let cases = [
         (None, "the first request has no node"),
         (Some(node("service-a")), "the node id names no workload"),
-        (Some(plain), "run the agent with --interception none"),
-        (Some(node_with("interception", Some(text("iptables")))), "run the agent with --interception none"),
+        (
+            Some(node_with("interception", Some(text("ebpf")))),
+            "run the agent with --interception none or iptables",
+        ),
         (
             Some(node_with("ingressAddress", None)),
             "node.metadata.signet.ingressAddress must be an IP address",

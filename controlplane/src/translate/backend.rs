@@ -16,9 +16,11 @@ use std::{
 
 use signet_policies::identity::ResourceName;
 
+use super::naming;
 use crate::model::{
-    ClientPolicy, Discovery, GrpcMatch, HttpMatch, Listener, Mesh, PortMapping, Protocol, Provider,
-    RetryPolicy, Route, RouteRule, Timeout, VirtualGateway, VirtualNode, VirtualRouter, WeightedTarget,
+    ClientPolicy, ClientTls, Discovery, GrpcMatch, HttpMatch, Listener, Mesh, PortMapping, Protocol,
+    Provider, RetryPolicy, Route, RouteRule, Timeout, VirtualGateway, VirtualNode, VirtualRouter,
+    WeightedTarget,
 };
 
 /// A virtual service that the proxy calls.
@@ -26,9 +28,6 @@ use crate::model::{
 pub(super) struct Backend<'a> {
     /// What applications write into the Host header.
     pub(super) name: &'a str,
-    /// How it is called: its own policy, else the caller's default.
-    #[expect(dead_code, reason = "clusters do not heed it yet")]
-    pub(super) client_policy: Option<&'a ClientPolicy>,
     /// What callers dial, in the provider's order; none where the service has no provider.
     pub(super) ports: Vec<BackendPort<'a>>,
 }
@@ -70,16 +69,32 @@ pub(super) struct Destination<'a> {
     pub(super) mapping: PortMapping,
     /// Absent where there is no such node, or it has no such listener.
     pub(super) found: Option<(&'a Listener, &'a Discovery)>,
+    /// How the client wants to be called to this port, where it says so.
+    pub(super) policy: Option<&'a ClientTls>,
+    /// The service that it is called for, where others call the same port in another way.
+    pub(super) service: Option<&'a str>,
+}
+
+impl Destination<'_> {
+    /// The cluster that leads here: the node's, or one beside it that has another client policy.
+    pub(super) fn cluster(&self, mesh: &ResourceName) -> String {
+        let name = naming::target_cluster(mesh, self.node, self.mapping);
+        self.service.map_or(name.clone(), |service| naming::of_service(&name, service))
+    }
+
+    /// What its counters are under, where the name will not do.
+    pub(super) fn stat_name(&self, mesh: &ResourceName) -> String {
+        self.service.map_or_else(String::new, |_| self.cluster(mesh).replace('.', "_"))
+    }
 }
 
 /// Who has a port, where callers are told apart by nothing but the port and what they say.
 #[derive(Debug)]
-#[expect(dead_code, reason = "listeners do not share ports out yet")]
 pub(super) enum Claim<'b, 'a> {
     /// Any number of services, by Host.
     Http(Vec<(&'b Backend<'a>, &'b BackendPort<'a>)>),
     /// One service, with everything.
-    Tcp(&'b Backend<'a>, &'b BackendPort<'a>),
+    Tcp(&'b BackendPort<'a>),
 }
 
 impl Protocol {
@@ -102,7 +117,23 @@ pub(super) fn of_node<'a>(mesh: &'a Mesh, node: &'a VirtualNode) -> Vec<Backend<
             (backend.virtual_service.as_str(), policy)
         })
         .collect();
-    policies.into_iter().filter_map(|(name, policy)| service(mesh, name, policy)).collect()
+    let mut backends =
+        policies.into_iter().filter_map(|(name, policy)| service(mesh, name, policy)).collect();
+    distinguish(&mut backends);
+    backends
+}
+
+/// A port that services lead to with different client policies needs a cluster for each of them. The first by name
+/// has the node's own.
+fn distinguish(backends: &mut Vec<Backend<'_>>) {
+    let mut first = BTreeMap::new();
+    for Backend { name, ports } in backends {
+        let routes = ports.iter_mut().flat_map(|port| &mut port.routes);
+        for (destination, _) in routes.flat_map(|route| &mut route.targets) {
+            let policy = *first.entry((destination.node, destination.mapping)).or_insert(destination.policy);
+            destination.service = (policy != destination.policy).then_some(*name);
+        }
+    }
 }
 
 /// The services behind `gateway`, in order of their names; those that do not exist are left out.
@@ -117,19 +148,24 @@ fn service<'a>(
     name: &'a str,
     client_policy: Option<&'a ClientPolicy>,
 ) -> Option<Backend<'a>> {
-    let ports = match &mesh.virtual_services.get(name)?.provider {
+    let mut ports = match &mesh.virtual_services.get(name)?.provider {
         None => Vec::new(),
         Some(Provider::VirtualNode(provider)) => by_node(mesh, provider),
         Some(Provider::VirtualRouter(router)) => {
             mesh.virtual_routers.get(router).map_or_else(Vec::new, |router| by_router(mesh, router))
         }
     };
-    Some(Backend { name, client_policy, ports })
+    let tls = client_policy.and_then(|policy| policy.tls.as_ref());
+    let routes = ports.iter_mut().flat_map(|port| &mut port.routes);
+    for (destination, _) in routes.flat_map(|route| &mut route.targets) {
+        let port = destination.mapping.port;
+        destination.policy = tls.filter(|tls| tls.ports.is_empty() || tls.ports.contains(&port));
+    }
+    Some(Backend { name, ports })
 }
 
 /// Shares the ports out. A port that HTTP services and TCP services both ask for goes to the HTTP ones, which
 /// can be told apart; of TCP services the first by name has it. The others cannot be called there.
-#[expect(dead_code, reason = "listeners do not share ports out yet")]
 pub(super) fn claims<'b, 'a>(backends: &'b [Backend<'a>]) -> BTreeMap<NonZeroU16, Claim<'b, 'a>> {
     let mut claims = BTreeMap::new();
     let asked = || backends.iter().flat_map(|backend| backend.ports.iter().map(move |port| (backend, port)));
@@ -139,10 +175,20 @@ pub(super) fn claims<'b, 'a>(backends: &'b [Backend<'a>]) -> BTreeMap<NonZeroU16
             services.push((backend, port));
         }
     }
-    for (backend, port) in asked().filter(|(_, port)| !port.mapping.protocol.is_http()) {
-        claims.entry(port.mapping.port).or_insert(Claim::Tcp(backend, port));
+    for (_, port) in asked().filter(|(_, port)| !port.mapping.protocol.is_http()) {
+        claims.entry(port.mapping.port).or_insert(Claim::Tcp(port));
     }
     claims
+}
+
+/// What services that share a port speak: the one protocol of all, else HTTP.
+pub(super) fn family(services: &[(&Backend<'_>, &BackendPort<'_>)]) -> Protocol {
+    let mut protocols: Vec<_> = services.iter().map(|(_, port)| port.mapping.protocol).collect();
+    protocols.dedup();
+    match protocols[..] {
+        [protocol] => protocol,
+        _ => Protocol::Http,
+    }
 }
 
 /// A node as provider: everything to it, on each of its ports.
@@ -213,5 +259,7 @@ fn destination<'a>(
         node,
         mapping: listener.map_or(missing, |listener| listener.port_mapping),
         found: listener.zip(target.and_then(|target| target.discovery.as_ref())),
+        policy: None,
+        service: None,
     }
 }

@@ -37,13 +37,22 @@ pub struct Offer {
 /// How a listener serves TLS clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsOffer {
-    /// Who it proves to be: the URI SAN of its certificate.
-    pub identity: SpiffeId,
+    /// Who it proves to be.
+    pub proof: Proof,
     /// Its certificate, and what it asks of clients.
     pub settings: ListenerTls,
 }
 
-/// What the mesh's clients do when they call a port.
+/// Who a server's certificate says that it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proof {
+    /// This, by its URI SAN and by Signet's CA.
+    Identity(SpiffeId),
+    /// Whoever it likes: the certificate is a file that Signet has never seen.
+    Unknown,
+}
+
+/// What the mesh's clients do when they call a port, those apart that have a policy of their own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dial {
     /// They speak plaintext.
@@ -53,9 +62,12 @@ pub enum Dial {
         /// Never empty.
         identities: BTreeSet<SpiffeId>,
     },
+    /// They speak TLS to whoever answers, because there is nothing to verify the server's certificate by. App Mesh's
+    /// clients did so for certificates from files; a client policy says better.
+    Unverified,
 }
 
-/// `plaintext`, or `tls to <identity>…`.
+/// `plaintext`, `tls to <identity>…`, or `tls to whoever answers`.
 impl fmt::Display for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -64,6 +76,7 @@ impl fmt::Display for Dial {
                 f.write_str("tls to")?;
                 identities.iter().try_for_each(|id| write!(f, " {id}"))
             }
+            Self::Unverified => f.write_str("tls to whoever answers"),
         }
     }
 }
@@ -77,16 +90,26 @@ pub struct Standing {
     pub dial: Dial,
 }
 
+impl Dial {
+    /// Whether a server serves a client that dials so: one that takes plaintext or not, and TLS with this proof.
+    #[must_use]
+    pub fn is_served_by(&self, plaintext: bool, proof: Option<&Proof>) -> bool {
+        match self {
+            Self::Plaintext => plaintext,
+            Self::Tls { identities } => match proof {
+                Some(Proof::Identity(identity)) => identities.contains(identity),
+                Some(Proof::Unknown) | None => false,
+            },
+            Self::Unverified => proof.is_some(),
+        }
+    }
+}
+
 impl Offer {
     /// Whether a client that dials so is served.
     #[must_use]
     pub fn serves(&self, dial: &Dial) -> bool {
-        match dial {
-            Dial::Plaintext => self.plaintext,
-            Dial::Tls { identities } => {
-                self.tls.as_ref().is_some_and(|tls| identities.contains(&tls.identity))
-            }
-        }
+        dial.is_served_by(self.plaintext, self.tls.as_ref().map(|tls| &tls.proof))
     }
 }
 
@@ -97,15 +120,13 @@ impl Standing {
         let canonical = workload.spiffe_id(trust_domain);
         match &listener.tls {
             Some(settings) if settings.mode.accepts_tls() => {
-                let identity = identity_of(&settings.certificate).unwrap_or(canonical);
-                let identities = BTreeSet::from([identity.clone()]);
-                Self {
-                    offer: Offer {
-                        plaintext: settings.mode.accepts_plaintext(),
-                        tls: Some(TlsOffer { identity, settings: settings.clone() }),
-                    },
-                    dial: Dial::Tls { identities },
-                }
+                let proof = proof_of(&settings.certificate, canonical);
+                let dial = match &proof {
+                    Proof::Identity(identity) => Dial::Tls { identities: BTreeSet::from([identity.clone()]) },
+                    Proof::Unknown => Dial::Unverified,
+                };
+                let tls = Some(TlsOffer { proof, settings: settings.clone() });
+                Self { offer: Offer { plaintext: settings.mode.accepts_plaintext(), tls }, dial }
             }
             Some(ListenerTls { mode: Mode::Disabled | Mode::Permissive | Mode::Strict, .. }) | None => {
                 Self { offer: Offer { plaintext: true, tls: None }, dial: Dial::Plaintext }
@@ -114,12 +135,13 @@ impl Standing {
     }
 }
 
-/// The identity that a certificate proves where it is not the node's canonical one.
-fn identity_of(certificate: &Certificate) -> Option<SpiffeId> {
+/// What a certificate proves; `canonical` is the node's own identity.
+fn proof_of(certificate: &Certificate, canonical: SpiffeId) -> Proof {
     match certificate {
-        Certificate::Acm { .. } | Certificate::File { .. } => None,
-        // `default`, all that the API takes so far, is the node's own; an identity would stand for itself.
-        Certificate::Sds { secret_name } => secret_name.parse().ok(),
+        Certificate::Acm { .. } => Proof::Identity(canonical),
+        // `default` is the node's own; an identity stands for itself.
+        Certificate::Sds { secret_name } => Proof::Identity(secret_name.parse().unwrap_or(canonical)),
+        Certificate::File { .. } => Proof::Unknown,
     }
 }
 

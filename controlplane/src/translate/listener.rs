@@ -1,149 +1,64 @@
-//! Listeners: the node's ports towards the mesh, and the one that takes the application's own calls.
+//! Listeners: the node's ports towards the mesh, and those that take the application's own calls.
 //!
-//! An ingress listener is always the same but for its filter chains: the TLS inspector runs and every chain has
-//! a match in DISABLED too. So a change of the mode is an update in place, which leaves the connections of an
-//! unchanged chain alone; any other difference would drain them all.
+//! ```text
+//!                 not redirected                        redirected
+//!  ingress   one listener per port, on its own    one on 15000, a pair of chains per port
+//!  egress    one for all HTTP, by Host; one       one on 15001, a chain per port, by the
+//!            per TCP port                         address that was dialed
+//! ```
 
-use std::time::Duration;
+mod egress;
+mod http;
+mod ingress;
+mod tcp;
+
+use std::{num::NonZeroU16, time::Duration};
 
 use signet_xds::pb::{
     envoy::{
-        config::{
-            core::v3::{TrafficDirection, TransportSocket},
-            listener::v3::{self as envoy, FilterChain, FilterChainMatch, ListenerFilter},
+        config::listener::v3::{
+            FilterChain, FilterChainMatch, ListenerFilter, ListenerFilterChainMatchPredicate,
+            listener_filter, listener_filter_chain_match_predicate::Rule,
         },
-        extensions::filters::{
-            http::router::v3::Router,
-            listener::tls_inspector::v3::TlsInspector,
-            network::http_connection_manager::v3::{
-                HttpConnectionManager, HttpFilter, Rds, http_connection_manager as hcm, http_filter,
-            },
-        },
+        extensions::filters::listener::{original_dst::v3::OriginalDst, tls_inspector::v3::TlsInspector},
+        r#type::v3::Int32Range,
     },
+    google::protobuf::Any,
     pack,
 };
 
-use super::{
-    EGRESS_ADDRESS, Offer, Scope,
-    naming::{self, Chain},
-    scalar::{duration, ip_address, same_stream, yes},
-    tls,
-};
-use crate::model::Listener;
+pub(super) use self::{egress::egress, ingress::ingress};
 
 /// How long a connection may be silent before it is taken for plaintext.
 const INSPECTION_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// One of the node's ports.
-pub(super) fn ingress(scope: &Scope<'_>, listener: &Listener) -> envoy::Listener {
-    let mapping = listener.port_mapping;
-    let workload = &scope.proxy.workload;
-    let port = scope.own_port(mapping.port);
-    let Offer { plaintext, tls } = scope.in_force.standing(&port, listener, scope.trust_domain).offer;
-    let chain = |chain: Chain, transport_socket: Option<TransportSocket>| {
-        let name = naming::ingress_chain(mapping, chain);
-        let routes = naming::ingress_routes(mapping);
-        let manager = client_details(chain, manager(name.clone(), routes));
-        let transport_protocol = match chain {
-            Chain::Tls => "tls",
-            Chain::Plaintext => "raw_buffer",
-        };
-        FilterChain {
-            filter_chain_match: Some(FilterChainMatch {
-                transport_protocol: transport_protocol.to_owned(),
-                ..Default::default()
-            }),
-            filters: vec![network_filter(manager)],
-            transport_socket,
-            name,
-            ..Default::default()
-        }
-    };
-    let tls = tls.map(|offer| chain(Chain::Tls, Some(tls::downstream(&offer, workload, scope.trust_domain))));
-    let plaintext = plaintext.then(|| chain(Chain::Plaintext, None));
-    envoy::Listener {
-        name: naming::ingress_listener(scope.proxy.ingress_address, mapping.port),
-        address: Some(ip_address(scope.proxy.ingress_address, mapping.port)),
-        stat_prefix: naming::ingress_listener_stats(mapping.port),
-        traffic_direction: TrafficDirection::Inbound.into(),
-        listener_filters: vec![tls_inspector()],
-        listener_filters_timeout: duration(INSPECTION_TIMEOUT),
-        continue_on_listener_filters_timeout: true,
-        filter_chains: tls.into_iter().chain(plaintext).collect(),
-        ..Default::default()
-    }
-}
-
-/// Where the application calls from; the Host header says whom.
-pub(super) fn egress(scope: &Scope<'_>) -> envoy::Listener {
-    let port = scope.proxy.egress_port;
-    let manager = manager(naming::EGRESS_STAT_PREFIX.to_owned(), naming::egress_routes(port));
-    envoy::Listener {
-        name: naming::egress_listener(port),
-        address: Some(ip_address(EGRESS_ADDRESS, port)),
-        stat_prefix: naming::egress_listener_stats(port),
-        traffic_direction: TrafficDirection::Outbound.into(),
-        filter_chains: vec![FilterChain {
-            name: naming::EGRESS_STAT_PREFIX.to_owned(),
-            filters: vec![network_filter(manager)],
-            ..Default::default()
-        }],
-        ..Default::default()
-    }
-}
-
-/// What the application is told of the client. What a client says of itself is never passed on.
-fn client_details(chain: Chain, manager: HttpConnectionManager) -> HttpConnectionManager {
-    match chain {
-        Chain::Plaintext => HttpConnectionManager {
-            forward_client_cert_details: hcm::ForwardClientCertDetails::Sanitize.into(),
-            ..manager
-        },
-        Chain::Tls => HttpConnectionManager {
-            forward_client_cert_details: hcm::ForwardClientCertDetails::SanitizeSet.into(),
-            set_current_client_cert_details: Some(hcm::SetCurrentClientCertDetails {
-                subject: yes(),
-                uri: true,
-                ..Default::default()
-            }),
-            ..manager
-        },
-    }
-}
-
-fn manager(stat_prefix: String, routes: String) -> HttpConnectionManager {
-    let rds = Rds { config_source: Some(same_stream()), route_config_name: routes };
-    HttpConnectionManager {
-        stat_prefix,
-        http_filters: vec![HttpFilter {
-            name: "envoy.filters.http.router".to_owned(),
-            config_type: Some(http_filter::ConfigType::TypedConfig(pack(&Router::default()))),
-            ..Default::default()
-        }],
-        upgrade_configs: vec![hcm::UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
-            ..Default::default()
-        }],
-        // Otherwise `//x` and `/y/../x` would slip past a route for `/x`.
-        normalize_path: yes(),
-        merge_slashes: true,
-        path_with_escaped_slashes_action: hcm::PathWithEscapedSlashesAction::KeepUnchanged.into(),
-        route_specifier: Some(hcm::RouteSpecifier::Rds(rds)),
-        ..Default::default()
-    }
-}
-
-fn network_filter(manager: HttpConnectionManager) -> envoy::Filter {
-    envoy::Filter {
-        name: "envoy.filters.network.http_connection_manager".to_owned(),
-        config_type: Some(envoy::filter::ConfigType::TypedConfig(pack(&manager))),
-    }
-}
+/// The same where a server that speaks first may be behind the port: each of its plaintext clients waits so long.
+const SHORT_INSPECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn tls_inspector() -> ListenerFilter {
+    listener_filter("envoy.filters.listener.tls_inspector", pack(&TlsInspector::default()))
+}
+
+/// Brings back the address that was dialed before the connection was redirected.
+fn original_destination() -> ListenerFilter {
+    listener_filter("envoy.filters.listener.original_dst", pack(&OriginalDst::default()))
+}
+
+fn listener_filter(name: &str, config: Any) -> ListenerFilter {
     ListenerFilter {
-        name: "envoy.filters.listener.tls_inspector".to_owned(),
-        config_type: Some(envoy::listener_filter::ConfigType::TypedConfig(pack(&TlsInspector::default()))),
+        name: name.to_owned(),
+        config_type: Some(listener_filter::ConfigType::TypedConfig(config)),
         ..Default::default()
     }
+}
+
+/// Connections to this port.
+fn to_port(port: NonZeroU16) -> ListenerFilterChainMatchPredicate {
+    let start = i32::from(port.get());
+    let range = Int32Range { start, end: start + 1 };
+    ListenerFilterChainMatchPredicate { rule: Some(Rule::DestinationPortRange(range)) }
+}
+
+/// A chain that ends what comes to it.
+fn closed(name: &str, to: FilterChainMatch) -> FilterChain {
+    FilterChain { name: name.to_owned(), filter_chain_match: Some(to), ..Default::default() }
 }

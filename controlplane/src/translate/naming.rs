@@ -8,7 +8,11 @@
 //!
 //! Names of meshes and nodes may hold `_`, so a name cannot be taken apart again; nothing here tries.
 
-use std::{fmt, net::IpAddr, num::NonZeroU16};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU16,
+};
 
 use signet_policies::identity::{ResourceName, Workload};
 
@@ -21,6 +25,8 @@ pub const SDS_CLUSTER: &str = "static_cluster_sds_unix_socket";
 pub const OWN_CERTIFICATE: &str = "default";
 /// The secret that is the bundle of roots.
 pub const ROOTS: &str = "ROOTCA";
+/// In names of listeners that are redirected to, whatever they bind.
+const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Prefix of the application's own calls.
 pub const EGRESS_STAT_PREFIX: &str = "egress";
 
@@ -28,6 +34,14 @@ pub const EGRESS_STAT_PREFIX: &str = "egress";
 pub const SELF_REDIRECT: &str = "self_redirect";
 /// The virtual host of a gateway's second pass for requests that keep their Host.
 pub const DEFAULT_BACKEND: &str = "default_backend";
+/// The chain, and the end of the cluster's name, of what is passed through to wherever it was meant for.
+pub const PASSTHROUGH: &str = "mesh-allow-all";
+/// `tcp.<this>.*`.
+pub const PASSTHROUGH_STATS: &str = "egress_mesh_allow_all";
+/// The chain, and the end of the cluster's name, of AWS's own APIs.
+pub const AWS: &str = "amazonaws";
+/// `tcp.<this>.*`.
+pub const AWS_STATS: &str = "egress_amazonaws";
 
 /// The two filter chains that an ingress listener can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +111,30 @@ pub fn self_redirect_cluster(
     format!("cds_ingress_{mesh}_{name}_{SELF_REDIRECT}_{port}{}_{egress_port}", self::protocol(protocol))
 }
 
+/// Everywhere, for callers whose mesh allows it: `cds_egress_<mesh>_mesh-allow-all`.
+#[must_use]
+pub fn passthrough_cluster(mesh: &ResourceName) -> String {
+    format!("cds_egress_{mesh}_{PASSTHROUGH}")
+}
+
+/// AWS's own APIs: `cds_egress_<mesh>_amazonaws`.
+#[must_use]
+pub fn aws_cluster(mesh: &ResourceName) -> String {
+    format!("cds_egress_{mesh}_{AWS}")
+}
+
+/// A cluster beside another one, for callers of one service: `<cluster>@<service>`.
+#[must_use]
+pub fn of_service(cluster: &str, service: &str) -> String {
+    format!("{cluster}@{service}")
+}
+
+/// Whether a cluster is the one of this name, or beside it.
+#[must_use]
+pub fn is_of(name: &str, cluster: &str) -> bool {
+    name.strip_prefix(cluster).is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+}
+
 /// `rds_ingress_<protocol>_<port>`.
 #[must_use]
 pub fn ingress_routes(mapping: PortMapping) -> String {
@@ -107,6 +145,37 @@ pub fn ingress_routes(mapping: PortMapping) -> String {
 #[must_use]
 pub fn egress_routes(port: NonZeroU16) -> String {
     format!("rds_egress_http_{port}")
+}
+
+/// `rds_egress_<protocol>_<port>`, by the port that the application dials.
+#[must_use]
+pub fn egress_routes_of(protocol: Protocol, port: NonZeroU16) -> String {
+    format!("rds_egress_{}_{port}", self::protocol(protocol))
+}
+
+/// Where what was redirected comes in: `lds_egress_0.0.0.0_<port>`, as App Mesh named it, though it is on loopback.
+#[must_use]
+pub fn redirected_egress_listener(port: NonZeroU16) -> String {
+    format!("lds_egress_{ANYWHERE}_{port}")
+}
+
+/// `listener.<this>.*` of a listener that is redirected to: `0.0.0.0_<port>`. Envoy makes an address of it again in
+/// Prometheus' labels, so the dots mangle nothing.
+#[must_use]
+pub fn redirected_listener_stats(port: NonZeroU16) -> String {
+    format!("{ANYWHERE}_{port}")
+}
+
+/// Name of a chain for a port that the application dials: `egress_<port>`.
+#[must_use]
+pub fn egress_chain(port: NonZeroU16) -> String {
+    format!("{EGRESS_STAT_PREFIX}_{port}")
+}
+
+/// `tcp.<this>.*` of a port that the application dials: `egress_tcp_<port>`.
+#[must_use]
+pub fn egress_tcp_stats(port: NonZeroU16) -> String {
+    format!("{EGRESS_STAT_PREFIX}_tcp_{port}")
 }
 
 /// `listener.<this>.*`: `ingress_<port>`.

@@ -1,6 +1,7 @@
 //! Route tables: everything to the application on the way in, by Host and rule on the way out.
 
 pub(super) mod matcher;
+mod redirected;
 
 use std::{collections::BTreeSet, num::NonZeroU16, time::Duration};
 
@@ -9,13 +10,14 @@ use signet_xds::pb::envoy::config::route::v3::{
     route::Action, route_action::ClusterSpecifier, weighted_cluster::ClusterWeight,
 };
 
+pub(super) use self::redirected::redirected;
 use super::{
     Scope,
     backend::{Backend, BackendPort, BackendRoute, Destination, Rule},
-    naming, retry,
+    metadata, naming, retry,
     scalar::{duration, uint},
 };
-use crate::model::{EgressFilter, Listener, Timeout};
+use crate::model::{Listener, Timeout};
 
 /// App Mesh's, of all tries together, on both sides.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -53,9 +55,6 @@ pub(super) fn ingress(scope: &Scope<'_>, listener: &Listener) -> RouteConfigurat
 /// That holds for both egress filters: without interception a call carries no destination of its own that it
 /// could be passed through to.
 pub(super) fn egress(scope: &Scope<'_>, backends: &[Backend<'_>]) -> RouteConfiguration {
-    match scope.mesh.settings.egress_filter {
-        EgressFilter::DropAll | EgressFilter::AllowAll => {}
-    }
     let mut taken = BTreeSet::new();
     let hosts = backends.iter().flat_map(|backend| virtual_hosts(scope, backend, &mut taken));
     RouteConfiguration {
@@ -70,7 +69,7 @@ pub(super) fn egress(scope: &Scope<'_>, backends: &[Backend<'_>]) -> RouteConfig
 /// The first port is also meant by the bare name, and by the name with the egress listener's own port, which
 /// is what an application writes that was given `http://name:15001`.
 fn virtual_hosts(scope: &Scope<'_>, backend: &Backend<'_>, taken: &mut BTreeSet<String>) -> Vec<VirtualHost> {
-    let Backend { name, client_policy: _, ports } = backend;
+    let Backend { name, ports } = backend;
     let on = |port: NonZeroU16| format!("{name}:{port}");
     let ports: Vec<&BackendPort<'_>> = ports.iter().filter(|port| port.mapping.protocol.is_http()).collect();
     let bare = [(*name).to_owned(), on(scope.proxy.egress_port)];
@@ -84,7 +83,7 @@ fn virtual_hosts(scope: &Scope<'_>, backend: &Backend<'_>, taken: &mut BTreeSet<
         let host = if index == 0 { (*name).to_owned() } else { on(port.mapping.port) };
         let mut domains = std::mem::take(&mut bare);
         domains.push(on(port.mapping.port));
-        let routes = port.routes.iter().map(|route| outbound(scope, route)).collect();
+        let routes = port.routes.iter().map(|route| to_service(scope, name, route)).collect();
         hosts.extend(virtual_host(host, domains, routes, taken));
     }
     hosts
@@ -111,8 +110,13 @@ pub(super) fn is_host(domain: &str) -> bool {
     domain.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*')
 }
 
+/// With the metadata by which App Mesh's metrics are told apart.
+pub(super) fn to_service(scope: &Scope<'_>, service: &str, route: &BackendRoute<'_>) -> Route {
+    Route { metadata: Some(metadata::of_service(service)), ..outbound(scope, route) }
+}
+
 /// A rule of a service's provider, and where it leads.
-pub(super) fn outbound(scope: &Scope<'_>, route: &BackendRoute<'_>) -> Route {
+fn outbound(scope: &Scope<'_>, route: &BackendRoute<'_>) -> Route {
     let BackendRoute { rule, timeout, retry, targets } = route;
     let action = match weighted(scope, targets) {
         None => Action::DirectResponse(DirectResponseAction { status: NO_TARGET, ..Default::default() }),
@@ -129,7 +133,7 @@ pub(super) fn outbound(scope: &Scope<'_>, route: &BackendRoute<'_>) -> Route {
 /// where all are zero, because Envoy refuses such a list.
 fn weighted(scope: &Scope<'_>, targets: &[(Destination<'_>, u32)]) -> Option<WeightedCluster> {
     let cluster = |(destination, weight): &(Destination<'_>, u32)| ClusterWeight {
-        name: naming::target_cluster(&scope.proxy.workload.mesh, destination.node, destination.mapping),
+        name: destination.cluster(&scope.proxy.workload.mesh),
         weight: uint(*weight),
         ..Default::default()
     };

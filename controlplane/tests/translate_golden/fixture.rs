@@ -9,7 +9,7 @@ use signet_controlplane::{
         Mesh, Model, PathMatch, PortMapping, Protocol, Provider, RetryPolicy, Route, RouteRule, Trust,
         Validation, VirtualNode, VirtualRouter, VirtualService, WeightedTarget,
     },
-    translate::{self, InForce, Proxy},
+    translate::{self, InForce, Interception, Proxy},
 };
 use signet_policies::{
     identity::{TrustDomain, Workload, WorkloadKind},
@@ -142,6 +142,7 @@ fn snapshot(workload: Workload, mesh: &Mesh, in_force: &InForce) -> Snapshot {
     let model = Model { revision: 1, meshes: [("my-mesh".parse().unwrap(), Arc::new(mesh.clone()))].into() };
     let proxy = Proxy {
         workload,
+        interception: Interception::None,
         ingress_address: "127.0.0.11".parse().unwrap(),
         egress_port: 15001.try_into().unwrap(),
     };

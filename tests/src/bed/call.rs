@@ -228,3 +228,11 @@ pub async fn websocket(stream: TcpStream, host: &str, send: &str) -> Result<Stri
     };
     timeout(PATIENCE, exchange).await.context("no answer in time")?
 }
+
+/// A port of loopback that nobody listens on now.
+///
+/// # Errors
+/// There is none.
+pub async fn free_port() -> Result<u16> {
+    Ok(super::app::App::bind(0).await?.local_addr()?.port())
+}

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use signet_policies::{
-    identity::{TrustDomain, Workload},
+    identity::{SpiffeId, TrustDomain, Workload},
     mtls::Mode,
 };
 
@@ -14,7 +14,10 @@ fn asked(mode: Mode, secret: &str) -> Standing {
         trust: Trust::Sds { secret_name: "ROOTCA".into() },
         subject_alternative_names: Vec::new(),
     };
-    let certificate = Certificate::Sds { secret_name: secret.into() };
+    let certificate = match secret {
+        "file" => Certificate::File { certificate_chain: "/c.pem".into(), private_key: "/c.key".into() },
+        secret => Certificate::Sds { secret_name: secret.into() },
+    };
     let mapping = PortMapping { port: 8080.try_into().unwrap(), protocol: Protocol::Http };
     let tls = Some(ListenerTls { mode, certificate, validation: Some(validation) });
     let domain: TrustDomain = "td".parse().unwrap();
@@ -34,6 +37,7 @@ fn shown(port: &Port) -> String {
     match &port.standing.dial {
         Dial::Plaintext => format!("{offer} > plaintext"),
         Dial::Tls { identities: ids } => format!("{offer} > tls to {}", identities(ids)),
+        Dial::Unverified => format!("{offer} > tls to whoever answers"),
     }
 }
 
@@ -61,6 +65,17 @@ fn from_disabled_to_strict_goes_by_way_of_both_and_back_again() {
     let back =
         [format!("both > tls to {node}"), "both > plaintext".to_owned(), "plaintext > plaintext".to_owned()];
     assert_eq!(way(&mut port, &asked(Mode::Disabled, "default")), back);
+}
+
+#[test]
+fn clients_stop_to_verify_before_a_server_shows_a_file_and_begin_again_after_it() {
+    let node = "/mesh/m/virtual-node/a";
+    let mut port = Port::at(asked(Mode::Strict, "default"));
+    let unverified = "tls > tls to whoever answers".to_owned();
+    let forth = [unverified.clone(), unverified.clone()];
+    assert_eq!(way(&mut port, &asked(Mode::Strict, "file")), forth, "the second is the server's");
+    let back = [unverified, format!("tls > tls to {node}")];
+    assert_eq!(way(&mut port, &asked(Mode::Strict, "default")), back);
 }
 
 #[test]
@@ -137,7 +152,7 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     let mode = prop_oneof![Just(Mode::Disabled), Just(Mode::Permissive), Just(Mode::Strict)];
-    let secret = prop_oneof![Just("default"), Just("spiffe://td/x"), Just("spiffe://td/y")];
+    let secret = prop_oneof![Just("default"), Just("spiffe://td/x"), Just("spiffe://td/y"), Just("file")];
     prop_oneof![
         1 => (mode, secret).prop_map(|(mode, secret)| Event::Ask(mode, secret)),
         4 => (0..2usize).prop_map(Event::ServerActs),

@@ -14,7 +14,7 @@ use crate::{
         Scope,
         backend::{Backend, BackendPort, Rule, order},
         naming,
-        route::{self, matcher, outbound},
+        route::{self, matcher, to_service},
     },
 };
 
@@ -48,7 +48,7 @@ pub(in crate::translate) fn egress(
             let is_first = first == Some(port.mapping.port);
             let domains = if is_first { own.clone().into() } else { vec![name.clone()] };
             let by_host = port.routes.iter().map(|route| {
-                let route = outbound(scope, route);
+                let route = to_service(scope, backend.name, route);
                 if is_first { route } else { with_host(route, backend.name) }
             });
             let routes = before_host.iter().cloned().chain(by_host).collect();
@@ -98,7 +98,9 @@ fn by_header(scope: &Scope<'_>, gateway: &VirtualGateway, backends: &[Backend<'_
         let port = http_ports(backend).find(|port| port.mapping.port == asked);
         let name = authority(backend.name, asked, Some(first));
         if let Some(BackendPort { routes: targets, .. }) = port.filter(|_| done.insert(name.clone())) {
-            routes.extend(targets.iter().map(|target| with_header(outbound(scope, target), &name)));
+            routes.extend(
+                targets.iter().map(|target| with_header(to_service(scope, backend.name, target), &name)),
+            );
         }
     }
     routes

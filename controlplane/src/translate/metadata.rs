@@ -1,0 +1,36 @@
+//! What App Mesh's metrics extension reads beside listeners, clusters and routes: a JSON text in their metadata.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+use signet_policies::identity::ResourceName;
+use signet_xds::pb::{
+    envoy::config::core::v3::Metadata,
+    google::protobuf::{Struct, Value, value::Kind},
+};
+
+/// The one namespace that such metadata has, and the one key in it.
+const NAMESPACE: &str = "aws.appmesh.aggregate_stats";
+const KEY: &str = "config";
+
+/// Of a cluster that leads to a node.
+pub(super) fn of_target(node: &ResourceName) -> Metadata {
+    tagged(Some(("TargetVirtualNode", node.as_str())))
+}
+
+/// Of a route to a virtual service.
+pub(super) fn of_service(name: &str) -> Metadata {
+    tagged(Some(("TargetVirtualService", name)))
+}
+
+/// Of a listener.
+pub(super) fn of_listener() -> Metadata {
+    tagged(None)
+}
+
+fn tagged(tag: Option<(&str, &str)>) -> Metadata {
+    let tags: Vec<_> = tag.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+    let text = Value { kind: Some(Kind::StringValue(json!({"tags": tags}).to_string())) };
+    let config = Struct { fields: HashMap::from([(KEY.to_owned(), text)]) };
+    Metadata { filter_metadata: HashMap::from([(NAMESPACE.to_owned(), config)]), ..Default::default() }
+}
