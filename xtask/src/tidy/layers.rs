@@ -7,6 +7,8 @@
 //!    ca──────────┼─────┘  │         policies, durable
 //!  agent         │        │         policies, sds
 //!      controlplane───────┘         policies, xds, durable
+//!           ▲
+//!       manifests                   policies, controlplane
 //! cli, tests                        all
 //! ```
 
@@ -29,13 +31,14 @@ pub(crate) struct Manifest {
 const ALL: &[&str] = &["*"];
 
 /// The one table of the house: crate, and the crates of ours that it may import.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("signet-policies", &[]),
     ("signet-xds", &[]),
     ("signet-durable", &[]),
     ("signet-ca", &["signet-policies", "signet-durable"]),
     ("signet-sds", &["signet-policies", "signet-xds"]),
     ("signet-controlplane", &["signet-policies", "signet-xds", "signet-durable"]),
+    ("signet-manifests", &["signet-policies", "signet-controlplane"]),
     ("signet-agent", &["signet-policies", "signet-sds"]),
     ("signet", ALL),
     ("signet-tests", ALL),
