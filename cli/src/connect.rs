@@ -37,8 +37,13 @@ impl ConnectArgs {
     /// The credentials cannot be read, or the endpoint is no URL.
     pub fn client(&self, clock: Clock) -> Result<Client> {
         let keys = KeyPair::from_file(&self.credentials, &self.profile)?;
-        let region = self.region.clone().or_else(default_region).unwrap_or_else(|| "us-east-1".to_owned());
-        Client::new(&self.endpoint, &region, keys, clock)
+        Client::new(&self.endpoint, &self.region(), keys, clock)
+    }
+
+    /// The server's region.
+    #[must_use]
+    pub fn region(&self) -> String {
+        self.region.clone().or_else(default_region).unwrap_or_else(|| "us-east-1".to_owned())
     }
 }
 

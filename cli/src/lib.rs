@@ -3,7 +3,8 @@
 //! ```text
 //!   main ─▶ Command ─┬─ server   API, xDS and CA in one process
 //!                    ├─ agent    beside each Envoy
-//!                    ├─ credentials, token, proxies       speak to a server's API, signed
+//!                    ├─ apply, diff, export  files to a server and back
+//!                    ├─ credentials, token, proxies  speak to a server's API, signed
 //!                    ├─ ca       the authority's keys at rest
 //!                    └─ demo     all of it on this machine, with traffic
 //! ```
@@ -12,11 +13,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this crate speaks to people")]
 
 pub mod agent;
+mod app_mesh;
+pub mod apply;
 pub mod ca;
 pub mod client;
 pub mod connect;
 pub mod credentials;
 pub mod demo;
+pub mod export;
 pub mod format;
 pub mod local;
 mod log;
@@ -72,6 +76,15 @@ enum Command {
     /// Key pairs that may call the API, and what each may do
     #[command(subcommand)]
     Credentials(credentials::CredentialsCommand),
+    /// Make a server hold the App Mesh resources that files declare
+    #[command(after_help = apply::APPLY_HELP)]
+    Apply(Box<apply::ApplyArgs>),
+    /// Show what `signet apply` would change
+    #[command(after_help = apply::DIFF_HELP)]
+    Diff(Box<apply::DiffArgs>),
+    /// Write a server's App Mesh resources to files
+    #[command(after_help = export::HELP)]
+    Export(Box<export::ExportArgs>),
     /// Join tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -85,7 +98,14 @@ impl Command {
     fn default_log(&self) -> &'static str {
         match self {
             Self::Server(_) | Self::Agent(_) => "info",
-            Self::Demo(_) | Self::Ca(_) | Self::Credentials(_) | Self::Token(_) | Self::Proxies(_) => "warn",
+            Self::Demo(_)
+            | Self::Ca(_)
+            | Self::Credentials(_)
+            | Self::Apply(_)
+            | Self::Diff(_)
+            | Self::Export(_)
+            | Self::Token(_)
+            | Self::Proxies(_) => "warn",
         }
     }
 }
@@ -138,6 +158,9 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Server(args) => server::run(args, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Ca(command) => ca::run(command).map(|()| ExitCode::SUCCESS),
         Command::Credentials(command) => credentials::run(command, clock).await.map(|()| ExitCode::SUCCESS),
+        Command::Apply(args) => apply::run(*args, clock).await,
+        Command::Diff(args) => apply::diff(*args, clock).await,
+        Command::Export(args) => export::run(*args, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
     }

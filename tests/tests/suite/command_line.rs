@@ -30,6 +30,9 @@ fn every_command_explains_itself_with_an_example() -> Result<()> {
         &["credentials", "list"],
         &["token", "create"],
         &["proxies"],
+        &["apply"],
+        &["diff"],
+        &["export"],
     ] {
         let output = signet(&[command, &["--help"]].concat())?;
         assert!(output.status.success());

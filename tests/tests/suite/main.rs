@@ -1,6 +1,7 @@
 //! Every suite over a whole mesh, in one binary so that it links once.
 
 mod api;
+mod apply;
 mod certificates;
 mod clients;
 mod command_line;
