@@ -6,6 +6,7 @@ mod http;
 mod identity;
 mod ops;
 mod private_file;
+mod quotas;
 mod registry;
 mod tls;
 mod v1;
@@ -24,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::assembly::Running;
+use self::{assembly::Running, quotas::QuotaArgs};
 use crate::{WrongUsage, ca::PassphraseArgs};
 
 /// How long draining may take; supervisors kill after ten seconds.
@@ -68,6 +69,8 @@ pub struct ServerArgs {
     leaf_lifetime: u64,
     #[command(flatten)]
     ca_passphrase: PassphraseArgs,
+    #[command(flatten)]
+    quotas: QuotaArgs,
     /// Serve the API without TLS on an address that others can reach: bodies can be read on the way
     #[arg(long, env = "SIGNET_DANGEROUSLY_PLAINTEXT_API")]
     dangerously_plaintext_api: bool,

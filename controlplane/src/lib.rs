@@ -7,6 +7,7 @@ pub mod discovery;
 mod json;
 pub mod model;
 pub mod proxies;
+pub mod quotas;
 pub mod reconcile;
 pub mod server;
 pub mod store;

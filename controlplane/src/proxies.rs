@@ -159,8 +159,30 @@ impl Proxies {
     /// `envoy` is the version that the proxy says it is. If an equal proxy is gone, this one takes its place.
     #[must_use]
     pub fn connect(self: &Arc<Self>, proxy: Proxy, envoy: Option<String>) -> Feed {
+        self.register(self.lock(), proxy, envoy)
+    }
+
+    /// As [`Proxies::connect`], unless `limit` proxies of the workload are connected already.
+    #[must_use]
+    pub fn connect_within(
+        self: &Arc<Self>,
+        limit: usize,
+        proxy: Proxy,
+        envoy: Option<String>,
+    ) -> Option<Feed> {
+        let entries = self.lock();
+        let is_one = |entry: &&Entry| entry.gone.is_none() && entry.proxy.workload == proxy.workload;
+        let count = entries.by_key.values().filter(is_one).count();
+        (count < limit).then(|| self.register(entries, proxy, envoy))
+    }
+
+    fn register(
+        self: &Arc<Self>,
+        mut entries: MutexGuard<'_, Entries>,
+        proxy: Proxy,
+        envoy: Option<String>,
+    ) -> Feed {
         let (feed, snapshots) = watch::channel(None);
-        let mut entries = self.lock();
         let predecessor =
             entries.by_key.iter().find(|(_, entry)| entry.gone.is_some() && entry.proxy == proxy);
         // It comes back to what it was given before, so that is as old as it was.

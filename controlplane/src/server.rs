@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 use signet_policies::{
-    identity::{TrustDomain, Workload},
+    identity::{TrustDomain, Workload, WorkloadKind},
     issuance::Caller,
 };
 use signet_xds::{
@@ -20,7 +20,11 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tonic::Status as Refusal;
 
-use crate::{model::Model, proxies::Proxies};
+use crate::{
+    model::Model,
+    proxies::Proxies,
+    quotas::{Quota, Quotas},
+};
 
 pub use node::{Misdescribed, describe};
 
@@ -30,6 +34,7 @@ pub struct Ads {
     proxies: Arc<Proxies>,
     model: watch::Receiver<Arc<Model>>,
     trust_domain: TrustDomain,
+    quotas: Quotas,
 }
 
 /// Why a stream is refused.
@@ -58,6 +63,19 @@ pub enum Refused {
     /// There is no such node or gateway (any more).
     #[error("{0} does not exist; create it, or mend APPMESH_RESOURCE_ARN")]
     Unknown(Workload),
+    /// As many proxies of the workload are connected as may be.
+    #[error(
+        "{limit} proxies of {workload} are connected, which is the quota {quota} of this server; whoever runs it may \
+         raise it with `signet server --quota {quota}=N`"
+    )]
+    TooMany {
+        /// Of which workload.
+        workload: Workload,
+        /// What is bounded.
+        quota: Quota,
+        /// The most.
+        limit: usize,
+    },
 }
 
 impl From<Refused> for Refusal {
@@ -68,6 +86,7 @@ impl From<Refused> for Refusal {
             Refused::Unauthenticated => Self::unauthenticated(text),
             Refused::NotAWorkload(..) | Refused::Impostor { .. } => Self::permission_denied(text),
             Refused::Node(_) | Refused::Unknown(_) => Self::invalid_argument(text),
+            Refused::TooMany { .. } => Self::resource_exhausted(text),
         }
     }
 }
@@ -76,7 +95,13 @@ impl Ads {
     /// Feeds the nodes of `model` from `proxies`, which reconcile must be filling.
     #[must_use]
     pub fn new(proxies: Arc<Proxies>, model: watch::Receiver<Arc<Model>>, trust_domain: TrustDomain) -> Self {
-        Self { proxies, model, trust_domain }
+        Self { proxies, model, trust_domain, quotas: Quotas::default() }
+    }
+
+    /// Within bounds for how many proxies a workload may have.
+    #[must_use]
+    pub fn within(self, quotas: Quotas) -> Self {
+        Self { quotas, ..self }
     }
 
     fn admit(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, Refused> {
@@ -88,7 +113,18 @@ impl Ads {
         if !self.model.borrow().has(&proven) {
             return Err(Refused::Unknown(proven));
         }
-        Ok(self.proxies.connect(proxy, envoy))
+        let quota = match proven.kind {
+            WorkloadKind::VirtualNode => Quota::EnvoysPerVirtualNode,
+            WorkloadKind::VirtualGateway => Quota::EnvoysPerVirtualGateway,
+        };
+        match self.quotas.get(quota) {
+            None => Ok(self.proxies.connect(proxy, envoy)),
+            Some(limit) => self.proxies.connect_within(limit, proxy, envoy).ok_or(Refused::TooMany {
+                workload: proven,
+                quota,
+                limit,
+            }),
+        }
     }
 
     /// Whom the transport proved the peer to be.

@@ -39,9 +39,12 @@ pub use self::{
     sled::{OpenError, SledStore},
     tokens::{MAX_TOKENS, TOKEN_LIFE},
 };
-use crate::model::{
-    Document, Model, Tags,
-    key::{Collection, Key, Kind},
+use crate::{
+    model::{
+        Document, Model, Tags,
+        key::{Collection, Key, Kind},
+    },
+    quotas::Quota,
 };
 
 /// Holds the resources of the API. A back end is behind it, and the same rules before it.
@@ -178,6 +181,16 @@ pub enum Refusal {
         key: Key,
         /// How many it would have.
         count: usize,
+    },
+    /// There would be more than the operator lets there be.
+    #[error("{key} would exceed the quota {quota}={limit}")]
+    Quota {
+        /// The resource that was to be written.
+        key: Key,
+        /// What is bounded.
+        quota: Quota,
+        /// The most.
+        limit: usize,
     },
     /// It is not at the version that the caller saw.
     #[error("{key} is at version {found}, not {expected}")]

@@ -12,6 +12,7 @@ use signet_controlplane::{
     credentials::Keyring,
     discovery::{Discovery, Registry},
     proxies::Proxies,
+    quotas::Quotas,
     reconcile::{Pace, PortView, Reconcile},
     server::Ads,
     store::{SledStore, Store},
@@ -66,6 +67,7 @@ struct Parts {
     random: Random,
     proxies: Arc<Proxies>,
     terms: Terms,
+    quotas: Quotas,
 }
 
 impl Running {
@@ -135,6 +137,7 @@ impl Running {
             clock,
         };
         let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), parts.terms.trust_domain.clone());
+        let ads = ads.within(parts.quotas.clone());
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .layer(InterceptorLayer::new(tls::identify))
@@ -157,6 +160,7 @@ impl Parts {
         let data_dir = &args.data_dir;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
         made.with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
+        let quotas = args.quotas.quotas()?;
         let database = Database::open(&data_dir.join("store"))?;
         let random = Random::system();
         let now = clock().into();
@@ -168,13 +172,14 @@ impl Parts {
         let tokens = JoinTokens::new(database.clone())?;
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
         Ok(Self {
-            store: Arc::new(SledStore::open(database.clone())?),
+            store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),
             discovery: Arc::new(Registry::open(database.clone())?),
             issuing: Issuing::new(Arc::new(authority), Arc::new(ledger), random.clone(), clock.clone()),
             tokens,
             random,
             proxies: Proxies::new(clock.clone()),
             terms: Terms { trust_domain: args.trust_domain.clone(), default_lifetime },
+            quotas,
             database,
         })
     }

@@ -51,6 +51,11 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
             placed(key, account),
             Tags::MAX
         )),
+        Refusal::Quota { key, quota, limit } => ApiError::limit_exceeded(format!(
+            "{} would exceed the quota {quota} of this server, which is {limit}; whoever runs it may raise it with \
+             `signet server --quota {quota}=N`",
+            placed(key, account)
+        )),
         Refusal::Version { key, expected, found } => {
             ApiError::conflict(format!("{} is at version {found}, not {expected}", placed(key, account)))
         }

@@ -99,6 +99,26 @@ fn a_node_is_admitted_under_both_spellings_of_its_id_and_listed_while_its_stream
 }
 
 #[test]
+fn one_proxy_more_than_a_quota_is_told_so_until_one_goes() {
+    let mut quotas = Quotas::default();
+    quotas.set("envoys-per-virtual-node=2").unwrap();
+    let ads = ads().within(quotas);
+    let open = |name: &str| {
+        let mut extensions = Extensions::new();
+        extensions.insert(holder(&format!("spiffe://td/mesh/m/virtual-node/{name}")).unwrap());
+        ads.open(&extensions, Some(&node(&format!("mesh/m/virtualNode/{name}"))))
+    };
+    let (first, second) = (open("a"), open("a"));
+    assert!(first.is_ok() && second.is_ok());
+    let refused = open("a").err().unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("--quota envoys-per-virtual-node=N"), "{refused}");
+    assert!(open("b").is_ok(), "others have their own");
+    drop(first);
+    assert!(open("a").is_ok());
+}
+
+#[test]
 fn only_the_node_itself_gets_its_configuration() {
     let own = "spiffe://td/mesh/m/virtual-node/a";
     let joining = Caller::Joining(Workload::virtual_node("m", "a").unwrap());

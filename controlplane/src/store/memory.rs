@@ -6,9 +6,12 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Resource, Store, StoreError, Write, engine::Engine, rules::State};
-use crate::model::{
-    Model, Tags,
-    key::{Collection, Key},
+use crate::{
+    model::{
+        Model, Tags,
+        key::{Collection, Key},
+    },
+    quotas::Quotas,
 };
 
 /// Keeps everything in memory, and is durable the way memory is.
@@ -19,7 +22,15 @@ pub struct MemoryStore {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { engine: Engine::new(0, State::default(), &[]) }
+        Self::new(Quotas::default())
+    }
+}
+
+impl MemoryStore {
+    /// An empty store within these bounds.
+    #[must_use]
+    pub fn new(quotas: Quotas) -> Self {
+        Self { engine: Engine::new(0, State::new(quotas), &[]) }
     }
 }
 

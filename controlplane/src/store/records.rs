@@ -98,6 +98,10 @@ impl Records {
         self.collections.get(collection).into_iter().flat_map(BTreeMap::values)
     }
 
+    pub(super) fn count(&self, collection: &Collection) -> usize {
+        self.collections.get(collection).map_or(0, BTreeMap::len)
+    }
+
     pub(super) fn is_empty(&self, collection: &Collection) -> bool {
         !self.collections.contains_key(collection)
     }

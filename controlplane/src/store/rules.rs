@@ -1,6 +1,7 @@
 //! Which writes are allowed, decided from all that is there. Pure: the back ends bring durability.
 
 mod agreement;
+mod bounds;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,9 +13,12 @@ use super::{
     records::{Change, Effect, Records},
     tokens::{Operation, Request, Tokens, Use},
 };
-use crate::model::{
-    Document, Provider, Spec, Tags,
-    key::{Key, Kind},
+use crate::{
+    model::{
+        Document, Provider, Spec, Tags,
+        key::{Key, Kind},
+    },
+    quotas::Quotas,
 };
 
 /// All resources, who refers to whom, and what was asked for lately.
@@ -22,6 +26,7 @@ use crate::model::{
 pub(super) struct State {
     pub(super) records: Records,
     pub(super) tokens: Tokens,
+    quotas: Quotas,
     /// By what is referred to. No set in it is empty.
     referrers: BTreeMap<Key, BTreeSet<Key>>,
 }
@@ -43,6 +48,11 @@ struct Asked {
 }
 
 impl State {
+    /// Nothing, which may grow within these bounds.
+    pub(super) fn new(quotas: Quotas) -> Self {
+        Self { quotas, ..Self::default() }
+    }
+
     /// Decides on a write. Nothing is changed.
     pub(super) fn decide(&self, write: Write) -> Result<Decision, Refusal> {
         match write {
@@ -73,7 +83,9 @@ impl State {
             let repeated = self.repetition(found, &document, &tags, &asked)?;
             return repeated.ok_or_else(|| Refusal::Exists(document.key().clone()));
         }
-        check_count(document.key(), &tags)?;
+        self.check_count(document.key())?;
+        self.check_size(&document)?;
+        self.check_tags(document.key(), &Tags::default(), &tags)?;
         self.check_references(&document)?;
         self.check_agreement(&document)?;
         let request = Request::new(asked.operation, &document, &tags);
@@ -88,6 +100,7 @@ impl State {
             return Ok(repeated);
         }
         check_version(found, expected)?;
+        self.check_size(&document)?;
         self.check_references(&document)?;
         self.check_agreement(&document)?;
         let request = Request::new(asked.operation, &document, &Tags::default());
@@ -98,7 +111,7 @@ impl State {
     fn retag(&self, key: &Key, edit: impl FnOnce(&Tags) -> Tags) -> Result<Decision, Refusal> {
         let (found, before) = (self.records.get(key)?, self.records.tags(key)?);
         let tags = edit(&before);
-        check_count(key, &tags)?;
+        self.check_tags(key, &before, &tags)?;
         if tags == *before {
             return Ok(Decision::Repeated(found.clone()));
         }
@@ -222,13 +235,6 @@ impl State {
         let first = referrers.first().map(Key::kind);
         let by = referrers.iter().filter(|referrer| Some(referrer.kind()) == first).cloned().collect();
         Err(Refusal::Referenced { key: key.clone(), by })
-    }
-}
-
-fn check_count(key: &Key, tags: &Tags) -> Result<(), Refusal> {
-    match tags.len() {
-        count if count > Tags::MAX => Err(Refusal::TooManyTags { key: key.clone(), count }),
-        _ => Ok(()),
     }
 }
 

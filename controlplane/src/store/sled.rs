@@ -16,9 +16,12 @@ use super::{
     engine::{Decided, Engine},
     format::InvalidRecord,
 };
-use crate::model::{
-    Model, Tags,
-    key::{Collection, Key},
+use crate::{
+    model::{
+        Model, Tags,
+        key::{Collection, Key},
+    },
+    quotas::Quotas,
 };
 
 use self::load::Loaded;
@@ -58,13 +61,13 @@ pub enum OpenError {
 }
 
 impl SledStore {
-    /// Reads all records and builds the model from them.
+    /// Reads all records and builds the model from them. Quotas bound what is made from now on.
     ///
     /// # Errors
     /// The first record that cannot be read, by its key: to serve the rest would be to delete it silently.
-    pub fn open(database: Database) -> Result<Self, OpenError> {
+    pub fn open(database: Database, quotas: Quotas) -> Result<Self, OpenError> {
         let tree = database.tree(TREE).map_err(OpenError::Database)?;
-        let Loaded { revision, state, changes } = load::load(&tree)?;
+        let Loaded { revision, state, changes } = load::load(&tree, quotas)?;
         let engine = Arc::new(Engine::new(revision, state, &changes));
         Ok(Self { database, tree, engine, writes: TaskTracker::new() })
     }

@@ -8,7 +8,10 @@ use signet_durable::Database;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::model::{Provider, Spec};
+use crate::{
+    model::{Provider, Spec},
+    quotas::{Quota, Quotas},
+};
 
 /// Runs each test on every back end.
 macro_rules! on_every_back_end {
@@ -30,6 +33,7 @@ macro_rules! on_every_back_end {
 }
 
 mod ports;
+mod quotas;
 mod references;
 mod tags;
 mod tokens;
@@ -51,7 +55,11 @@ pub(super) fn database(folder: &std::path::Path) -> Database {
 }
 
 pub(super) fn open(folder: &std::path::Path) -> SledStore {
-    SledStore::open(database(folder)).unwrap()
+    open_within(folder, Quotas::default())
+}
+
+fn open_within(folder: &std::path::Path, quotas: Quotas) -> SledStore {
+    SledStore::open(database(folder), quotas).unwrap()
 }
 
 type AnyStore = Arc<dyn Store>;

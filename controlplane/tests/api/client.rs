@@ -23,6 +23,7 @@ use signet_controlplane::{
         self, ApiSettings,
         sigv4::{KeyPairs, Principal, Secret, Signer},
     },
+    quotas::Quotas,
     store::{MemoryStore, Store},
 };
 use tower::ServiceExt;
@@ -55,8 +56,17 @@ impl Api {
         Self::with_keys([signer(ACCESS_KEY, SECRET_KEY, Policy::administrator())])
     }
 
+    pub(crate) fn within(quotas: Quotas) -> Self {
+        let keys = [signer(ACCESS_KEY, SECRET_KEY, Policy::administrator())];
+        Self::over(MemoryStore::new(quotas), keys)
+    }
+
     pub(crate) fn with_keys(keys: impl IntoIterator<Item = Signer>) -> Self {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        Self::over(MemoryStore::default(), keys)
+    }
+
+    fn over(store: MemoryStore, keys: impl IntoIterator<Item = Signer>) -> Self {
+        let store: Arc<dyn Store> = Arc::new(store);
         let now = Arc::new(AtomicU64::new(START));
         let clock: signet_policies::time::Clock = {
             let now = now.clone();

@@ -1,4 +1,5 @@
 use serde_json::json;
+use signet_controlplane::quotas::Quotas;
 
 use crate::client::{Api, node, route};
 
@@ -162,4 +163,16 @@ async fn gateway_routes_hold_what_they_need_in_the_words_that_scripts_know() {
     let known =
         "Gateway route must define a match port if the parent Virtual Gateway has multiple listeners.";
     assert!(message.starts_with(known), "{message}");
+}
+
+#[tokio::test]
+async fn a_quota_that_is_met_is_named_with_the_flag_that_raises_it() {
+    let mut quotas = Quotas::default();
+    quotas.set("meshes=1").unwrap();
+    let api = Api::within(quotas);
+    api.must("PUT", "/meshes", Some(&json!({"meshName": "m"}))).await;
+    let answer = api.call("PUT", "/meshes", Some(&json!({"meshName": "n"}))).await;
+    let message = "Mesh with name n for account 000000000000 would exceed the quota meshes of this server, which is 1; \
+                   whoever runs it may raise it with `signet server --quota meshes=N`";
+    assert_eq!(answer.error(), (400, "LimitExceededException", message));
 }

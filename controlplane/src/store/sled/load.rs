@@ -7,6 +7,7 @@ use signet_durable::CommitError;
 use super::OpenError;
 use crate::{
     model::{Tags, key::Key},
+    quotas::Quotas,
     store::{
         Refusal, Resource,
         format::{self, InvalidRecord, Place},
@@ -34,7 +35,7 @@ struct Entries {
     tokens: Vec<(u64, Use)>,
 }
 
-pub(super) fn load(tree: &sled::Tree) -> Result<Loaded, OpenError> {
+pub(super) fn load(tree: &sled::Tree, quotas: Quotas) -> Result<Loaded, OpenError> {
     let Entries { revision, mut resources, mut tags, tokens } = entries(tree)?;
     // Kinds are in the order of their dependencies, with what is referred to before who refers to it.
     resources.sort_by_key(|resource| match resource.document.key() {
@@ -44,7 +45,7 @@ pub(super) fn load(tree: &sled::Tree) -> Result<Loaded, OpenError> {
         Key::Route { .. } | Key::VirtualService { .. } | Key::VirtualGateway { .. } => 3,
         Key::GatewayRoute { .. } => 4,
     });
-    let mut state = State::default();
+    let mut state = State::new(quotas);
     let mut changes = Vec::with_capacity(resources.len());
     for resource in resources {
         let key = resource.document.key();

@@ -21,7 +21,7 @@ async fn raw_insert(folder: &std::path::Path, key: &'static str, value: &'static
 }
 
 fn refused(folder: &std::path::Path) -> OpenError {
-    SledStore::open(database(folder)).unwrap_err()
+    SledStore::open(database(folder), Quotas::default()).unwrap_err()
 }
 
 #[tokio::test]
