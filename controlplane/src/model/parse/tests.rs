@@ -9,10 +9,16 @@ use super::super::{
 };
 use super::*;
 
+mod gateway;
+mod node;
+mod route;
+
 const NODE: &str = "mesh/m/virtualNode/a";
 const SERVICE: &str = "mesh/m/virtualService/s";
 const ROUTER: &str = "mesh/m/virtualRouter/r";
 const ROUTE: &str = "mesh/m/virtualRouter/r/route/x";
+const GATEWAY: &str = "mesh/m/virtualGateway/g";
+const GATEWAY_ROUTE: &str = "mesh/m/virtualGateway/g/gatewayRoute/x";
 
 fn parsed(key: &str, spec: Value) -> Spec {
     match Document::parse(key.parse().unwrap(), spec) {
@@ -565,7 +571,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn any_json_is_refused_with_a_path_or_reads_the_same_from_its_stored_text(spec in any_json()) {
-        for key in ["mesh/m", NODE, SERVICE, ROUTER, ROUTE] {
+        for key in ["mesh/m", NODE, SERVICE, ROUTER, ROUTE, GATEWAY, GATEWAY_ROUTE] {
             let key: Key = key.parse().unwrap();
             match Document::parse(key.clone(), spec.clone()) {
                 Ok(document) => {
