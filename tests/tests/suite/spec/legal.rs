@@ -14,6 +14,8 @@ use super::{
 /// Texts that free members may have.
 const TEXTS: [&str; 6] = ["a", "B-1_c", "%PROTOCOL% x", "é\u{1F600}", "\"\\", "x.y"];
 
+/// Texts that RE2 expressions may have.
+const EXPRESSIONS: [&str; 4] = ["/v[12]/.*", "(?i)a|b{2,3}", "\\d+\\.", "a"];
 /// What stands for the longest text where there is no bound: a host name has no longer label.
 const MAX_LABEL: usize = 63;
 
@@ -89,6 +91,10 @@ fn texts(path: &str, min: Option<usize>, max: Option<usize>) -> BoxedStrategy<Va
     let (min, max) = (min.unwrap_or(1).max(1), max.unwrap_or(MAX_LABEL));
     let sized = prop_oneof![Just(min), Just(max), min..=max];
     let path = path.to_owned();
+    if path.ends_with(".regex") {
+        return prop_oneof![Just(json!("a".repeat(max))), select(&EXPRESSIONS[..]).prop_map(Value::from)]
+            .boxed();
+    }
     let is_free =
         ["headers[0].match", "metadata[0].match", "format.text", "json[0].value", "queryParameters[0].match"]
             .iter()

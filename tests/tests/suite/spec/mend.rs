@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 pub(super) fn mend(root: &str, spec: &mut Value) {
     match root {
         "VirtualNodeSpec" => node(spec),
-        "VirtualGatewaySpec" | "VirtualRouterSpec" => listeners(spec),
+        "VirtualGatewaySpec" => gateway(spec),
+        "VirtualRouterSpec" => listeners(spec),
         "RouteSpec" | "GatewayRouteSpec" => route(spec),
         _ => {}
     }
@@ -29,26 +30,36 @@ fn node(spec: &mut Value) {
     if !items(spec, "listeners").is_empty() && spec["serviceDiscovery"].is_null() {
         spec["serviceDiscovery"] = json!({"dns": {"hostname": "a"}});
     }
-    // C13: an own name for each backend.
-    let mut names = BTreeSet::new();
-    for (index, backend) in items(spec, "backends").into_iter().enumerate() {
-        let name = backend.pointer_mut("/virtualService/virtualServiceName").filter(|name| name.is_string());
-        if let Some(name) = name
-            && !names.insert(name.to_string())
-        {
-            *name = json!(format!("backend-{index}"));
-        }
-    }
+    // C13.
+    let backends = items(spec, "backends");
+    apart(
+        backends.into_iter().filter_map(|backend| backend.pointer_mut("/virtualService/virtualServiceName")),
+    );
     // No instance can have two values of one attribute.
-    let mut keys = BTreeSet::new();
     if let Some(map) = spec.pointer_mut("/serviceDiscovery/awsCloudMap") {
-        for (index, attribute) in items(map, "attributes").into_iter().enumerate() {
-            let key = attribute.get_mut("key").filter(|key| key.is_string());
-            if let Some(key) = key
-                && !keys.insert(key.to_string())
-            {
-                *key = json!(format!("key-{index}"));
-            }
+        apart(items(map, "attributes").into_iter().filter_map(|attribute| attribute.get_mut("key")));
+    }
+    log(spec);
+}
+
+fn gateway(spec: &mut Value) {
+    listeners(spec);
+    log(spec);
+}
+
+/// A line of a log can have a key once.
+fn log(spec: &mut Value) {
+    if let Some(format) = spec.pointer_mut("/logging/accessLog/file/format") {
+        apart(items(format, "json").into_iter().filter_map(|member| member.get_mut("key")));
+    }
+}
+
+/// Gives another text to each that was there before.
+fn apart<'a>(texts: impl Iterator<Item = &'a mut Value>) {
+    let mut seen = BTreeSet::new();
+    for (index, text) in texts.enumerate() {
+        if text.is_string() && !seen.insert(text.to_string()) {
+            *text = json!(format!("other-{index}"));
         }
     }
 }
