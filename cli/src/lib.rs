@@ -22,6 +22,7 @@ pub mod credentials;
 pub mod demo;
 pub mod export;
 pub mod format;
+pub mod instances;
 pub mod local;
 mod log;
 pub mod proxies;
@@ -85,6 +86,9 @@ enum Command {
     /// Write a server's App Mesh resources to files
     #[command(after_help = export::HELP)]
     Export(Box<export::ExportArgs>),
+    /// Where the nodes are that are found by Cloud Map's names: register, deregister, health, list
+    #[command(subcommand)]
+    Instances(instances::InstancesCommand),
     /// Join tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -104,6 +108,7 @@ impl Command {
             | Self::Apply(_)
             | Self::Diff(_)
             | Self::Export(_)
+            | Self::Instances(_)
             | Self::Token(_)
             | Self::Proxies(_) => "warn",
         }
@@ -161,6 +166,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Apply(args) => apply::run(*args, clock).await,
         Command::Diff(args) => apply::diff(*args, clock).await,
         Command::Export(args) => export::run(*args, clock).await.map(|()| ExitCode::SUCCESS),
+        Command::Instances(command) => instances::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
     }

@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+pub(crate) use self::v1::InstanceView;
 use self::{assembly::Running, quotas::QuotaArgs};
 use crate::{WrongUsage, ca::PassphraseArgs};
 

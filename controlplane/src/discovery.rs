@@ -52,11 +52,15 @@ pub trait Discovery: Send + Sync + 'static {
     /// The change is not durable.
     async fn deregister(&self, key: InstanceKey) -> Result<Option<Arc<Instance>>, DiscoveryError>;
 
-    /// Says how an instance is.
+    /// Says how an instance is, and whether that is news.
     ///
     /// # Errors
     /// It is not there, or the change is not durable.
-    async fn set_health(&self, key: InstanceKey, health: Health) -> Result<Arc<Instance>, DiscoveryError>;
+    async fn set_health(
+        &self,
+        key: InstanceKey,
+        health: Health,
+    ) -> Result<(Arc<Instance>, bool), DiscoveryError>;
 
     /// All instances: now, and whenever some have changed.
     fn subscribe(&self) -> watch::Receiver<Arc<Instances>>;

@@ -199,6 +199,7 @@ impl Parts {
         let own = V1 {
             tokens: self.tokens.clone(),
             random: self.random.clone(),
+            discovery: self.discovery.clone(),
             proxies: self.proxies.clone(),
             ports,
             model: self.store.subscribe(),

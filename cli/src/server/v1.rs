@@ -1,7 +1,8 @@
-//! Signet's own API beside App Mesh's: join tokens, the connected proxies, and key pairs.
+//! Signet's own API beside App Mesh's: join tokens, the connected proxies, key pairs, and instances.
 
 mod access;
 mod credentials;
+mod instances;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use signet_ca::{DEFAULT_TOKEN_LIFE, JoinTokens, Random, TokenError};
 use signet_controlplane::{
     api::{ApiError, ApiSettings, Caller},
     credentials::Keyring,
+    discovery::Discovery,
     model::{Model, key::Key},
     proxies::{Proxies, ProxyView},
     reconcile::PortView,
@@ -29,6 +31,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+pub(crate) use instances::InstanceView;
+
 /// What the routes work with.
 #[derive(Clone)]
 pub(super) struct V1 {
@@ -36,6 +40,8 @@ pub(super) struct V1 {
     pub tokens: JoinTokens,
     /// What tokens are made of.
     pub random: Random,
+    /// Where instances are.
+    pub discovery: Arc<dyn Discovery>,
     /// Who is connected.
     pub proxies: Arc<Proxies>,
     /// How ports stand.
@@ -57,6 +63,7 @@ pub(super) fn router(v1: V1) -> Router {
         .route("/v1/tokens", post(create_token))
         .route("/v1/proxies", get(proxies))
         .merge(credentials::router())
+        .merge(instances::router())
         .layer(check)
         .with_state(v1)
 }

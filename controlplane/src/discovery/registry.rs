@@ -188,15 +188,20 @@ impl Discovery for Registry {
         Ok(self.change(key, decide).await?.0)
     }
 
-    async fn set_health(&self, key: InstanceKey, health: Health) -> Result<Arc<Instance>, DiscoveryError> {
+    async fn set_health(
+        &self,
+        key: InstanceKey,
+        health: Health,
+    ) -> Result<(Arc<Instance>, bool), DiscoveryError> {
         let missing = key.clone();
         let decide = move |_: &Instances, before: Option<&Instance>| match before {
             None => Err(DiscoveryError::Missing(missing)),
             Some(before) if before.health == health => Ok(Decision::Keep),
             Some(before) => Ok(Decision::Put(Instance { health, ..before.clone() })),
         };
-        let (_, after) = self.change(key.clone(), decide).await?;
-        after.ok_or(DiscoveryError::Missing(key))
+        let (before, after) = self.change(key.clone(), decide).await?;
+        let is_news = before.is_none_or(|before| before.health != health);
+        Ok((after.ok_or(DiscoveryError::Missing(key))?, is_news))
     }
 
     fn subscribe(&self) -> watch::Receiver<Arc<Instances>> {

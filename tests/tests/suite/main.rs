@@ -8,6 +8,7 @@ mod command_line;
 mod coverage;
 mod crash;
 mod credentials;
+mod discovery;
 mod full_disk;
 mod joining;
 mod modes;

@@ -20,7 +20,7 @@ enum About {
 }
 
 /// Method, path as the router has it, action, and what it is about.
-const RULES: [(Method, &str, &str, About); 7] = [
+const RULES: [(Method, &str, &str, About); 11] = [
     (Method::POST, "/v1/tokens", "signet:CreateToken", About::Inside),
     (Method::GET, "/v1/proxies", "signet:ListProxies", About::Inside),
     (Method::GET, "/v1/credentials", "signet:ListCredentials", About::Nothing),
@@ -28,6 +28,15 @@ const RULES: [(Method, &str, &str, About); 7] = [
     (Method::DELETE, "/v1/credentials/{id}", "signet:DeleteCredentials", About::Inside),
     (Method::POST, "/v1/credentials/{id}/enable", "signet:EnableCredentials", About::Inside),
     (Method::POST, "/v1/credentials/{id}/disable", "signet:DisableCredentials", About::Inside),
+    (Method::GET, "/v1/instances", "signet:ListInstances", About::Inside),
+    (Method::PUT, "/v1/instances/{namespace}/{service}/{id}", "signet:RegisterInstance", About::Inside),
+    (Method::DELETE, "/v1/instances/{namespace}/{service}/{id}", "signet:DeregisterInstance", About::Inside),
+    (
+        Method::PUT,
+        "/v1/instances/{namespace}/{service}/{id}/health",
+        "signet:UpdateInstanceHealth",
+        About::Inside,
+    ),
 ];
 
 /// Lets a request pass that its caller's policy allows, or whose handler asks for itself.
