@@ -136,11 +136,17 @@ fn distinguish(backends: &mut Vec<Backend<'_>>) {
     }
 }
 
-/// The services behind `gateway`, in order of their names; those that do not exist are left out.
+/// The services behind `gateway`, in order of their names; those that do not exist are left out, and so are TCP
+/// ports, to which no gateway route leads.
 pub(super) fn of_gateway<'a>(mesh: &'a Mesh, gateway: &'a VirtualGateway) -> Vec<Backend<'a>> {
     let names: BTreeSet<&'a str> =
         gateway.routes.values().map(|route| route.virtual_service.as_str()).collect();
-    names.into_iter().filter_map(|name| service(mesh, name, gateway.client_policy.as_ref())).collect()
+    let service = |name| {
+        let mut backend = service(mesh, name, gateway.client_policy.as_ref())?;
+        backend.ports.retain(|port| port.mapping.protocol.is_http());
+        Some(backend)
+    };
+    names.into_iter().filter_map(service).collect()
 }
 
 fn service<'a>(

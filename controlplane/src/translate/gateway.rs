@@ -16,12 +16,7 @@ use std::num::NonZeroU16;
 
 use signet_xds::pb::envoy::config::cluster::v3::Cluster;
 
-use super::{
-    EGRESS_ADDRESS, Scope,
-    backend::{Backend, BackendPort},
-    cluster, naming,
-    scalar::ip_address,
-};
+use super::{EGRESS_ADDRESS, Scope, backend::Backend, cluster, naming, scalar::ip_address};
 use crate::model::{Listener, VirtualGateway};
 
 pub(super) use self::{egress::egress, ingress::ingress};
@@ -48,11 +43,7 @@ fn authority(service: &str, port: NonZeroU16, first: Option<NonZeroU16>) -> Stri
     if first == Some(port) { service.to_owned() } else { format!("{service}:{port}") }
 }
 
-/// The ports of a service that a gateway can call, the one first that its name alone means.
-fn http_ports<'b, 'a>(backend: &'b Backend<'a>) -> impl Iterator<Item = &'b BackendPort<'a>> {
-    backend.ports.iter().filter(|port| port.mapping.protocol.is_http())
-}
-
+/// The port of a service that its name alone means.
 fn first_port(backend: &Backend<'_>) -> Option<NonZeroU16> {
-    http_ports(backend).next().map(|port| port.mapping.port)
+    backend.ports.first().map(|port| port.mapping.port)
 }

@@ -36,7 +36,7 @@ pub(super) fn policy(asked: Option<&RetryPolicy>) -> envoy::RetryPolicy {
             for event in http_events {
                 words.add(*event);
             }
-            words.conditions.extend(grpc_events.iter().map(|event| grpc_word(*event)));
+            words.conditions.extend(grpc_events.iter().flat_map(|event| grpc_words(*event)));
             if *on_connection_error {
                 words.conditions.push("connect-failure");
             }
@@ -85,14 +85,15 @@ impl Words {
     }
 }
 
-/// Envoy's conditions are gRPC's own words.
-fn grpc_word(event: GrpcRetryEvent) -> &'static str {
+/// Envoy's conditions are gRPC's own words. A try that is longer than `perRetryTimeout` has exceeded its deadline
+/// too, but Envoy tries it again under `reset` alone: with the word by itself the first such try ended the call.
+fn grpc_words(event: GrpcRetryEvent) -> &'static [&'static str] {
     match event {
-        GrpcRetryEvent::Cancelled => "cancelled",
-        GrpcRetryEvent::DeadlineExceeded => "deadline-exceeded",
-        GrpcRetryEvent::Internal => "internal",
-        GrpcRetryEvent::ResourceExhausted => "resource-exhausted",
-        GrpcRetryEvent::Unavailable => "unavailable",
+        GrpcRetryEvent::Cancelled => &["cancelled"],
+        GrpcRetryEvent::DeadlineExceeded => &["deadline-exceeded", "reset"],
+        GrpcRetryEvent::Internal => &["internal"],
+        GrpcRetryEvent::ResourceExhausted => &["resource-exhausted"],
+        GrpcRetryEvent::Unavailable => &["unavailable"],
     }
 }
 

@@ -175,3 +175,21 @@ fn a_gateway_bears_the_longest_of_its_targets_timeouts() {
     add_gateway(&mut mesh, vec![on(80, Protocol::Http)], &routes);
     check_routes("gateway_timeouts", &mesh);
 }
+
+/// Of a service with two ports the gateway knows the one of HTTP; to the other it opens no way in.
+#[test]
+fn a_gateway_has_nothing_to_do_with_tcp() {
+    let mut mesh = walkthrough(None);
+    let tcp = PortMapping { port: 3306.try_into().unwrap(), protocol: Protocol::Tcp };
+    let listeners = [Listener::new(tcp), listener(8080, None)];
+    add_node(&mut mesh, "both", node(&listeners, "both.apps.local"));
+    add_service(&mut mesh, "both.svc", Some(Provider::VirtualNode("both".parse().unwrap())));
+    add_gateway(&mut mesh, vec![on(80, Protocol::Http)], &[("r", to("both.svc", prefix("/")))]);
+    let snapshot = gateway_snapshot(&mesh);
+    assert_eq!(snapshot.resources(ResourceType::Listener).count(), 2);
+    let names: Vec<&str> = snapshot.resources(ResourceType::Cluster).map(|cluster| cluster.name()).collect();
+    assert_eq!(
+        names,
+        ["cds_egress_my-mesh_both_http_8080", "cds_ingress_my-mesh_gateway_self_redirect_http_15001"]
+    );
+}

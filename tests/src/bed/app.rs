@@ -110,6 +110,8 @@ impl App {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                // Else the trailers of every answer would wait 40 ms for the caller to acknowledge the headers.
+                drop(stream.set_nodelay(true));
                 let state = shared.clone();
                 connections.spawn(async move {
                     match kind {

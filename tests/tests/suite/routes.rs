@@ -5,6 +5,7 @@
 mod bounds;
 mod gateway_tls;
 mod gateways;
+mod grpc;
 mod matchers;
 mod ordering;
 mod splits;

@@ -7,7 +7,7 @@ use signet_xds::pb::envoy::config::route::v3::{
     route_action::HostRewriteSpecifier,
 };
 
-use super::{SERVICE_HEADER, authority, first_port, http_ports};
+use super::{SERVICE_HEADER, authority, first_port};
 use crate::{
     model::VirtualGateway,
     translate::{
@@ -43,7 +43,7 @@ pub(in crate::translate) fn egress(
                 &mut taken,
             ));
         }
-        for port in http_ports(backend) {
+        for port in &backend.ports {
             let name = authority(backend.name, port.mapping.port, first);
             let is_first = first == Some(port.mapping.port);
             let domains = if is_first { own.clone().into() } else { vec![name.clone()] };
@@ -95,7 +95,7 @@ fn by_header(scope: &Scope<'_>, gateway: &VirtualGateway, backends: &[Backend<'_
             continue;
         };
         let asked = route.target_port.unwrap_or(first);
-        let port = http_ports(backend).find(|port| port.mapping.port == asked);
+        let port = backend.ports.iter().find(|port| port.mapping.port == asked);
         let name = authority(backend.name, asked, Some(first));
         if let Some(BackendPort { routes: targets, .. }) = port.filter(|_| done.insert(name.clone())) {
             routes.extend(

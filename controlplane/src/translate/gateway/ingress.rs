@@ -15,7 +15,7 @@ use signet_xds::pb::envoy::{
     r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher},
 };
 
-use super::{SERVICE_HEADER, authority, cluster_name, first_port, http_ports};
+use super::{SERVICE_HEADER, authority, cluster_name, first_port};
 use crate::{
     model::{
         GatewayRoute, GatewayRule, HostnameMatch, HttpMatch, Listener, PathMatch, PathRewrite, VirtualGateway,
@@ -189,7 +189,7 @@ fn rewritten(action: RouteAction, path: Path) -> RouteAction {
 /// Gateways have no timeouts of their own: each bears the longest of those that the target's routes have. Without
 /// routes nothing is said.
 fn bounds(backend: &Backend<'_>, port: Option<NonZeroU16>) -> RouteAction {
-    let routes = http_ports(backend).find(|candidate| Some(candidate.mapping.port) == port);
+    let routes = backend.ports.iter().find(|candidate| Some(candidate.mapping.port) == port);
     let routes = routes.map_or(&[][..], |port| &port.routes[..]);
     let per_request = routes.iter().map(|route| route.timeout.per_request.unwrap_or(REQUEST_TIMEOUT));
     let says_idle = |route: &BackendRoute<'_>| route.timeout.idle.is_some();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use signet_tests::bed::{Bed, app::App, listening};
+use signet_tests::bed::{Bed, call, listening};
 use tokio::time::Instant;
 
 use super::{duration, http_route, standing_alone};
@@ -60,9 +60,7 @@ async fn each_try_is_bounded_and_a_connection_that_is_refused_is_tried_again() -
     let mut bed = Bed::start().await?;
     bed.mesh("m").await?;
     let app = standing_alone(&bed, "m", "app", "http").await?;
-    let gone = App::bind(0).await?;
-    let port = gone.local_addr()?.port();
-    drop(gone);
+    let port = call::free_port().await?;
     bed.virtual_node("m", "gone", listening("127.0.0.1", port, "http")).await?;
     bed.router("m", SERVICE, "r", &[(80, "http")]).await?;
     let policy = |retries: u32, millis: u64, events: Value| {

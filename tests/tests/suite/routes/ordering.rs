@@ -29,7 +29,7 @@ fn route(node: &str) -> Value {
 async fn node(bed: &Bed, round: u32) -> Result<App> {
     let app = App::http(&format!("n{round}")).await?;
     app.delay(WORK);
-    let host = if round % 2 == 0 { "127.0.0.1" } else { "localhost" };
+    let host = if round.is_multiple_of(2) { "127.0.0.1" } else { "localhost" };
     bed.virtual_node("m", &format!("n{round}"), listening(host, app.port, "http")).await?;
     Ok(app)
 }

@@ -1,10 +1,11 @@
 //! Weights, measured.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use signet_tests::bed::{Bed, Node};
+use signet_tests::bed::{Bed, Node, app::App, call, grpc, listening};
+use tonic::metadata::MetadataMap;
 
 use super::standing_alone;
 
@@ -59,6 +60,42 @@ async fn requests_are_split_by_weight_whatever_the_sum_and_a_zero_gets_none() ->
         for (app, weight) in targets {
             assert_share(&answers, CALLS, app, weight, sum);
         }
+    }
+    bed.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_calls_and_tcp_connections_are_split_by_weight_too() -> Result<()> {
+    let mut bed = Bed::start().await?;
+    bed.mesh("m").await?;
+    let mut apps = Vec::new();
+    for name in ["a", "b"] {
+        apps.push(standing_alone(&bed, "m", name, "grpc").await?);
+        let tcp = App::tcp(&format!("tcp-{name}"), true).await?;
+        bed.virtual_node("m", &format!("tcp-{name}"), listening("127.0.0.1", tcp.port, "tcp")).await?;
+        apps.push(tcp);
+    }
+    // A TCP service is called on its own port of loopback.
+    let port = call::free_port().await?;
+    bed.router("m", SERVICE, "r", &[(80, "grpc")]).await?;
+    bed.router("m", "tcp.test", "tcp", &[(port, "tcp")]).await?;
+    let grpc = json!({"grpcRoute": {"match": {}, "action": weights(&[("a", 30), ("b", 10)])}});
+    bed.route("m", "r", "split", grpc).await?;
+    let tcp = json!({"tcpRoute": {"action": weights(&[("tcp-a", 1), ("tcp-b", 3)])}});
+    bed.route("m", "tcp", "split", tcp).await?;
+    let caller = bed.caller("m", "caller", &[SERVICE, "tcp.test"]).await?;
+    bed.synced().await?;
+
+    let mut answers = BTreeMap::new();
+    for _ in 0..CALLS {
+        let told = grpc::call(caller.sidecar.ready.egress, SERVICE, "/pkg.S/M", MetadataMap::new()).await??;
+        *answers.entry(told["app"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        let greeting = call::tcp((Ipv4Addr::LOCALHOST, port).into(), "", 6).await?;
+        *answers.entry(greeting.trim().to_owned()).or_default() += 1;
+    }
+    for (app, weight) in [("a", 3), ("b", 1), ("tcp-a", 1), ("tcp-b", 3)] {
+        assert_share(&answers, CALLS, app, weight, 4);
     }
     bed.end().await;
     Ok(())
