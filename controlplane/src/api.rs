@@ -27,7 +27,7 @@ mod uri;
 use std::sync::Arc;
 
 use axum::{Router, extract::DefaultBodyLimit, http::Uri, middleware};
-use signet_policies::time::Clock;
+use signet_policies::{identity::TrustDomain, time::Clock};
 
 pub use authorize::Caller;
 pub use error::ApiError;
@@ -48,6 +48,7 @@ pub struct ApiSettings {
     account_id: String,
     region: String,
     page_key: PageKey,
+    trust_domain: Option<TrustDomain>,
 }
 
 impl ApiSettings {
@@ -60,7 +61,14 @@ impl ApiSettings {
             account_id: account_id.to_owned(),
             region: region.to_owned(),
             page_key: PageKey::new(page_key),
+            trust_domain: None,
         }
+    }
+
+    /// Of the server: specs that ask for a secret of another trust domain are refused, because it would never come.
+    #[must_use]
+    pub fn within(self, trust_domain: TrustDomain) -> Self {
+        Self { trust_domain: Some(trust_domain), ..self }
     }
 }
 

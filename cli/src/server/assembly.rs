@@ -194,7 +194,8 @@ impl Parts {
         clock: &Clock,
     ) -> Result<Router> {
         let keys = ServerKeys::open(&args.data_dir.join("server.key"), &mut rand::rng())?;
-        let settings = ApiSettings::new(&args.account_id, &args.region, *keys.pages);
+        let settings =
+            ApiSettings::new(&args.account_id, &args.region, *keys.pages).within(args.trust_domain.clone());
         let keyring = self.keyring(&args.data_dir, &keys, &settings, clock).await?;
         let own = V1 {
             tokens: self.tokens.clone(),

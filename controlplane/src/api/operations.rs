@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     ApiError, ApiSettings,
     describe::{Description, Listing, Status},
-    input::{Input, QueryMembers, invalid},
+    input::{Body, Input, QueryMembers, invalid},
     page::{MAX_LIMIT, Page, Scope},
     refusal, uri,
 };
@@ -66,7 +66,7 @@ impl App {
         if !tags.is_empty() {
             input.caller.check(&self.settings, access::TAG, &self.settings.arn(&key))?;
         }
-        let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
+        let document = self.document(key, body)?;
         let write = Write::Create { document, uid: Uuid::new_v4(), token, tags, at: self.now() };
         self.write(write, Status::Active).await
     }
@@ -75,8 +75,14 @@ impl App {
         let key = self.key(kind, &input, Verb::Update)?;
         let body = input.json()?;
         let token = body.token()?;
-        let document = Document::parse(key, body.spec(default_spec(kind))?).map_err(invalid)?;
+        let document = self.document(key, body)?;
         self.write(Write::Update { document, token, expected: None, at: self.now() }, Status::Active).await
+    }
+
+    /// The spec that a body holds.
+    fn document(&self, key: Key, body: Body) -> Result<Document, ApiError> {
+        let spec = body.spec(default_spec(key.kind()))?;
+        Document::parse_within(key, spec, self.settings.trust_domain.as_ref()).map_err(invalid)
     }
 
     async fn delete(&self, kind: Kind, input: Input) -> Answer {

@@ -6,6 +6,7 @@ use serde_json::{
     Value,
     value::{RawValue, to_raw_value},
 };
+use signet_policies::identity::TrustDomain;
 
 use super::{
     GatewayRoute, MeshSettings, Route, VirtualGateway, VirtualNode, VirtualRouter, VirtualService, key::Key,
@@ -51,12 +52,24 @@ impl Document {
     ///
     /// # Errors
     /// The first member that breaks a rule, by its path from `spec`.
-    pub fn parse(key: Key, mut value: Value) -> Result<Self, Invalid> {
+    pub fn parse(key: Key, value: Value) -> Result<Self, Invalid> {
+        Self::parse_within(key, value, None)
+    }
+
+    /// As [`Document::parse`], for a server of this trust domain: a secret of another one would never come.
+    ///
+    /// # Errors
+    /// As for [`Document::parse`].
+    pub fn parse_within(
+        key: Key,
+        mut value: Value,
+        trust_domain: Option<&TrustDomain>,
+    ) -> Result<Self, Invalid> {
         if !is_within(&value, MAX_DEPTH) {
             let rule = format!("must not be nested deeper than {MAX_DEPTH} levels");
             return Err(Invalid { path: "spec".into(), rule: Rule::Other(rule) });
         }
-        let spec = parse::spec(&key, &value)?;
+        let spec = parse::spec(&key, &value, trust_domain)?;
         complete(key.kind(), &mut value);
         let unwritable =
             |error: serde_json::Error| Invalid { path: "spec".into(), rule: Rule::Other(error.to_string()) };
@@ -72,7 +85,7 @@ impl Document {
         let unreadable =
             |error: serde_json::Error| Invalid { path: "spec".into(), rule: Rule::Other(error.to_string()) };
         let value: Value = serde_json::from_str(text.get()).map_err(unreadable)?;
-        let spec = parse::spec(&key, &value)?;
+        let spec = parse::spec(&key, &value, None)?;
         Ok(Self { key, text: text.into(), spec })
     }
 

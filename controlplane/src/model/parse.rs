@@ -22,33 +22,33 @@ mod virtual_router;
 mod virtual_service;
 
 use serde_json::Value;
-use signet_policies::identity::{ResourceName, Workload, WorkloadKind};
+use signet_policies::identity::{ResourceName, TrustDomain, Workload, WorkloadKind};
 
+use self::secret::Owner;
 use super::{
     Spec,
     key::Key,
     shape::{Field, Invalid},
 };
 
-/// Parses the spec of a resource.
-pub(super) fn spec(key: &Key, value: &Value) -> Result<Spec, Invalid> {
+/// Parses the spec of a resource, for a server of this trust domain where it is known.
+pub(super) fn spec(key: &Key, value: &Value, trust_domain: Option<&TrustDomain>) -> Result<Spec, Invalid> {
     let spec = Field::root("spec", value).object()?;
-    let workload = |kind, mesh: &ResourceName, name: &ResourceName| Workload {
-        mesh: mesh.clone(),
-        kind,
-        name: name.clone(),
+    let owner = |kind, mesh: &ResourceName, name: &ResourceName| Owner {
+        workload: Workload { mesh: mesh.clone(), kind, name: name.clone() },
+        trust_domain,
     };
     Ok(match key {
         Key::Mesh(_) => Spec::Mesh(mesh::parse(&spec)?),
         Key::VirtualNode { mesh, name } => {
-            let owner = workload(WorkloadKind::VirtualNode, mesh, name);
+            let owner = owner(WorkloadKind::VirtualNode, mesh, name);
             Spec::VirtualNode(virtual_node::parse(&spec, &owner)?.into())
         }
         Key::VirtualService { .. } => Spec::VirtualService(virtual_service::parse(&spec)?.into()),
         Key::VirtualRouter { .. } => Spec::VirtualRouter(virtual_router::parse(&spec)?.into()),
         Key::Route { .. } => Spec::Route(route::parse(&spec)?.into()),
         Key::VirtualGateway { mesh, name } => {
-            let owner = workload(WorkloadKind::VirtualGateway, mesh, name);
+            let owner = owner(WorkloadKind::VirtualGateway, mesh, name);
             Spec::VirtualGateway(virtual_gateway::parse(&spec, &owner)?.into())
         }
         Key::GatewayRoute { .. } => Spec::GatewayRoute(gateway_route::parse(&spec)?.into()),

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_node_may_hold_its_discovery_name_and_the_identities_it_presents() {
-        let id = |name: &str| format!("spiffe://signet.internal/team/{name}");
+        let id = |domain: &str| format!("spiffe://{domain}/mesh/m/virtual-node/a");
         let model = model(
             "mesh/m/virtualNode/a",
             json!({
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_gateway_may_hold_the_identities_it_presents_and_no_dns_name() {
-        let id = "spiffe://signet.internal/edge";
+        let id = "spiffe://signet.internal/mesh/m/virtual-gateway/g";
         let model = model(
             "mesh/m/virtualGateway/g",
             json!({

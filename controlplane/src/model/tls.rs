@@ -32,7 +32,7 @@ pub enum Certificate {
     },
     /// A secret name on the agent's socket.
     Sds {
-        /// `default`, or a SPIFFE ID.
+        /// `default`, or the workload's own SPIFFE ID.
         secret_name: String,
     },
 }

@@ -72,7 +72,8 @@ impl Api {
             let now = now.clone();
             Arc::new(move || at(now.load(Ordering::Relaxed)))
         };
-        let settings = ApiSettings::new("000000000000", REGION, [1; 32]);
+        let settings =
+            ApiSettings::new("000000000000", REGION, [1; 32]).within("signet.internal".parse().unwrap());
         let keys: KeyPairs = keys.into_iter().collect();
         let router = api::router(store.clone(), settings, clock.clone());
         Self { router: api::signed(router, Arc::new(keys), REGION, clock), store, now }

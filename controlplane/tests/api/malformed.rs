@@ -178,3 +178,24 @@ async fn a_member_that_breaks_a_rule_is_named_and_nothing_is_stored() {
     assert_eq!(answer.error(), (400, "BadRequestException", message));
     assert_eq!(api.must("GET", "/meshes/m/virtualNodes/a", None).await["metadata"]["version"], 1);
 }
+
+#[tokio::test]
+async fn a_secret_of_another_trust_domain_is_refused_in_a_creation_and_in_an_update() {
+    let api = Api::new();
+    api.furnish().await;
+    let with = |domain: &str, name: &str| {
+        let mut spec = node(80);
+        let secret = format!("spiffe://{domain}/mesh/m/virtual-node/{name}");
+        spec["listeners"][0]["tls"] =
+            json!({"mode": "STRICT", "certificate": {"sds": {"secretName": secret}}});
+        json!({"virtualNodeName": name, "spec": spec})
+    };
+    for (path, name) in [("/meshes/m/virtualNodes", "n"), ("/meshes/m/virtualNodes/a", "a")] {
+        let answer = api.call("PUT", path, Some(&with("elsewhere", name))).await;
+        let (status, code, message) = answer.error();
+        assert_eq!((status, code), (400, "BadRequestException"), "{path}");
+        let ours = format!("must be \"default\" or \"spiffe://signet.internal/mesh/m/virtual-node/{name}\"");
+        assert!(message.contains(&ours), "{message}");
+        api.must("PUT", path, Some(&with("signet.internal", name))).await;
+    }
+}

@@ -1,15 +1,13 @@
 //! `Listener` and `VirtualGatewayListener`.
 
-use signet_policies::identity::Workload;
-
-use super::{port, tls, traffic};
+use super::{port, secret::Owner, tls, traffic};
 use crate::model::{
     Listener, Protocol, Timeout,
     shape::{Field, Invalid},
 };
 
 /// The listeners of a virtual node.
-pub(super) fn of_node(fields: &[Field<'_>], owner: &Workload) -> Result<Vec<Listener>, Invalid> {
+pub(super) fn of_node(fields: &[Field<'_>], owner: &Owner<'_>) -> Result<Vec<Listener>, Invalid> {
     let listener = |field: &Field<'_>| {
         let (object, common) = (field.object()?, common(field, owner, &port::PROTOCOLS)?);
         let protocol = common.port_mapping.protocol;
@@ -24,7 +22,7 @@ pub(super) fn of_node(fields: &[Field<'_>], owner: &Workload) -> Result<Vec<List
 }
 
 /// The listeners of a virtual gateway.
-pub(super) fn of_gateway(fields: &[Field<'_>], owner: &Workload) -> Result<Vec<Listener>, Invalid> {
+pub(super) fn of_gateway(fields: &[Field<'_>], owner: &Owner<'_>) -> Result<Vec<Listener>, Invalid> {
     let listener = |field| common(field, owner, &port::GATEWAY_PROTOCOLS);
     distinct(fields, fields.iter().map(listener).collect::<Result<_, _>>()?)
 }
@@ -34,7 +32,7 @@ fn distinct(fields: &[Field<'_>], listeners: Vec<Listener>) -> Result<Vec<Listen
     Ok(listeners)
 }
 
-fn common(field: &Field<'_>, owner: &Workload, protocols: &[(&str, Protocol)]) -> Result<Listener, Invalid> {
+fn common(field: &Field<'_>, owner: &Owner<'_>, protocols: &[(&str, Protocol)]) -> Result<Listener, Invalid> {
     let listener = field.object()?;
     let port_mapping = port::mapping(&listener, protocols)?;
     let pool = |field: &Field<'_>| traffic::connection_pool(field, port_mapping.protocol, protocols);

@@ -1,13 +1,14 @@
 //! Names of secrets on the agent's socket.
 //!
-//! App Mesh took any text, because people ran SDS servers of their own beside the proxy. Here the agent is the
-//! only one, and what it serves is known: the workload's certificate as `default` and under its SPIFFE ID, and the
-//! roots as `ROOTCA`, `ALL` and under their trust domain's SPIFFE ID. SPIRE's users have just these names in their
-//! specs. Any other name would be accepted by Envoy without complaint and never come: after 15 s the listener opens
-//! and turns every client away, or the cluster every call, and no proxy reports a refusal. So such a name is
-//! refused here, where somebody can read why.
+//! App Mesh took any text, because people ran SDS servers of their own beside the proxy. Here the agent is the only
+//! one, and it holds one certificate: the workload's own, as `default` and under its SPIFFE ID, and the roots of its
+//! trust domain, as `ROOTCA`, as `ALL` and under the trust domain's SPIFFE ID. SPIRE's users have such names in their
+//! specs, and where the IDs differ the server can be given their trust domain.
 //!
-//! Nor can a name be of the other sort. Envoy refuses roots where it asked for a certificate.
+//! Any other name Envoy would take without complaint, and it would never come: after 15 s the listener opens and
+//! turns every client away, or the cluster every call, and no proxy reports a refusal. Nor can a name be of the other
+//! sort, because Envoy refuses roots where it asked for a certificate. So both are refused here, where somebody can
+//! read why.
 
 use signet_policies::identity::{SpiffeId, TrustDomain, Workload};
 
@@ -18,46 +19,64 @@ const OWN_CERTIFICATE: &str = "default";
 /// The roots of the workload's own trust domain, and of every trust domain.
 const ROOTS: [&str; 2] = ["ROOTCA", "ALL"];
 
-/// The `sds` of a certificate that `owner` presents.
-pub(super) fn certificate(field: &Field<'_>, owner: &Workload) -> Result<String, Invalid> {
-    let field = field.object()?.required("secretName")?;
-    let name = field.text(1..=usize::MAX)?;
-    if name == OWN_CERTIFICATE {
-        return Ok(name.to_owned());
+/// Whose agent is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Owner<'a> {
+    pub(super) workload: Workload,
+    /// Absent where it is not known; then the trust domain of a name is not looked at.
+    pub(super) trust_domain: Option<&'a TrustDomain>,
+}
+
+impl Owner<'_> {
+    fn is_ours(&self, domain: &TrustDomain) -> bool {
+        self.trust_domain.is_none_or(|ours| ours == domain)
     }
-    let Ok(id) = name.parse::<SpiffeId>() else {
-        let rule = format!(
-            "must be \"default\", the workload's own certificate, or a SPIFFE ID that it holds: the agent serves no \
-             certificate {:?}, and a proxy that waits for one turns every client away",
-            shown(name)
-        );
-        return Err(field.broken(rule));
-    };
-    // The CA gives these to their owners only.
-    let is_anothers = Workload::from_spiffe_id(&id).is_some_and(|other| other != *owner);
-    match is_anothers || id == id.trust_domain().server_id() {
-        true => {
-            Err(field.broken(format!("is the identity of somebody else than {owner}, who cannot hold it")))
-        }
-        false => Ok(name.to_owned()),
+
+    fn holds(&self, name: &str) -> bool {
+        let own = |id: SpiffeId| {
+            self.is_ours(id.trust_domain()) && Workload::from_spiffe_id(&id).as_ref() == Some(&self.workload)
+        };
+        name == OWN_CERTIFICATE || name.parse().is_ok_and(own)
+    }
+
+    fn trusts(&self, name: &str) -> bool {
+        let domain = || name.strip_prefix("spiffe://")?.parse().ok();
+        ROOTS.contains(&name) || domain().is_some_and(|domain| self.is_ours(&domain))
+    }
+
+    /// `spiffe://signet.internal`.
+    fn domain_id(&self) -> String {
+        self.trust_domain.map_or_else(|| "spiffe://TRUST-DOMAIN".to_owned(), TrustDomain::id)
     }
 }
 
-/// The `sds` of what peers are verified with.
-pub(super) fn trust(field: &Field<'_>) -> Result<String, Invalid> {
+/// The `sds` of a certificate that `owner` presents.
+pub(super) fn certificate(field: &Field<'_>, owner: &Owner<'_>) -> Result<String, Invalid> {
     let field = field.object()?.required("secretName")?;
     let name = field.text(1..=usize::MAX)?;
-    let is_domain =
-        || name.strip_prefix("spiffe://").is_some_and(|domain| domain.parse::<TrustDomain>().is_ok());
-    match ROOTS.contains(&name) || is_domain() {
-        true => Ok(name.to_owned()),
-        false => {
-            let rule = format!(
-                "must be \"ROOTCA\", \"ALL\", or the SPIFFE ID of a trust domain, such as \"spiffe://example.org\": \
-                 the agent serves no roots {:?}, and a proxy that waits for them trusts nobody",
-                shown(name)
-            );
-            Err(field.broken(rule))
-        }
+    if owner.holds(name) {
+        return Ok(name.to_owned());
     }
+    let Workload { mesh, kind, name: own } = &owner.workload;
+    let id = format!("{}/mesh/{mesh}/{}/{own}", owner.domain_id(), kind.spiffe_segment());
+    Err(field.broken(format!(
+        "must be {OWN_CERTIFICATE:?} or {id:?}: the agent holds no certificate {:?}, and a proxy that waits for it turns \
+         every client away",
+        shown(name)
+    )))
+}
+
+/// The `sds` of what the peers of `owner` are verified with.
+pub(super) fn trust(field: &Field<'_>, owner: &Owner<'_>) -> Result<String, Invalid> {
+    let field = field.object()?.required("secretName")?;
+    let name = field.text(1..=usize::MAX)?;
+    if owner.trusts(name) {
+        return Ok(name.to_owned());
+    }
+    let [own, all] = ROOTS;
+    Err(field.broken(format!(
+        "must be {own:?}, {all:?} or {:?}: the agent holds no roots {:?}, and a proxy that waits for them trusts nobody",
+        owner.domain_id(),
+        shown(name)
+    )))
 }

@@ -294,17 +294,16 @@ fn tls_that_breaks_a_rule_is_refused_by_the_members_path() {
         (
             with_tls(json!({"mode": "PERMISSIVE", "certificate": {"sds": {"secretName": "ROOTCA"}}})),
             format!(
-                "{tls}.certificate.sds.secretName: must be \"default\", the workload's own certificate, or a SPIFFE ID \
-                 that it holds: the agent serves no certificate \"ROOTCA\", and a proxy that waits for one turns every \
-                 client away"
+                "{tls}.certificate.sds.secretName: must be \"default\" or \
+                 \"spiffe://TRUST-DOMAIN/mesh/m/virtual-node/a\": the agent holds no certificate \"ROOTCA\", and a proxy \
+                 that waits for it turns every client away"
             ),
         ),
         (
             with_validation(json!({"trust": {"sds": {"secretName": "default"}}})),
             format!(
-                "{tls}.validation.trust.sds.secretName: must be \"ROOTCA\", \"ALL\", or the SPIFFE ID of a trust \
-                 domain, such as \"spiffe://example.org\": the agent serves no roots \"default\", and a proxy that \
-                 waits for them trusts nobody"
+                "{tls}.validation.trust.sds.secretName: must be \"ROOTCA\", \"ALL\" or \"spiffe://TRUST-DOMAIN\": the \
+                 agent holds no roots \"default\", and a proxy that waits for them trusts nobody"
             ),
         ),
         (with_validation(json!({})), format!("{tls}.validation.trust: is required")),

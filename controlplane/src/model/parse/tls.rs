@@ -1,8 +1,11 @@
 //! `ListenerTls` and `ClientPolicy`, of virtual nodes and virtual gateways, whose shapes are the same.
 
-use signet_policies::{identity::Workload, mtls::Mode};
+use signet_policies::mtls::Mode;
 
-use super::{port, secret};
+use super::{
+    port,
+    secret::{self, Owner},
+};
 use crate::model::{
     Certificate, ClientPolicy, ClientTls, ListenerTls, Trust, Validation,
     shape::{Field, Invalid, Object, Reader, shown},
@@ -14,11 +17,12 @@ const MAX_ARN: usize = 2048;
 const MAX_PATH: usize = 255;
 
 /// `ListenerTls`, of a listener of `owner`.
-pub(super) fn listener(field: &Field<'_>, owner: &Workload) -> Result<ListenerTls, Invalid> {
+pub(super) fn listener(field: &Field<'_>, owner: &Owner<'_>) -> Result<ListenerTls, Invalid> {
     let tls = field.object()?;
     let modes = [Mode::Strict, Mode::Permissive, Mode::Disabled].map(|mode| (mode.as_str(), mode));
     let sds = |field: &Field<'_>| certificate_from_sds(field, owner);
     let certificate = tls.required("certificate")?.object()?;
+    let roots = |field: &Field<'_>| trust_in_sds(field, owner);
     Ok(ListenerTls {
         mode: tls.required("mode")?.one_of(&modes)?,
         certificate: certificate.union(&[
@@ -27,26 +31,27 @@ pub(super) fn listener(field: &Field<'_>, owner: &Workload) -> Result<ListenerTl
             ("sds", &sds),
         ])?,
         validation: tls.read("validation", |field| {
-            validation(field, &[("file", &trust_in_file), ("sds", &trust_in_sds)], Wildcards::Refused)
+            validation(field, &[("file", &trust_in_file), ("sds", &roots)], Wildcards::Refused)
         })?,
     })
 }
 
 /// `ClientPolicy`, of `owner`.
-pub(super) fn client_policy(field: &Field<'_>, owner: &Workload) -> Result<ClientPolicy, Invalid> {
+pub(super) fn client_policy(field: &Field<'_>, owner: &Owner<'_>) -> Result<ClientPolicy, Invalid> {
     let tls = field.object()?.read("tls", |field| client(field, owner))?;
     Ok(ClientPolicy { tls })
 }
 
-fn client(field: &Field<'_>, owner: &Workload) -> Result<ClientTls, Invalid> {
+fn client(field: &Field<'_>, owner: &Owner<'_>) -> Result<ClientTls, Invalid> {
     let tls = field.object()?;
     let sds = |field: &Field<'_>| certificate_from_sds(field, owner);
     let certificate =
         |field: &Field<'_>| field.object()?.union(&[("file", &certificate_from_file), ("sds", &sds)]);
     let enforce = tls.read("enforce", Field::boolean)?.unwrap_or(true);
     let wildcards = if enforce { Wildcards::Refused } else { Wildcards::Allowed };
+    let roots = |field: &Field<'_>| trust_in_sds(field, owner);
     let trusts: [(&str, Reader<'_, '_, Trust>); 3] =
-        [("acm", &trust_in_acm), ("file", &trust_in_file), ("sds", &trust_in_sds)];
+        [("acm", &trust_in_acm), ("file", &trust_in_file), ("sds", &roots)];
     Ok(ClientTls {
         enforce,
         ports: tls.each("ports", 0..=usize::MAX, port::port)?,
@@ -68,7 +73,7 @@ fn certificate_from_file(field: &Field<'_>) -> Result<Certificate, Invalid> {
     })
 }
 
-fn certificate_from_sds(field: &Field<'_>, owner: &Workload) -> Result<Certificate, Invalid> {
+fn certificate_from_sds(field: &Field<'_>, owner: &Owner<'_>) -> Result<Certificate, Invalid> {
     secret::certificate(field, owner).map(|secret_name| Certificate::Sds { secret_name })
 }
 
@@ -118,8 +123,8 @@ fn trust_in_file(field: &Field<'_>) -> Result<Trust, Invalid> {
     Ok(Trust::File { certificate_chain: path(&field.object()?, "certificateChain")? })
 }
 
-fn trust_in_sds(field: &Field<'_>) -> Result<Trust, Invalid> {
-    secret::trust(field).map(|secret_name| Trust::Sds { secret_name })
+fn trust_in_sds(field: &Field<'_>, owner: &Owner<'_>) -> Result<Trust, Invalid> {
+    secret::trust(field, owner).map(|secret_name| Trust::Sds { secret_name })
 }
 
 fn exact_names(field: &Field<'_>, wildcards: Wildcards) -> Result<Vec<String>, Invalid> {

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use signet_policies::identity::Workload;
-
-use super::{listener, log, virtual_node::backend_defaults};
+use super::{listener, log, secret::Owner, virtual_node::backend_defaults};
 use crate::model::{
     VirtualGateway,
     shape::{Invalid, Object},
 };
 
 /// A gateway without its routes, which are resources of their own.
-pub(super) fn parse(spec: &Object<'_>, owner: &Workload) -> Result<VirtualGateway, Invalid> {
+pub(super) fn parse(spec: &Object<'_>, owner: &Owner<'_>) -> Result<VirtualGateway, Invalid> {
     // Constraint C31.
     let listeners = spec.required("listeners")?.items(1..=usize::MAX)?;
     Ok(VirtualGateway {

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use signet_policies::identity::Workload;
-
-use super::{discovery, listener, log, name, tls};
+use super::{discovery, listener, log, name, secret::Owner, tls};
 use crate::model::{
     Backend, ClientPolicy, VirtualNode,
     key::ServiceName,
     shape::{Field, Invalid, Object, Rule},
 };
 
-pub(super) fn parse(spec: &Object<'_>, owner: &Workload) -> Result<VirtualNode, Invalid> {
+pub(super) fn parse(spec: &Object<'_>, owner: &Owner<'_>) -> Result<VirtualNode, Invalid> {
     let listeners = listener::of_node(&spec.list("listeners")?, owner)?;
     let discovery = spec.read("serviceDiscovery", discovery::parse)?;
     if discovery.is_none() && !listeners.is_empty() {
@@ -29,14 +27,17 @@ pub(super) fn parse(spec: &Object<'_>, owner: &Workload) -> Result<VirtualNode, 
 }
 
 /// The client policy of all backends that have none of their own.
-pub(super) fn backend_defaults(spec: &Object<'_>, owner: &Workload) -> Result<Option<ClientPolicy>, Invalid> {
+pub(super) fn backend_defaults(
+    spec: &Object<'_>,
+    owner: &Owner<'_>,
+) -> Result<Option<ClientPolicy>, Invalid> {
     let policy =
         |field: &Field<'_>| field.object()?.read("clientPolicy", |field| tls::client_policy(field, owner));
     Ok(spec.read("backendDefaults", policy)?.flatten())
 }
 
 /// The services called, each once: a proxy refuses a configuration that names one twice, and App Mesh did not.
-fn backends(spec: &Object<'_>, owner: &Workload) -> Result<Vec<Backend>, Invalid> {
+fn backends(spec: &Object<'_>, owner: &Owner<'_>) -> Result<Vec<Backend>, Invalid> {
     let mut seen: BTreeMap<ServiceName, Option<ClientPolicy>> = BTreeMap::new();
     let mut backends = Vec::new();
     for field in spec.list("backends")? {
@@ -54,10 +55,13 @@ fn backends(spec: &Object<'_>, owner: &Workload) -> Result<Vec<Backend>, Invalid
     Ok(backends)
 }
 
-fn virtual_service(field: &Field<'_>, owner: &Workload) -> Result<Backend, Invalid> {
+fn virtual_service(field: &Field<'_>, owner: &Owner<'_>) -> Result<Backend, Invalid> {
     let service = field.object()?;
     Ok(Backend {
-        virtual_service: name::service_or_arn(&service.required("virtualServiceName")?, &owner.mesh)?,
+        virtual_service: name::service_or_arn(
+            &service.required("virtualServiceName")?,
+            &owner.workload.mesh,
+        )?,
         client_policy: service.read("clientPolicy", |field| tls::client_policy(field, owner))?,
     })
 }
