@@ -4,7 +4,10 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
 };
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_TYPE, IF_MATCH},
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -29,6 +32,8 @@ pub(super) struct Input {
     pub(super) caller: Caller,
     pub(super) names: Names,
     pub(super) query: QueryMembers,
+    /// The version that the resource must have (`If-Match`), for whoever must not overwrite another's change.
+    pub(super) expected: Option<u64>,
     body: Bytes,
 }
 
@@ -60,12 +65,25 @@ impl<S: Send + Sync> FromRequest<S> for Input {
         let names = Names::new(&params);
         let request = Request::from_parts(parts, body);
         check_content_type(request.headers())?;
+        let expected = expected_version(request.headers())?;
         let body =
             Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(MAX_BODY),
                 _ => ApiError::bad_request(format!("the body cannot be read: {rejection}")),
             })?;
-        Ok(Self { caller, names, query, body })
+        Ok(Self { caller, names, query, expected, body })
+    }
+}
+
+/// `If-Match` with a version, which is Signet's own addition to the API: App Mesh's clients send none.
+fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get(IF_MATCH) else {
+        return Ok(None);
+    };
+    let version = value.to_str().ok().and_then(|text| text.trim_matches('"').parse().ok());
+    match version {
+        Some(version) => Ok(Some(version)),
+        None => Err(ApiError::bad_request("If-Match: must be a version of the resource, such as \"3\"")),
     }
 }
 

@@ -73,10 +73,11 @@ impl App {
 
     async fn update(&self, kind: Kind, input: Input) -> Answer {
         let key = self.key(kind, &input, Verb::Update)?;
+        let expected = input.expected;
         let body = input.json()?;
         let token = body.token()?;
         let document = self.document(key, body)?;
-        self.write(Write::Update { document, token, expected: None, at: self.now() }, Status::Active).await
+        self.write(Write::Update { document, token, expected, at: self.now() }, Status::Active).await
     }
 
     /// The spec that a body holds.
@@ -87,7 +88,8 @@ impl App {
 
     async fn delete(&self, kind: Kind, input: Input) -> Answer {
         let key = self.key(kind, &input, Verb::Delete)?;
-        self.write(Write::Delete { key, expected: None, at: self.now() }, Status::Deleted).await
+        let expected = input.expected;
+        self.write(Write::Delete { key, expected, at: self.now() }, Status::Deleted).await
     }
 
     async fn describe(&self, kind: Kind, input: Input) -> Answer {

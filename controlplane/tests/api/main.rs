@@ -20,3 +20,5 @@ mod served;
 mod signatures;
 #[cfg(test)]
 mod tags;
+#[cfg(test)]
+mod versions;
