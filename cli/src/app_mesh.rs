@@ -82,13 +82,16 @@ impl Api for AppMesh {
         described(self.call(Method::PUT, &collection_path(&key.collection()), Some(&body)).await?)
     }
 
-    async fn update(&self, document: &Document) -> Result<Described, ApiError> {
+    async fn update(&self, document: &Document, expected: u64) -> Result<Described, ApiError> {
         let body = json!({"spec": spec(document)?});
-        described(self.call(Method::PUT, &path(document.key()), Some(&body)).await?)
+        let path = path(document.key());
+        let answer = self.0.call_at(Method::PUT, &path, Some(&body), Some(expected)).await;
+        described(answer.map_err(api_error)?)
     }
 
-    async fn delete(&self, key: &Key) -> Result<(), ApiError> {
-        self.call(Method::DELETE, &path(key), None).await.map(drop)
+    async fn delete(&self, key: &Key, expected: u64) -> Result<(), ApiError> {
+        let deleted = self.0.call_at(Method::DELETE, &path(key), None, Some(expected)).await;
+        deleted.map(drop).map_err(api_error)
     }
 
     async fn tags(&self, arn: &str) -> Result<Tags, ApiError> {

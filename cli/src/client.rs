@@ -133,7 +133,21 @@ impl Client {
     /// # Errors
     /// A [`Refusal`] where the server said no; else what kept it from answering.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
-        let request = self.signed(method, path, body)?;
+        self.call_at(method, path, body, None).await
+    }
+
+    /// As [`Client::call`], of a resource that must be at a version.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; a [`Refusal`] of `ConflictException` where it is at another one.
+    pub async fn call_at(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        version: Option<u64>,
+    ) -> Result<Value> {
+        let request = self.signed(method, path, body, version)?;
         let asked = tokio::time::timeout(TIMEOUT, self.http.request(request)).await;
         let answer = asked
             .map_err(|_| anyhow!("no answer within {} s", TIMEOUT.as_secs()))
@@ -155,7 +169,13 @@ impl Client {
         }))
     }
 
-    fn signed(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Request<Full<Bytes>>> {
+    fn signed(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        version: Option<u64>,
+    ) -> Result<Request<Full<Bytes>>> {
         let authority = self.endpoint.authority().context("the endpoint has no host")?;
         let uri = format!("http://{authority}{path}");
         let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
@@ -174,6 +194,9 @@ impl Client {
             Request::builder().method(method).uri(&uri).header(header::HOST, authority.as_str());
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(version) = version {
+            request = request.header(header::IF_MATCH, format!("\"{version}\""));
         }
         let mut request = request.body(())?;
         let headers =

@@ -61,7 +61,8 @@ impl Stopped {
 
 /// Carries out a plan. `report` is told of each step that was.
 ///
-/// Before a resource is written it is read again, so that a change of somebody else's is seen and not overwritten.
+/// Before a resource is written it is read again, and the write itself names the version that it is for, so that a
+/// change of somebody else's is seen and not overwritten.
 ///
 /// # Errors
 /// A step that could not be carried out. Those before it were, and those after it were not.
@@ -90,27 +91,28 @@ struct Ours {
 
 async fn one(api: &dyn Api, step: &Step, ours: &mut Ours) -> Result<(), Cause> {
     let key = &step.key;
-    if let (Some((before, _)), Action::Update | Action::Delete | Action::Tag) = (&step.before, step.action) {
-        check(api, key, ours.versions.get(key).unwrap_or(before)).await?;
-    }
-    match (step.action, &step.document, &step.before) {
+    let known = step.before.as_ref().map(|(before, _)| ours.versions.get(key).unwrap_or(before).clone());
+    match (step.action, &step.document, known) {
         (Action::Create, Some(document), _) => {
             let mut tags = ours.tags.remove(key).unwrap_or_default();
             tags.retain(|key, _| !step.untagged.contains(key));
             tags.extend(step.tags.clone());
             api.create(document, &tags).await?;
         }
-        (Action::Update, Some(document), _) => {
-            let written = api.update(document).await?;
+        (Action::Update, Some(document), Some(known)) => {
+            check(api, key, &known).await?;
+            let written = api.update(document, known.number).await?;
             ours.versions.insert(key.clone(), written.version);
         }
-        (Action::Delete, _, before) => {
-            if let Some((_, arn)) = before.as_ref().filter(|_| step.is_interim) {
+        (Action::Delete, _, Some(known)) => {
+            check(api, key, &known).await?;
+            if let Some((_, arn)) = step.before.as_ref().filter(|_| step.is_interim) {
                 ours.tags.insert(key.clone(), api.tags(arn).await?);
             }
-            api.delete(key).await?;
+            api.delete(key, known.number).await?;
         }
-        (Action::Tag | Action::Create | Action::Update, ..) => {}
+        (Action::Tag, _, Some(known)) => check(api, key, &known).await?,
+        (Action::Tag | Action::Create | Action::Update | Action::Delete, ..) => {}
     }
     let (Some((_, arn)), Action::Update | Action::Tag) = (&step.before, step.action) else { return Ok(()) };
     if !step.untagged.is_empty() {

@@ -5,12 +5,13 @@ use signet_controlplane::model::key::{Collection, Key, Kind};
 use signet_policies::identity::ResourceName;
 
 use crate::{
+    compare,
     input::Settings,
     node::{Content, Node},
-    place::Fault,
+    place::{Fault, Note},
     resource::{self, Bundle, Draft, Resource},
-    shape::Spelling,
-    spell::{Reader, unknown_member},
+    shape::{self, Spelling},
+    spell::{Reader, spelled, unknown_member},
 };
 
 /// The kinds, those first whose names others have as a parent's.
@@ -46,10 +47,13 @@ fn unwrapped(document: &Node) -> &Node {
 }
 
 /// Reads one.
-pub(crate) fn read(document: &Node, settings: &Settings) -> Result<Resource, Fault> {
+pub(crate) fn read(document: &Node, settings: &Settings, notes: &mut Vec<Note>) -> Result<Resource, Fault> {
     let document = unwrapped(document);
     let (kind, member) = kind_of(document).ok_or_else(|| document.fault("names no resource"))?;
     check_members(document, kind, member)?;
+    if let Some(owner) = document.get("meshOwner") {
+        notes.push(owner.place.note("meshOwner is left out: every mesh here is the server's own"));
+    }
     let name = document.get(member).ok_or_else(|| document.fault(format!("{member} is required")))?;
     let tags = document.get("tags").map(|tags| resource::tags(tags, "key", "value")).transpose()?;
     let spec = document.get("spec");
@@ -140,7 +144,8 @@ fn written(resource: &Resource) -> Value {
     let member =
         BY_NAME.iter().find(|(kind, _)| *kind == key.kind()).map_or("meshName", |(_, member)| *member);
     object.insert(member.into(), key.name().into());
-    object.insert("spec".into(), crate::compare::spec(&resource.document));
+    let spec = compare::spec(&resource.document);
+    object.insert("spec".into(), spelled(&spec, &shape::spec(key.kind()), Spelling::Api, None));
     if let Some(tags) = resource.tags.as_ref().filter(|tags| !tags.is_empty()) {
         let tags = tags.iter().map(|(key, value)| json!({"key": key, "value": value}));
         object.insert("tags".into(), tags.collect());

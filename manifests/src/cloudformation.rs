@@ -27,8 +27,8 @@ use crate::{
 
 /// Deepest nesting of values, functions and references in one another.
 const MAX_DEPTH: usize = 300;
-/// Most evaluations for one template: no honest one comes near.
-const MAX_STEPS: usize = 500_000;
+/// Most evaluations for one template: more than a file can have values, several times over.
+const MAX_STEPS: usize = 5_000_000;
 
 /// Whether a document is a template.
 pub(crate) fn is_template(document: &Node) -> bool {

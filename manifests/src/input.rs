@@ -117,8 +117,8 @@ impl Reading<'_> {
             let taken = cloudformation::read(document, self.settings, &mut self.bundle, &mut self.faults);
             self.parameters.get_or_insert_default().extend(taken);
         } else if cli_input::is_input(document) {
-            let read =
-                cli_input::read(document, self.settings).and_then(|resource| self.bundle.add(resource));
+            let read = cli_input::read(document, self.settings, &mut self.bundle.notes);
+            let read = read.and_then(|resource| self.bundle.add(resource));
             self.faults.extend(read.err());
         } else if let Content::List(items) = &document.content
             && document.tag.is_none()

@@ -27,10 +27,10 @@ pub trait Api: Send + Sync {
     async fn describe(&self, key: &Key) -> Result<Described, ApiError>;
     /// A new resource.
     async fn create(&self, document: &Document, tags: &Tags) -> Result<Described, ApiError>;
-    /// A new spec.
-    async fn update(&self, document: &Document) -> Result<Described, ApiError>;
-    /// The end of a resource.
-    async fn delete(&self, key: &Key) -> Result<(), ApiError>;
+    /// A new spec for a resource that is at a version.
+    async fn update(&self, document: &Document, expected: u64) -> Result<Described, ApiError>;
+    /// The end of a resource that is at a version.
+    async fn delete(&self, key: &Key, expected: u64) -> Result<(), ApiError>;
     /// All tags of what has an ARN.
     async fn tags(&self, arn: &str) -> Result<Tags, ApiError>;
     /// Sets tags.

@@ -45,6 +45,8 @@ pub(super) struct Object<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Found<'a> {
     pub(super) objects: Vec<Object<'a>>,
+    /// Where in `objects`, by kind, namespace and name.
+    index: BTreeMap<(ObjectKind, String, String), usize>,
     pub(super) namespaces: BTreeMap<String, Labels>,
 }
 
@@ -100,6 +102,9 @@ impl<'a> Found<'a> {
         };
         let name = member("name").ok_or_else(|| document.fault("metadata.name is required"))?;
         let namespace = member("namespace").map_or(Ok(DEFAULT_NAMESPACE), Node::text)?;
+        // A second one of a name is a fault, which `check_names` finds.
+        let at = (kind, scope(kind, namespace).to_owned(), name.text()?.to_owned());
+        self.index.entry(at).or_insert(self.objects.len());
         self.objects.push(Object {
             kind,
             namespace: namespace.to_owned(),
@@ -119,10 +124,7 @@ impl<'a> Found<'a> {
         };
         let mut faults = Vec::new();
         for object in &self.objects {
-            let namespace = match object.kind {
-                ObjectKind::Resource(Kind::Mesh) => "",
-                ObjectKind::Resource(_) | ObjectKind::BackendGroup => object.namespace.as_str(),
-            };
+            let namespace = scope(object.kind, &object.namespace);
             match seen.get(&(object.kind, namespace, object.name.as_str())) {
                 Some(first) => faults.push(twice(object, first)),
                 None => drop(seen.insert((object.kind, namespace, object.name.as_str()), &object.place)),
@@ -132,10 +134,8 @@ impl<'a> Found<'a> {
     }
 
     pub(super) fn find(&self, kind: ObjectKind, namespace: &str, name: &str) -> Option<&Object<'a>> {
-        let is_mesh = kind == ObjectKind::Resource(Kind::Mesh);
-        self.objects.iter().find(|object| {
-            object.kind == kind && object.name == name && (is_mesh || object.namespace == namespace)
-        })
+        let at = (kind, scope(kind, namespace).to_owned(), name.to_owned());
+        self.index.get(&at).and_then(|index| self.objects.get(*index))
     }
 
     pub(super) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object<'a>> {
@@ -158,14 +158,17 @@ impl Object<'_> {
         labels(self.metadata)
     }
 
-    /// Says once for each object that its selectors select nothing here.
+    /// Says which members have no effect here.
     pub(super) fn note_selectors(&self, notes: &mut Vec<Note>) {
         let Some(Content::Map(entries)) = self.spec.map(|spec| &spec.content) else { return };
-        let selectors = entries.iter().filter(|entry| entry.key == "podSelector");
-        notes.extend(selectors.map(|entry| {
-            let what = "podSelector is left out: an Envoy says itself which virtual node or gateway it is";
-            entry.place.note(format!("{self}: {what}"))
-        }));
+        for entry in entries {
+            let why = match entry.key.as_str() {
+                "podSelector" => "an Envoy says itself which virtual node or gateway it is",
+                "meshOwner" => "every mesh here is the server's own",
+                _ => continue,
+            };
+            notes.push(entry.place.note(format!("{self}: {} is left out: {why}", entry.key)));
+        }
     }
 
     /// The spec without the members that are not the API's.
@@ -199,6 +202,11 @@ impl Object<'_> {
     fn annotation(&self, name: &str) -> Option<&Node> {
         self.metadata?.get("annotations")?.get(name)
     }
+}
+
+/// The namespace of a name; meshes are of the whole cluster.
+fn scope(kind: ObjectKind, namespace: &str) -> &str {
+    if kind == ObjectKind::Resource(Kind::Mesh) { "" } else { namespace }
 }
 
 /// The controller's names.

@@ -75,6 +75,18 @@ fn a_change_of_somebody_else_is_seen_and_not_overwritten() {
 }
 
 #[test]
+fn a_change_between_the_look_and_the_write_is_refused_by_the_server() {
+    let mesh = |filter: &str| bundle(&format!("{{meshName: m, spec: {{egressFilter: {{type: {filter}}}}}}}"));
+    let server = Server::default();
+    block_on(server.apply(&mesh("ALLOW_ALL"), false)).unwrap();
+    let theirs = mesh("ALLOW_ALL").resources.into_values().next().unwrap().document;
+    *server.meddling.lock().unwrap() = Some(theirs);
+    let stopped = block_on(server.apply(&mesh("DROP_ALL"), false)).unwrap_err();
+    assert!(stopped.to_string().contains("mesh/m is at version 2, not 1"), "{stopped}");
+    assert_eq!(block_on(server.spec("mesh/m"))["egressFilter"]["type"], "ALLOW_ALL");
+}
+
+#[test]
 fn a_failure_in_the_middle_says_what_was_done_and_the_same_command_makes_the_rest() {
     let server = Server::default();
     *server.failing.lock().unwrap() = Some("create mesh/m/virtualNode/b".to_owned());

@@ -40,6 +40,11 @@ fn a_template_comes_to_what_a_stack_of_it_would_hold() {
         "mesh/shop-test/virtualService/cart.test.shop.internal": {
             "provider": {"virtualRouter": {"virtualRouterName": "cart"}},
         },
+        "mesh/shop-test/virtualGateway/door": {"listeners": [{"portMapping": {"port": 9080, "protocol": "http"}}]},
+        "mesh/shop-test/virtualGateway/door/gatewayRoute/all": {"httpRoute": {
+            "match": {"prefix": "/"},
+            "action": {"target": {"virtualService": {"virtualServiceName": "cart.test.shop.internal"}}},
+        }},
     });
     assert_eq!(json!(found), expected);
     let mesh = bundle.resources.values().next().unwrap();

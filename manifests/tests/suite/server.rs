@@ -27,6 +27,8 @@ pub(crate) struct Server {
     tags: Mutex<std::collections::BTreeMap<String, Tags>>,
     /// What was written, in order: `update mesh/m`.
     pub(crate) log: Mutex<Vec<String>>,
+    /// What somebody else makes of a resource between our look at it and our write.
+    pub(crate) meddling: Mutex<Option<Document>>,
     /// Writes that start with this fail.
     pub(crate) failing: Mutex<Option<String>>,
 }
@@ -103,13 +105,20 @@ impl Api for Server {
         Ok(made)
     }
 
-    async fn update(&self, document: &Document) -> Result<Described, ApiError> {
-        let write = Write::Update { document: document.clone(), token: None, expected: None, at: 0 };
+    async fn update(&self, document: &Document, expected: u64) -> Result<Described, ApiError> {
+        let expected = Some(expected);
+        let meddling = self.meddling.lock().unwrap().take();
+        if let Some(document) = meddling {
+            let write = Write::Update { document, token: None, expected: None, at: 0 };
+            self.store.write(write).await.map_err(api_error)?;
+        }
+        let write = Write::Update { document: document.clone(), token: None, expected, at: 0 };
         self.write("update", write).await
     }
 
-    async fn delete(&self, key: &Key) -> Result<(), ApiError> {
-        let gone = self.write("delete", Write::Delete { key: key.clone(), expected: None, at: 0 }).await?;
+    async fn delete(&self, key: &Key, expected: u64) -> Result<(), ApiError> {
+        let write = Write::Delete { key: key.clone(), expected: Some(expected), at: 0 };
+        let gone = self.write("delete", write).await?;
         self.tags.lock().unwrap().remove(&gone.arn);
         Ok(())
     }

@@ -123,7 +123,7 @@ async fn a_template_is_applied_once_and_the_aws_cli_shows_it() -> Result<()> {
     let file = bench.file("shop.yaml", SHOP)?;
     let (out, err) = bench.ends(&["apply", "-f", &file, "--dry-run", "-v"], 0)?;
     assert!(
-        out.ends_with("7 change(s) to do, 0 resource(s) unchanged; nothing was changed (--dry-run)\n"),
+        out.ends_with("9 change(s) to do, 0 resource(s) unchanged; nothing was changed (--dry-run)\n"),
         "{out}"
     );
     assert!(err.contains("Cluster is AWS::ECS::Service, which is left out"), "{err}");
@@ -134,13 +134,23 @@ async fn a_template_is_applied_once_and_the_aws_cli_shows_it() -> Result<()> {
     let route =
         bench.aws("describe-route --mesh-name shop-test --virtual-router-name cart --route-name split")?;
     assert_eq!(route["route"]["spec"]["httpRoute"]["action"]["weightedTargets"][1]["weight"], 10);
+    for command in [
+        "describe-mesh",
+        "describe-virtual-node --virtual-node-name cart-v1",
+        "describe-virtual-router --virtual-router-name cart",
+        "describe-virtual-service --virtual-service-name cart.test.shop.internal",
+        "describe-virtual-gateway --virtual-gateway-name door",
+        "describe-gateway-route --virtual-gateway-name door --gateway-route-name all",
+    ] {
+        bench.aws(&format!("{command} --mesh-name shop-test"))?;
+    }
     let arn = "arn:aws:appmesh:us-east-1:000000000000:mesh/shop-test";
     let tags = bench.aws(&format!("list-tags-for-resource --resource-arn {arn}"))?;
     assert_eq!(tags["tags"].as_array().map(Vec::len), Some(2), "{tags}");
 
     let (out, _) = bench.ends(&["apply", "-f", &file, "-p", "CanaryWeight=5", "--format", "json"], 0)?;
     let printed: Value = serde_json::from_str(&out)?;
-    assert_eq!((&printed["made"], &printed["unchanged"]), (&1.into(), &6.into()), "{out}");
+    assert_eq!((&printed["made"], &printed["unchanged"]), (&1.into(), &8.into()), "{out}");
     let difference = &printed["changes"][0]["differences"][0];
     assert_eq!(difference["path"], "spec.httpRoute.action.weightedTargets[1].weight");
     assert_eq!((&difference["before"], &difference["after"]), (&10.into(), &5.into()));
