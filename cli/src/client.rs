@@ -9,7 +9,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, StatusCode, Uri, header, response::Parts};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
@@ -22,6 +22,8 @@ use signet_policies::time::Clock;
 const SERVICE: &str = "appmesh";
 /// Longest answer read, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
+/// Longest of an answer that is no JSON.
+const MAX_FETCH: usize = 4 << 30;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How to reach a server, and as whom.
@@ -128,6 +130,18 @@ impl Client {
         Ok(Self { endpoint, region: region.to_owned(), keys, clock, http })
     }
 
+    /// Fetches what a path holds, whatever it is.
+    ///
+    /// # Errors
+    /// As for [`Client::call`].
+    pub async fn fetch(&self, path: &str) -> Result<Bytes> {
+        let (head, bytes) = self.exchange(self.signed(Method::GET, path, None, None)?, MAX_FETCH).await?;
+        match head.status.is_success() {
+            true => Ok(bytes),
+            false => Err(refusal(&head, &bytes).into()),
+        }
+    }
+
     /// Sends one signed request and returns the JSON of the answer, `Null` where it has none.
     ///
     /// # Errors
@@ -147,26 +161,24 @@ impl Client {
         body: Option<&Value>,
         version: Option<u64>,
     ) -> Result<Value> {
-        let request = self.signed(method, path, body, version)?;
+        let (head, bytes) = self.exchange(self.signed(method, path, body, version)?, MAX_ANSWER).await?;
+        let json = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
+        if head.status.is_success() {
+            return json.context("the server's answer is no JSON; is this the API address?");
+        }
+        Err(refusal(&head, &bytes).into())
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>, longest: usize) -> Result<(Parts, Bytes)> {
         let asked = tokio::time::timeout(TIMEOUT, self.http.request(request)).await;
         let answer = asked
             .map_err(|_| anyhow!("no answer within {} s", TIMEOUT.as_secs()))
             .and_then(|answer| Ok(answer?))
             .with_context(|| format!("cannot reach the server at {}; is it running?", self.endpoint))?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = Limited::new(body, longest).collect().await;
         let bytes = body.map_err(|error| anyhow!("the answer broke off: {error}"))?.to_bytes();
-        let json = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
-        if head.status.is_success() {
-            return json.context("the server's answer is no JSON; is this the API address?");
-        }
-        let header = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
-        let message = json.ok().and_then(|json| json.get("message")?.as_str().map(str::to_owned));
-        Err(anyhow!(Refusal {
-            status: head.status,
-            code: header.unwrap_or("UnknownError").to_owned(),
-            message: message.unwrap_or_else(|| String::from_utf8_lossy(&bytes).chars().take(500).collect()),
-        }))
+        Ok((head, bytes))
     }
 
     fn signed(
@@ -206,6 +218,17 @@ impl Client {
         let (instructions, _signature) = sign(signable, &params)?.into_parts();
         instructions.apply_to_request_http1x(&mut request);
         Ok(request.map(|()| Full::new(bytes.into())))
+    }
+}
+
+fn refusal(head: &Parts, bytes: &Bytes) -> Refusal {
+    let json: Option<Value> = serde_json::from_slice(bytes).ok();
+    let header = head.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+    let message = json.and_then(|json| json.get("message")?.as_str().map(str::to_owned));
+    Refusal {
+        status: head.status,
+        code: header.unwrap_or("UnknownError").to_owned(),
+        message: message.unwrap_or_else(|| String::from_utf8_lossy(bytes).chars().take(500).collect()),
     }
 }
 

@@ -15,6 +15,7 @@
 pub mod agent;
 mod app_mesh;
 pub mod apply;
+pub mod backup;
 pub mod ca;
 pub mod client;
 pub mod connect;
@@ -89,6 +90,12 @@ enum Command {
     /// Where the nodes are that are found by Cloud Map's names: register, deregister, health, list
     #[command(subcommand)]
     Instances(instances::InstancesCommand),
+    /// Everything that a running server holds, in one file
+    #[command(after_help = backup::HELP)]
+    Backup(backup::BackupArgs),
+    /// A data folder out of a backup
+    #[command(after_help = backup::RESTORE_HELP)]
+    Restore(backup::RestoreArgs),
     /// Join tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -109,6 +116,8 @@ impl Command {
             | Self::Diff(_)
             | Self::Export(_)
             | Self::Instances(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::Token(_)
             | Self::Proxies(_) => "warn",
         }
@@ -167,6 +176,8 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Diff(args) => apply::diff(*args, clock).await,
         Command::Export(args) => export::run(*args, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Instances(command) => instances::run(command, clock).await.map(|()| ExitCode::SUCCESS),
+        Command::Backup(args) => backup::backup(args, clock).await.map(|()| ExitCode::SUCCESS),
+        Command::Restore(args) => backup::restore(args).await.map(|()| ExitCode::SUCCESS),
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
     }

@@ -29,6 +29,8 @@ pub(crate) use self::v1::InstanceView;
 use self::{assembly::Running, quotas::QuotaArgs};
 use crate::{WrongUsage, ca::PassphraseArgs};
 
+/// The store's folder in a data folder.
+pub(crate) const STORE: &str = "store";
 /// How long draining may take; supervisors kill after ten seconds.
 const DRAIN: Duration = Duration::from_secs(7);
 

@@ -14,8 +14,14 @@ use crate::{CommitError, disk::Disk};
 /// Most changes that share one flush; bounds how long the first of a group waits.
 const MAX_GROUP: usize = 1024;
 
-/// One queued change: applies itself, unless it is told why not, and returns what answers its caller.
-type Change = Box<dyn FnOnce(Option<CommitError>) -> Answer + Send>;
+/// One queued change.
+struct Change {
+    /// Whether it only reads, so that it needs no room.
+    is_reading: bool,
+    /// Applies it, unless it is told why not, and returns what answers its caller.
+    apply: Box<dyn FnOnce(Option<CommitError>) -> Answer + Send>,
+}
+
 /// Tells a caller the outcome of the group's sync.
 type Answer = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
 
@@ -77,14 +83,31 @@ impl Committer {
         T: Send + 'static,
         F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
     {
+        self.queue(change, false).await
+    }
+
+    /// As [`Committer::commit`], for what only reads.
+    pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, CommitError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
+    {
+        self.queue(read, true).await
+    }
+
+    async fn queue<T, F>(&self, change: F, is_reading: bool) -> Result<T, CommitError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
+    {
         let (reply, outcome) = oneshot::channel();
-        let queued: Change = Box::new(move |failed| {
+        let apply: Box<dyn FnOnce(Option<CommitError>) -> Answer + Send> = Box::new(move |failed| {
             let apply = || change().map_err(|error| CommitError::Write(error.to_string()));
             let result = failed.map_or_else(apply, Err);
             // A caller that went away needs no answer; its change stands.
             Box::new(move |synced| drop(reply.send(result.and_then(|value| synced.map(|()| value)))))
         });
-        self.send(queued)?;
+        self.send(Change { is_reading, apply })?;
         outcome.await.unwrap_or(Err(CommitError::Closed))
     }
 
@@ -117,9 +140,10 @@ fn run(changes: &mpsc::Receiver<Change>, failed: &OnceLock<CommitError>, medium:
         let group = iter::once(first).chain(changes.try_iter().take(MAX_GROUP - 1));
         let mut is_written = false;
         let apply = |change: Change| {
-            let refused = failed.get().cloned().or_else(|| medium.make_room().err());
-            is_written |= refused.is_none();
-            change(refused)
+            let mut room = || if change.is_reading { Ok(()) } else { medium.make_room() };
+            let refused = failed.get().cloned().or_else(|| room().err());
+            is_written |= refused.is_none() && !change.is_reading;
+            (change.apply)(refused)
         };
         let answers: Vec<Answer> = group.map(apply).collect();
         // Nothing was begun: who was refused has his own reason, and there is nothing to sync.
@@ -144,9 +168,10 @@ mod tests {
         let (reply, answers) = mpsc::channel();
         for _ in 0..count {
             let reply = reply.clone();
-            let change: Change =
-                Box::new(|failed| Box::new(move |synced| drop(reply.send(failed.map_or(synced, Err)))));
-            queue.send(change).unwrap();
+            let apply = |failed: Option<_>| -> Answer {
+                Box::new(move |synced| drop(reply.send(failed.map_or(synced, Err))))
+            };
+            queue.send(Change { is_reading: false, apply: Box::new(apply) }).unwrap();
         }
         (changes, answers)
     }

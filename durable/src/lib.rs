@@ -20,6 +20,7 @@
 
 mod committer;
 mod disk;
+mod dump;
 mod leftovers;
 mod room;
 
@@ -37,6 +38,7 @@ use thiserror::Error;
 use committer::Committer;
 use disk::Disk;
 
+pub use dump::{Dump, Entry, RestoreError};
 pub use room::MARGIN;
 
 /// How long a held lock may take to be let go.

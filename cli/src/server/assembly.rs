@@ -30,14 +30,14 @@ use tonic::{service::InterceptorLayer, transport::Server};
 use tracing::warn;
 
 use super::{
-    ServerArgs,
+    STORE, ServerArgs,
     credentials::{self, ServerKeys},
     http,
     identity::ServerIdentity,
     ops::{self, Ops},
     registry::MeshRegistry,
     tls,
-    v1::{self, V1},
+    v1::{self, V1, backup},
 };
 
 /// Connections that finished their handshake and wait to be served.
@@ -161,7 +161,7 @@ impl Parts {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
         made.with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
         let quotas = args.quotas.quotas()?;
-        let database = Database::open(&data_dir.join("store"))?;
+        let database = Database::open(&data_dir.join(STORE))?;
         let random = Random::system();
         let now = clock().into();
         let passphrase = args.ca_passphrase.passphrase()?;
@@ -206,6 +206,7 @@ impl Parts {
             model: self.store.subscribe(),
             keyring: keyring.clone(),
             settings: Arc::new(settings.clone()),
+            backup: backup::Source { database: self.database.clone(), data_dir: args.data_dir.clone() },
             clock: clock.clone(),
         };
         let routes = api::router(self.store.clone(), settings, clock.clone()).merge(v1::router(own));

@@ -1,6 +1,7 @@
 //! Signet's own API beside App Mesh's: join tokens, the connected proxies, key pairs, and instances.
 
 mod access;
+pub(super) mod backup;
 mod credentials;
 mod instances;
 
@@ -52,6 +53,8 @@ pub(super) struct V1 {
     pub keyring: Keyring,
     /// What ARNs look like.
     pub settings: Arc<ApiSettings>,
+    /// What a backup is made of.
+    pub(super) backup: backup::Source,
     /// Now.
     pub clock: Clock,
 }
@@ -64,6 +67,7 @@ pub(super) fn router(v1: V1) -> Router {
         .route("/v1/proxies", get(proxies))
         .merge(credentials::router())
         .merge(instances::router())
+        .merge(backup::router())
         .layer(check)
         .with_state(v1)
 }

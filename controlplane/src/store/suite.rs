@@ -34,6 +34,7 @@ macro_rules! on_every_back_end {
 
 mod ports;
 mod quotas;
+mod reference;
 mod references;
 mod tags;
 mod tokens;

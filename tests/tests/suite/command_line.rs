@@ -33,6 +33,8 @@ fn every_command_explains_itself_with_an_example() -> Result<()> {
         &["apply"],
         &["diff"],
         &["export"],
+        &["backup"],
+        &["restore"],
     ] {
         let output = signet(&[command, &["--help"]].concat())?;
         assert!(output.status.success());

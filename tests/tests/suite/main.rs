@@ -2,6 +2,7 @@
 
 mod api;
 mod apply;
+mod backup;
 mod certificates;
 mod clients;
 mod command_line;
