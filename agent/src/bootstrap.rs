@@ -28,6 +28,12 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 pub enum Interception {
     /// Nothing is redirected: applications call the egress port on loopback.
     None,
+    /// iptables rules redirect others' calls to one port, and the application's own to the egress port; see
+    /// [`interception`](crate::interception).
+    Iptables {
+        /// Where others' calls arrive.
+        ingress_port: u16,
+    },
 }
 
 impl Interception {
@@ -36,6 +42,7 @@ impl Interception {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Iptables { .. } => "iptables",
         }
     }
 }
@@ -57,7 +64,7 @@ pub struct Bootstrap<'a> {
     pub admin_port: u16,
     /// Port of the egress listener on loopback.
     pub egress_port: u16,
-    /// Where the node's listeners are bound.
+    /// Where the node's listeners are bound; it means nothing where traffic is redirected.
     pub ingress_address: IpAddr,
     /// How traffic gets here.
     pub interception: Interception,
@@ -105,12 +112,16 @@ impl Bootstrap<'_> {
     /// All numbers are strings: a protobuf `Struct` has only doubles.
     fn node(&self) -> Value {
         let id = self.workload.to_string();
+        let (member, ingress) = match self.interception {
+            Interception::None => ("ingressAddress", self.ingress_address.to_string()),
+            Interception::Iptables { ingress_port } => ("ingressPort", ingress_port.to_string()),
+        };
         json!({
             "id": id,
             "cluster": self.cluster.unwrap_or(&id),
             "metadata": { "signet": {
                 "interception": self.interception.as_str(),
-                "ingressAddress": self.ingress_address.to_string(),
+                member: ingress,
                 "egressPort": self.egress_port.to_string()
             } }
         })
@@ -226,6 +237,10 @@ mod tests {
     use super::*;
 
     fn render(server: &str) -> Value {
+        render_with(server, Interception::None)
+    }
+
+    fn render_with(server: &str, interception: Interception) -> Value {
         let bootstrap = Bootstrap {
             workload: &Workload::virtual_node("my-mesh", "service-a").unwrap(),
             cluster: None,
@@ -235,7 +250,7 @@ mod tests {
             admin_port: 9901,
             egress_port: 15_001,
             ingress_address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)),
-            interception: Interception::None,
+            interception,
             initial_fetch_timeout: Duration::ZERO,
         };
         bootstrap.render()
@@ -253,6 +268,13 @@ mod tests {
         for other in ["", "{}", &rendered.replace("9901", "99010"), &rendered.replace("15001", "one")] {
             assert_eq!(ports_in(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_proxy_that_traffic_is_redirected_to_says_to_which_ports() {
+        let rendered = render_with("127.0.0.1:7443", Interception::Iptables { ingress_port: 15_000 });
+        let expected = json!({"interception": "iptables", "ingressPort": "15000", "egressPort": "15001"});
+        assert_eq!(rendered["node"]["metadata"]["signet"], expected);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod admin;
 pub mod bootstrap;
 pub mod environment;
 pub mod envoy;
+pub mod interception;
 pub mod join;
 mod ports;
 pub mod run;

@@ -156,7 +156,9 @@ pub async fn run(
     rng: StdRng,
     controls: Controls,
 ) -> Result<Outcome, AgentError> {
-    check_ingress(config.workload.kind, config.ingress_address)?;
+    if config.interception == Interception::None {
+        check_ingress(config.workload.kind, config.ingress_address)?;
+    }
     let anchors = Anchors::read(&config.ca_pem)?;
     let state = Arc::new(StateDir::open(&config.state_dir)?);
     let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };

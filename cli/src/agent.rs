@@ -35,6 +35,8 @@ pub const HELP: &str = "Examples:\n  \
     --server 10.0.0.5:7443 --ca-file ca.pem --envoy /usr/local/bin/envoy --ingress-address 10.0.0.12\n  \
     signet token create --mesh my-mesh --virtual-gateway front > token\n  \
     signet agent --resource mesh/my-mesh/virtualGateway/front --token-file token …\n  \
+    signet interception apply --app-ports 8080 --ignore-uid 1337\n  \
+    setpriv --reuid 1337 --regid 1337 --clear-groups signet agent … --interception iptables\n  \
     signet agent … -- --concurrency 2 --drain-time-s 60\n\n\
     What follows `--` goes to Envoy. SIGHUP renews the certificate now. SIGTERM drains and ends Envoy, then the agent.\n\
     An agent that is killed leaves Envoy serving; started again with the same --state-dir, it needs no token and takes\n\
@@ -77,13 +79,17 @@ pub struct AgentArgs {
     /// A file for Envoy's log; standard error without it
     #[arg(long, env = "SIGNET_ENVOY_LOG", value_name = "FILE")]
     envoy_log: Option<PathBuf>,
-    /// How traffic gets to Envoy. none: callers use the egress port, and Envoy binds the node's ports itself
+    /// How traffic gets to Envoy. none: callers use the egress port, and Envoy binds the node's ports itself.
+    /// iptables: the rules of `signet interception apply` redirect it
     #[arg(long, env = "SIGNET_INTERCEPTION", default_value = "none")]
     interception: InterceptionArg,
     /// The address on which Envoy serves the listeners. Needed for a node, whose application listens on 127.0.0.1;
     /// a gateway serves on 0.0.0.0 if it is told nothing else
     #[arg(long, env = "SIGNET_INGRESS_ADDRESS", value_name = "IP")]
     ingress_address: Option<IpAddr>,
+    /// The port for others' calls where they are redirected
+    #[arg(long, env = "SIGNET_INGRESS_PORT", value_name = "PORT", default_value_t = 15000)]
+    ingress_port: u16,
     /// The port on 127.0.0.1 for calls to other services; 0 takes a free one
     #[arg(long, env = "SIGNET_EGRESS_PORT", value_name = "PORT", default_value_t = 15001)]
     egress_port: u16,
@@ -100,6 +106,8 @@ pub struct AgentArgs {
 enum InterceptionArg {
     /// Nothing is redirected.
     None,
+    /// iptables rules redirect the application's traffic, as with App Mesh.
+    Iptables,
 }
 
 /// Runs the agent to its end.
@@ -159,7 +167,17 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
             "whose proxy is this? Say --resource mesh/MESH/virtualNode/NAME, or set APPMESH_RESOURCE_ARN";
         bail!(WrongUsage(words.to_owned()));
     };
-    let ingress_address = ingress_address(args.ingress_address, workload.kind)?;
+    let (interception, ingress_address) = match (args.interception, workload.kind) {
+        (InterceptionArg::Iptables, WorkloadKind::VirtualGateway) => bail!(WrongUsage(
+            "--interception iptables: nothing is redirected to a gateway, which stands alone; leave it out"
+                .to_owned()
+        )),
+        (InterceptionArg::Iptables, WorkloadKind::VirtualNode) => {
+            let ingress_port = args.ingress_port;
+            (Interception::Iptables { ingress_port }, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        }
+        (InterceptionArg::None, kind) => (Interception::None, ingress_address(args.ingress_address, kind)?),
+    };
     let server = match args.server.or(environment.server) {
         Some(server) => server,
         None => DEFAULT_SERVER.parse()?,
@@ -170,7 +188,6 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
             .with_context(|| format!("cannot read the token in {}", path.display()))
     });
     let own_uid = rustix::process::geteuid().as_raw();
-    let InterceptionArg::None = args.interception;
     Ok(AgentConfig {
         workload,
         cluster: environment.cluster,
@@ -193,7 +210,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
         admin_port: args.admin_port.or(environment.admin_port).unwrap_or(DEFAULT_ADMIN_PORT),
         egress_port: args.egress_port,
         ingress_address,
-        interception: Interception::None,
+        interception,
         initial_fetch_timeout: environment.initial_fetch_timeout.unwrap_or(INITIAL_FETCH_TIMEOUT),
     })
 }
@@ -205,7 +222,8 @@ fn ingress_address(asked: Option<IpAddr>, kind: WorkloadKind) -> Result<IpAddr> 
         (WorkloadKind::VirtualGateway, asked) => Ok(asked.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
         (WorkloadKind::VirtualNode, None) => bail!(WrongUsage(
             "where should Envoy serve the node's ports? Say --ingress-address IP: an address of this host, such as \
-             its own or 127.0.0.2, but not 127.0.0.1, where the application listens"
+             its own or 127.0.0.2, but not 127.0.0.1, where the application listens; or --interception iptables, if \
+             `signet interception apply` has redirected its traffic"
                 .to_owned()
         )),
         (WorkloadKind::VirtualNode, Some(ingress)) if ingress.is_unspecified() || hosts.contains(&ingress) => {

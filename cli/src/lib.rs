@@ -24,6 +24,7 @@ pub mod demo;
 pub mod export;
 pub mod format;
 pub mod instances;
+pub mod interception;
 pub mod local;
 mod log;
 pub mod proxies;
@@ -96,6 +97,9 @@ enum Command {
     /// A data folder out of a backup
     #[command(after_help = backup::RESTORE_HELP)]
     Restore(backup::RestoreArgs),
+    /// The iptables rules that redirect an application's traffic to Envoy
+    #[command(subcommand)]
+    Interception(interception::InterceptionCommand),
     /// Join tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -118,6 +122,7 @@ impl Command {
             | Self::Instances(_)
             | Self::Backup(_)
             | Self::Restore(_)
+            | Self::Interception(_)
             | Self::Token(_)
             | Self::Proxies(_) => "warn",
         }
@@ -178,6 +183,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Instances(command) => instances::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Backup(args) => backup::backup(args, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Restore(args) => backup::restore(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Interception(command) => interception::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
     }

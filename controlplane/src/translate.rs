@@ -169,6 +169,30 @@ pub fn snapshot(
     })
 }
 
+/// Whether a proxy speaks TLS to a port of a node whatever that offers, because a client policy enforces it.
+#[must_use]
+pub fn enforces_tls(model: &Model, caller: &Workload, port: &PortId) -> bool {
+    let Some(mesh) = model.meshes.get(&caller.mesh).filter(|_| caller.mesh == port.workload.mesh) else {
+        return false;
+    };
+    let backends = match caller.kind {
+        WorkloadKind::VirtualNode => {
+            mesh.virtual_nodes.get(&caller.name).map(|node| backend::of_node(mesh, node))
+        }
+        WorkloadKind::VirtualGateway => {
+            mesh.virtual_gateways.get(&caller.name).map(|gateway| backend::of_gateway(mesh, gateway))
+        }
+    };
+    let backends = backends.unwrap_or_default();
+    let is_meant = |destination: &&backend::Destination<'_>| {
+        port.workload.kind == WorkloadKind::VirtualNode
+            && (destination.node, destination.mapping.port) == (&port.workload.name, port.port)
+    };
+    let enforces =
+        |destination: &backend::Destination<'_>| destination.policy.is_some_and(|policy| policy.enforce);
+    distinct(&backends).into_values().filter(is_meant).any(enforces)
+}
+
 impl Scope<'_> {
     /// Those of a destination that is found by Cloud Map's names.
     fn endpoints(&self, destination: &backend::Destination<'_>) -> Option<Resource> {

@@ -12,6 +12,8 @@
 pub mod app;
 pub mod call;
 pub mod grpc;
+pub mod namespace;
+pub mod resolver;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -27,7 +29,7 @@ use signet::{
     client::Client,
     local::{
         admin::Admin,
-        mesh::{Server, Sidecar, SidecarPlan, put},
+        mesh::{Server, Sidecar, SidecarPlan, Traffic, put},
     },
 };
 use signet_policies::identity::{Workload, WorkloadKind};
@@ -37,7 +39,10 @@ use tokio::sync::SemaphorePermit;
 use crate::{clock, envoy_binary, eventually, machine, program};
 use app::App;
 use call::Call;
+use namespace::Host;
 
+/// Who runs agents and Envoys where traffic is redirected, and nobody else does.
+const ENVOY_USER: u32 = 1337;
 /// How long anything may take to come true.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -106,9 +111,17 @@ impl Bed {
     /// # Errors
     /// It does not become ready.
     pub async fn start() -> Result<Self> {
+        Self::start_on(IpAddr::V4(Ipv4Addr::LOCALHOST)).await
+    }
+
+    /// As [`Bed::start`], with the server's gRPC port on an address that proxies elsewhere reach.
+    ///
+    /// # Errors
+    /// As [`Bed::start`].
+    pub async fn start_on(grpc: IpAddr) -> Result<Self> {
         let machine = machine().await?;
         let folder = tempfile::Builder::new().prefix("signet-bed-").tempdir()?;
-        let server = Server::start(&program()?, folder.path()).await?;
+        let server = Server::start_on(&program()?, folder.path(), grpc).await?;
         let client = server.client(clock())?;
         Ok(Self { server, client, folder, admins: Vec::new(), _machine: machine })
     }
@@ -323,6 +336,26 @@ impl Bed {
     /// Ends the server; nodes end when they are dropped.
     pub async fn end(mut self) {
         self.server.stop().await;
+    }
+}
+
+impl Host {
+    /// Starts agent and Envoy of a virtual node on this host, where iptables redirects the traffic of `ports` to it.
+    ///
+    /// # Errors
+    /// The rules are refused, or something does not become ready.
+    pub async fn redirected(&self, bed: &mut Bed, mesh: &str, name: &str, ports: &str) -> Result<Node> {
+        let user = ENVOY_USER.to_string();
+        let rules = ["interception", "apply", "--ipv6", "--ignore-uid", &user, "--app-ports", ports];
+        self.namespace.run(&program()?, &rules)?;
+        let plan = SidecarPlan {
+            workload: Workload::virtual_node(mesh, name)?,
+            traffic: Traffic::Redirected,
+            envoy: envoy_binary()?,
+            namespace: Some(self.namespace.name.clone()),
+            user: Some(ENVOY_USER),
+        };
+        bed.start_sidecar(&plan, IpAddr::V4(self.address)).await
     }
 }
 

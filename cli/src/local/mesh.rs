@@ -1,7 +1,8 @@
 //! The parts of a mesh on loopback: a server, and sidecars that are an agent with its Envoy.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -75,8 +76,17 @@ impl Server {
     /// # Errors
     /// It does not become ready.
     pub async fn start(program: &Path, folder: &Path) -> Result<Self> {
+        Self::start_on(program, folder, IpAddr::V4(Ipv4Addr::LOCALHOST)).await
+    }
+
+    /// As [`Server::start`], with the gRPC port on another address, for proxies in other network namespaces.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_on(program: &Path, folder: &Path, grpc: IpAddr) -> Result<Self> {
         let free = "127.0.0.1:0";
-        let (process, ready) = Self::launch(program, folder, [free, free, free]).await?;
+        let grpc = SocketAddr::new(grpc, 0).to_string();
+        let (process, ready) = Self::launch(program, folder, [free, &grpc, free]).await?;
         Ok(Self { process, program: program.to_owned(), folder: folder.to_owned(), ready })
     }
 
@@ -182,6 +192,8 @@ pub struct SidecarPlan {
     pub envoy: PathBuf,
     /// The network namespace that it lives in, by its name under `/run/netns`; this process's own without one.
     pub namespace: Option<String>,
+    /// The user that agent and Envoy run as; this process's own without one.
+    pub user: Option<u32>,
 }
 
 /// How traffic gets to a sidecar.
@@ -192,6 +204,8 @@ pub enum Traffic {
         /// The address of its ingress.
         ingress: IpAddr,
     },
+    /// It is redirected, by rules that are there.
+    Redirected,
 }
 
 impl Traffic {
@@ -202,6 +216,7 @@ impl Traffic {
                 ("--ingress-address", ingress.to_string()),
                 ("--egress-port", "0".to_owned()),
             ],
+            Self::Redirected => vec![("--interception", "iptables".to_owned())],
         }
     }
 }
@@ -210,7 +225,7 @@ impl SidecarPlan {
     /// One on loopback, with a given address for its ingress.
     #[must_use]
     pub fn on_loopback(workload: Workload, ingress: IpAddr, envoy: PathBuf) -> Self {
-        Self { workload, traffic: Traffic::Called { ingress }, envoy, namespace: None }
+        Self { workload, traffic: Traffic::Called { ingress }, envoy, namespace: None, user: None }
     }
 }
 
@@ -231,16 +246,19 @@ impl Sidecar {
     /// # Errors
     /// The server gives no token, or the agent does not become ready.
     pub async fn start(program: &Path, server: &Server, client: &Client, plan: &SidecarPlan) -> Result<Self> {
-        let SidecarPlan { workload, traffic, envoy, namespace } = plan;
+        let SidecarPlan { workload, traffic, envoy, namespace, user } = plan;
         let folder = server.folder.join(workload.mesh.as_str()).join(workload.name.as_str());
         std::fs::create_dir_all(&folder)?;
         let token = create_token(client, workload).await?;
         let token_file = folder.join("token");
         std::fs::write(&token_file, token)?;
+        // The server's own folder is the server's.
+        let ca_file = folder.join("ca.pem");
+        std::fs::copy(server.ca_file(), &ca_file)?;
         let path = |name: &str| folder.join(name).display().to_string();
         let args = [
             ("--server", server.grpc_address().to_owned()),
-            ("--ca-file", server.ca_file().display().to_string()),
+            ("--ca-file", ca_file.display().to_string()),
             ("--token-file", token_file.display().to_string()),
             ("--resource", workload.to_string()),
             ("--state-dir", path("state")),
@@ -249,14 +267,10 @@ impl Sidecar {
             ("--admin-port", "0".to_owned()),
         ];
         let args = args.into_iter().chain(traffic.args()).flat_map(|(flag, value)| [flag.to_owned(), value]);
-        let (program, before) = match namespace {
-            None => (program.to_owned(), Vec::new()),
-            Some(name) => {
-                let words =
-                    ["netns".to_owned(), "exec".to_owned(), name.clone(), program.display().to_string()];
-                (PathBuf::from("ip"), words.to_vec())
-            }
-        };
+        if let Some(user) = user {
+            give_to(&folder, *user)?;
+        }
+        let (program, before) = wrapped(program, namespace.as_deref(), *user);
         let args: Vec<String> = before
             .into_iter()
             .chain(["agent".to_owned()])
@@ -316,6 +330,33 @@ impl Sidecar {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.process.log()).unwrap_or_default()
     }
+}
+
+/// Lets another user in, who makes files of their own there.
+fn give_to(folder: &Path, user: u32) -> Result<()> {
+    let files = std::fs::read_dir(folder)?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    for path in files.iter().map(PathBuf::as_path).chain([folder]) {
+        std::os::unix::fs::chown(path, Some(user), Some(user)).context("another user needs root")?;
+    }
+    for above in folder.ancestors().skip(1).take_while(|above| *above != std::env::temp_dir()) {
+        let mode = std::fs::metadata(above)?.permissions().mode();
+        std::fs::set_permissions(above, std::fs::Permissions::from_mode(mode | 0o011))?;
+    }
+    Ok(())
+}
+
+/// A program and the arguments before its own, to run it in another network namespace and as another user.
+fn wrapped(program: &Path, namespace: Option<&str>, user: Option<u32>) -> (PathBuf, Vec<String>) {
+    let mut words: Vec<String> = Vec::new();
+    if let Some(name) = namespace {
+        words.extend(["ip", "netns", "exec", name].map(str::to_owned));
+    }
+    if let Some(user) = user {
+        let (uid, gid) = (format!("--reuid={user}"), format!("--regid={user}"));
+        words.extend(["setpriv".to_owned(), uid, gid, "--clear-groups".to_owned()]);
+    }
+    words.push(program.display().to_string());
+    (PathBuf::from(words.remove(0)), words)
 }
 
 /// Asks the server for a one-time token for a virtual node or gateway.

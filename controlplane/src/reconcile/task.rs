@@ -51,6 +51,8 @@ pub(super) struct Tracked {
     pub(super) port: Port,
     pub(super) servers: Wait,
     pub(super) clients: Wait,
+    /// Whose client policy enforces the TLS that is not asked for any more.
+    pub(super) held_by: BTreeSet<String>,
 }
 
 impl Tracked {
@@ -191,15 +193,32 @@ impl<M: Memory> Task<M> {
             Port::at(asked.clone())
         });
         self.in_force.insert(id.clone(), port.standing.clone());
-        Tracked { mapping, asked, port, servers: Wait::default(), clients: Wait::default() }
+        Tracked {
+            mapping,
+            asked,
+            port,
+            servers: Wait::default(),
+            clients: Wait::default(),
+            held_by: BTreeSet::new(),
+        }
     }
 
     /// Moves every port as far as it may, and names the meshes of those that moved.
     fn advance(&mut self) -> BTreeSet<ResourceName> {
         let mut meshes = BTreeSet::new();
+        let incomplete = Instant::now() < self.complete_from;
         for (id, tracked) in &mut self.ports {
-            let Tracked { mapping: _, asked, port, servers, clients } = tracked;
-            if !port.advance(asked) {
+            let Tracked { mapping: _, asked, port, servers, clients, held_by } = tracked;
+            *held_by = match asked.offer.tls.is_none() && port.standing.offer.tls.is_some() {
+                true => wait::enforcers(&self.context.proxies, &self.model, id, incomplete),
+                false => BTreeSet::new(),
+            };
+            // They speak TLS whatever is offered, so it is not taken away while one of them does.
+            let moved = match held_by.is_empty() {
+                true => port.advance(asked),
+                false => port.advance(&asked.with_tls_of(&port.standing)),
+            };
+            if !moved {
                 continue;
             }
             (*servers, *clients) = (Wait::default(), Wait::default());
@@ -275,7 +294,7 @@ impl<M: Memory> Task<M> {
         let mut moved = false;
         for (id, tracked) in self.ports.iter_mut().filter(|(_, tracked)| !tracked.is_settled()) {
             for end in [End::Servers, End::Clients] {
-                let Tracked { mapping, asked: _, port, servers, clients } = tracked;
+                let Tracked { mapping, asked: _, port, servers, clients, held_by: _ } = tracked;
                 let wait = match end {
                     End::Servers => servers,
                     End::Clients => clients,

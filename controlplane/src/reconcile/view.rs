@@ -1,5 +1,7 @@
 //! Ports as an operator sees them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::task::Tracked;
@@ -26,13 +28,15 @@ pub struct PortView {
 impl PortView {
     pub(super) fn of(id: &PortId, tracked: &Tracked) -> Self {
         let standing = &tracked.port.standing;
+        let laggards = tracked.servers.laggards.iter().chain(&tracked.clients.laggards);
+        let all: BTreeSet<&String> = laggards.chain(&tracked.held_by).collect();
         Self {
             port: id.to_string(),
             accepts_plaintext: standing.offer.plaintext,
             accepts_tls: standing.offer.tls.is_some(),
             clients_speak_tls: standing.dial != Dial::Plaintext,
             settled: tracked.is_settled(),
-            waiting_for: tracked.servers.laggards.union(&tracked.clients.laggards).cloned().collect(),
+            waiting_for: all.into_iter().cloned().collect(),
         }
     }
 }

@@ -9,10 +9,13 @@ use tracing::warn;
 
 use super::{Pace, port::End};
 use crate::{
-    model::PortMapping,
+    model::{Model, PortMapping},
     proxies::{Entry, Holds, Proxies},
-    translate::{PortId, naming},
+    translate::{self, PortId, naming},
 };
+
+/// Who may be there, and has not said so.
+const BEFORE_RESTART: &str = "whoever was connected before the restart";
 
 /// One end's answer, as far as it has come.
 #[derive(Debug, Default)]
@@ -57,9 +60,27 @@ pub(super) fn answers(
         }
     });
     if incomplete {
-        answers.laggards.insert("whoever was connected before the restart".to_owned());
+        answers.laggards.insert(BEFORE_RESTART.to_owned());
     }
     answers
+}
+
+/// The proxies whose client policies enforce TLS towards a port. While `incomplete`, some may not be in the registry.
+pub(super) fn enforcers(
+    proxies: &Proxies,
+    model: &Model,
+    port: &PortId,
+    incomplete: bool,
+) -> BTreeSet<String> {
+    let mut all = proxies.look(|entries| {
+        let callers = entries.map(|(_, entry)| &entry.proxy.workload);
+        let enforcing = callers.filter(|caller| translate::enforces_tls(model, caller, port));
+        enforcing.map(|caller| format!("{caller}, whose client policy enforces TLS")).collect::<BTreeSet<_>>()
+    });
+    if incomplete {
+        all.insert(BEFORE_RESTART.to_owned());
+    }
+    all
 }
 
 fn holds(entry: &Entry, port: &PortId, mapping: PortMapping, end: End) -> Holds {

@@ -114,6 +114,13 @@ impl Offer {
 }
 
 impl Standing {
+    /// The same, with the TLS that `other` offers.
+    #[must_use]
+    pub fn with_tls_of(&self, other: &Self) -> Self {
+        let offer = Offer { plaintext: self.offer.plaintext, tls: other.offer.tls.clone() };
+        Self { offer, dial: self.dial.clone() }
+    }
+
     /// What the model asks of a listener of `workload`. Clients speak TLS wherever the listener takes it.
     #[must_use]
     pub fn asked_for(workload: &Workload, listener: &Listener, trust_domain: &TrustDomain) -> Self {

@@ -146,7 +146,6 @@ impl App {
     }
 
     /// Requests, or TCP connections, since it was last asked.
-    #[must_use]
     pub fn take_requests(&self) -> u64 {
         self.state.requests.swap(0, Ordering::SeqCst)
     }

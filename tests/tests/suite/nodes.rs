@@ -1,3 +1,8 @@
 //! Nodes on the wire: every field of a virtual node seen at work in a real Envoy.
 
+mod bounds;
+mod discovery;
+mod logs;
+mod redirected;
 mod served;
+mod tls;
