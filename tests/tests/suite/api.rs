@@ -168,6 +168,13 @@ async fn unsigned_wrongly_signed_and_malformed_requests_are_refused_logged_and_c
             json!({"virtualNodeName": "n", "spec": {"listeners": [{"portMapping": {"port": 80, "protocol": "smtp"}}]}}),
         ),
         ("meshes/m/virtualNodes", json!({"virtualNodeName": "n"})),
+        // Of a trust domain that is not the server's.
+        (
+            "meshes/m/virtualNodes",
+            json!({"virtualNodeName": "n", "spec": {"backendDefaults": {"clientPolicy": {"tls": {
+                "validation": {"trust": {"sds": {"secretName": "spiffe://elsewhere"}}},
+            }}}}}),
+        ),
         (
             "meshes/m/virtualRouter/absent/routes",
             json!({"routeName": "r", "spec": serde_json::from_str::<Value>(CANARY)?}),

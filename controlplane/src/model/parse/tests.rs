@@ -77,6 +77,8 @@ fn filter(egress_filter: EgressFilter) -> Spec {
 fn a_mesh_says_what_traffic_to_unknown_destinations_meets() {
     assert_eq!(parsed("mesh/m", json!({})), filter(EgressFilter::DropAll));
     assert_eq!(parsed("mesh/m", json!({"egressFilter": null})), filter(EgressFilter::DropAll));
+    let drop = json!({"egressFilter": {"type": "DROP_ALL"}});
+    assert_eq!(parsed("mesh/m", drop), filter(EgressFilter::DropAll));
     let allow = json!({"egressFilter": {"type": "ALLOW_ALL"}, "unknownToAppMesh": [{}]});
     assert_eq!(parsed("mesh/m", allow), filter(EgressFilter::AllowAll));
     check(
@@ -97,6 +99,22 @@ fn a_mesh_says_what_traffic_to_unknown_destinations_meets() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_mesh_says_which_addresses_its_nodes_prefer() {
+    use crate::model::IpPreference::{Ipv4Only, Ipv4Preferred, Ipv6Only, Ipv6Preferred};
+    let preferences = [
+        ("IPv4_PREFERRED", Ipv4Preferred),
+        ("IPv6_PREFERRED", Ipv6Preferred),
+        ("IPv4_ONLY", Ipv4Only),
+        ("IPv6_ONLY", Ipv6Only),
+    ];
+    for (name, preference) in preferences {
+        let settings = MeshSettings { ip_preference: Some(preference), ..MeshSettings::default() };
+        let spec = json!({"serviceDiscovery": {"ipPreference": name}});
+        assert_eq!(parsed("mesh/m", spec), Spec::Mesh(settings));
+    }
 }
 
 #[test]

@@ -138,6 +138,22 @@ fn everything_about_a_tcp_route_is_understood() {
 }
 
 #[test]
+fn methods_and_schemes_are_the_ones_named() {
+    for name in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] {
+        let RouteRule::Http(found) = route(with_route(json!({"match": {"method": name}}))).rule else {
+            panic!()
+        };
+        assert_eq!(format!("{:?}", found.method.unwrap()).to_uppercase(), name);
+    }
+    for (name, scheme) in [("http", Scheme::Http), ("https", Scheme::Https)] {
+        let RouteRule::Http(found) = route(with_route(json!({"match": {"scheme": name}}))).rule else {
+            panic!()
+        };
+        assert_eq!(found.scheme, Some(scheme));
+    }
+}
+
+#[test]
 fn a_match_by_port_alone_is_one_of_every_path() {
     for matched in [json!({}), json!({"port": 80})] {
         let route = route(with_route(json!({"match": matched})));
