@@ -3,6 +3,7 @@
 //! The applications stand alone: what is on trial is the caller's Envoy, or the gateway's.
 
 mod bounds;
+mod gateway_spec;
 mod gateway_tls;
 mod gateways;
 mod grpc;

@@ -38,6 +38,9 @@ async fn answer(
     Ok(answer.map(|told| told["app"].as_str().unwrap_or_default().to_owned()).map_err(|status| status.code()))
 }
 
+/// A method, the metadata of the call, and who answers or with which code it fails.
+type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], Result<&'a str, Code>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grpc_route_takes_the_services_methods_and_metadata_that_it_asks_for() -> Result<()> {
     let mut bed = Bed::start().await?;
@@ -67,7 +70,7 @@ async fn a_grpc_route_takes_the_services_methods_and_metadata_that_it_asks_for()
     let caller = bed.caller("m", "caller", &[SERVICE]).await?;
     bed.synced().await?;
 
-    let cases: [(&str, &[(&'static str, &str)], Result<&str, Code>); 13] = [
+    let cases: [Case<'_>; 13] = [
         ("/pkg.Shop/Buy", &[], Ok("hit")),
         ("/pkg.Shop/Sell", &[], Err(Code::Unimplemented)),
         ("/pkg.Cart/Anything", &[], Ok("hit")),
