@@ -1,13 +1,17 @@
 //! How often a request is tried, and for how long.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use signet_tests::bed::{Bed, call, listening};
-use tokio::time::Instant;
+use signet_tests::bed::{Bed, app::App, call, listening};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
-use super::{duration, http_route, standing_alone};
+use super::{duration, http_route, standing_alone, to};
 
 const SERVICE: &str = "bounded.test";
 /// Longer than any bound of these tests, shorter than App Mesh's 15 s.
@@ -96,6 +100,43 @@ async fn each_try_is_bounded_and_a_connection_that_is_refused_is_tried_again() -
     assert_eq!(retries().await?, 0);
     assert_eq!(caller.call(SERVICE).path("/gone").send().await?.code(), 503);
     assert_eq!(retries().await?, 3);
+    bed.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tcp_connection_goes_by_its_port_and_ends_when_it_has_been_silent_for_long_enough() -> Result<()> {
+    let mut bed = Bed::start().await?;
+    bed.mesh("m").await?;
+    let (one, two) = (App::tcp("one", true).await?, App::tcp("two", true).await?);
+    for (name, app) in [("one", &one), ("two", &two)] {
+        bed.virtual_node("m", name, listening("127.0.0.1", app.port, "tcp")).await?;
+    }
+    let ports = [call::free_port().await?, call::free_port().await?];
+    bed.router("m", SERVICE, "r", &ports.map(|port| (port, "tcp"))).await?;
+    for (name, port, timeout) in [("one", ports[0], duration(400)), ("two", ports[1], duration(60_000))] {
+        let route = json!({"match": {"port": port}, "action": to(name), "timeout": {"idle": timeout}});
+        bed.route("m", "r", name, json!({"tcpRoute": route})).await?;
+    }
+    let _caller = bed.caller("m", "caller", &[SERVICE]).await?;
+    bed.synced().await?;
+
+    let mut streams = Vec::new();
+    for (port, greeting) in ports.into_iter().zip(["one\n", "two\n"]) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        let mut read = [0; 4];
+        stream.read_exact(&mut read).await?;
+        assert_eq!(read, greeting.as_bytes());
+        streams.push(stream);
+    }
+    let [silent, other] = &mut streams[..] else { unreachable!("two ports") };
+    let started = Instant::now();
+    assert_eq!(timeout(SLOW, silent.read(&mut [0])).await??, 0, "closed");
+    assert!(started.elapsed() > Duration::from_millis(300), "closed after {:?}", started.elapsed());
+    other.write_all(b"ping").await?;
+    let mut echo = [0; 4];
+    timeout(SLOW, other.read_exact(&mut echo)).await??;
+    assert_eq!(&echo, b"ping");
     bed.end().await;
     Ok(())
 }

@@ -10,7 +10,10 @@ use signet_tests::bed::{
 };
 use tokio::net::TcpStream;
 
-use super::standing_alone;
+use super::{
+    matchers::{BY_HEADER, by_header},
+    standing_alone,
+};
 
 const PORT: u16 = 8088;
 
@@ -161,6 +164,30 @@ async fn a_gateway_route_takes_what_it_asks_for_and_no_others() -> Result<()> {
     assert_eq!(get("www.example.com", "/").send().await?.code(), 404);
     let socket = TcpStream::connect(at(&gateway, PORT)).await?;
     assert_eq!(call::websocket(socket, "h", "ping").await?, "ping");
+    bed.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_route_takes_the_headers_that_it_asks_for_and_no_others() -> Result<()> {
+    let mut bed = Bed::start().await?;
+    bed.mesh("m").await?;
+    let _hit = service(&bed, "hit").await?;
+    let _miss = service(&bed, "miss").await?;
+    let gateway = gateway(&mut bed, "g", on(&[PORT], "http")).await?;
+    for (path, headers) in by_header() {
+        let matched = json!({"prefix": path, "headers": headers});
+        gateway_route(&bed, path.trim_matches('/'), route(matched, "hit.test")).await?;
+    }
+    gateway_route(&bed, "else", route(json!({"prefix": "/"}), "miss.test")).await?;
+    bed.synced().await?;
+
+    for (path, value, hits) in BY_HEADER {
+        let call = call(&gateway, "h", path);
+        let call = value.iter().fold(call, |call, value| call.header("x-k", value));
+        let answer = call.send().await?;
+        assert_eq!(answer.app(), if hits { "hit" } else { "miss" }, "{path} with {value:?}: {answer:?}");
+    }
     bed.end().await;
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use http::Method;
 use serde_json::{Value, json};
-use signet_tests::bed::{Bed, Node, at, grpc};
+use signet_tests::bed::{Bed, Node, at, call, grpc, listening};
+use tokio::time::Instant;
 use tonic::{
     Code,
     metadata::{MetadataKey, MetadataMap},
@@ -140,6 +141,76 @@ async fn a_grpc_call_is_tried_again_for_the_events_of_its_route_alone() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_grpc_call_is_bounded_by_its_route_and_tried_again_for_what_http_and_tcp_have_too() -> Result<()> {
+    let mut bed = Bed::start().await?;
+    bed.mesh("m").await?;
+    let app = standing_alone(&bed, "m", "app", "grpc").await?;
+    bed.virtual_node("m", "gone", listening("127.0.0.1", call::free_port().await?, "grpc")).await?;
+    bed.router("m", SERVICE, "r", &[(PORT, "grpc")]).await?;
+    let with = |service: &str, node: &str, member: &str, value: Value| {
+        let mut spec = route(json!({"serviceName": service}), node);
+        spec["grpcRoute"][member] = value;
+        (service.to_owned(), spec)
+    };
+    let policy = |millis: u64, member: &str, event: &str| json!({"maxRetries": 2, "perRetryTimeout": duration(millis), member: [event]});
+    let routes = [
+        with("long", "app", "timeout", json!({"perRequest": {"unit": "s", "value": 60}})),
+        with("short", "app", "timeout", json!({"perRequest": duration(300)})),
+        with("idle", "app", "timeout", json!({"perRequest": duration(0), "idle": duration(300)})),
+        with("http", "app", "retryPolicy", policy(200, "httpRetryEvents", "gateway-error")),
+        with("tcp", "gone", "retryPolicy", policy(2000, "tcpRetryEvents", "connection-error")),
+    ];
+    for (name, spec) in routes {
+        bed.route("m", "r", &name, spec).await?;
+    }
+    let caller = bed.caller("m", "caller", &[SERVICE]).await?;
+    bed.synced().await?;
+
+    assert_eq!(answer(&caller, "/long/M", &[]).await?, Ok("app".to_owned()));
+    assert_eq!(app.last()["headers"]["x-envoy-expected-rq-timeout-ms"], "60000");
+    app.delay(Duration::from_secs(8));
+    for (method, tries) in [("/short/M", 1), ("/idle/M", 1), ("/http/M", 3)] {
+        let _earlier = app.take_requests();
+        let started = Instant::now();
+        assert!(answer(&caller, method, &[]).await?.is_err(), "{method}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{method} took {:?}", started.elapsed());
+        assert_eq!(app.take_requests(), tries, "{method}");
+    }
+    assert_eq!(answer(&caller, "/tcp/M", &[]).await?, Err(Code::Unavailable));
+    assert_eq!(caller.total("^cluster.cds_egress_m_gone_grpc_.*upstream_rq_retry$").await?, 2);
+    bed.end().await;
+    Ok(())
+}
+
+/// Gateway routes of each kind; those that look at metadata are named after how.
+fn gateway_routes() -> Vec<(&'static str, Value)> {
+    let target = |service: &str| json!({"target": {"virtualService": {"virtualServiceName": service}}});
+    let rpc = |mut matched: Value| {
+        matched["port"] = PORT.into();
+        json!({"grpcRoute": {"match": matched, "action": target("rpc.test")}})
+    };
+    let entry = |matched: Value| {
+        rpc(json!({"serviceName": "pkg.Meta", "metadata": [{"name": "x-k", "match": matched}]}))
+    };
+    let absent = json!([{"name": "x-none"}, {"name": "x-k", "invert": true}]);
+    let mut kept = rpc(json!({"hostname": {"exact": "rpc.example.com"}}));
+    kept["grpcRoute"]["action"]["rewrite"] = json!({"hostname": {"defaultTargetHostname": "DISABLED"}});
+    let web = json!({"prefix": "/web/", "method": "PUT", "port": 8080});
+    vec![
+        ("shop", rpc(json!({"serviceName": "pkg.Shop"}))),
+        ("kept", kept),
+        ("host-suffix", rpc(json!({"hostname": {"suffix": ".example.org"}}))),
+        ("exact", entry(json!({"exact": "v"}))),
+        ("prefix", entry(json!({"prefix": "p-"}))),
+        ("suffix", entry(json!({"suffix": "-s"}))),
+        ("regex", entry(json!({"regex": "r[0-9]+"}))),
+        ("range", entry(json!({"range": {"start": 1, "end": 10}}))),
+        ("absent", rpc(json!({"serviceName": "pkg.Meta", "metadata": absent}))),
+        ("web", json!({"http2Route": {"match": web, "action": target("web.test")}})),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn grpc_and_http2_pass_a_gateway_by_service_host_and_metadata() -> Result<()> {
     let mut bed = Bed::start().await?;
     bed.mesh("m").await?;
@@ -153,28 +224,7 @@ async fn grpc_and_http2_pass_a_gateway_by_service_host_and_metadata() -> Result<
     ]);
     let spec = json!({"virtualGatewayName": "g", "spec": {"listeners": listeners}});
     bed.put("meshes/m/virtualGateways", spec).await?;
-    let target = |service: &str| json!({"target": {"virtualService": {"virtualServiceName": service}}});
-    let mut kept = target("rpc.test");
-    kept["rewrite"] = json!({"hostname": {"defaultTargetHostname": "DISABLED"}});
-    let entry = json!([{"name": "x-k", "match": {"exact": "v"}}]);
-    let web =
-        json!({"match": {"prefix": "/web/", "method": "PUT", "port": 8080}, "action": target("web.test")});
-    let routes = [
-        (
-            "shop",
-            json!({"grpcRoute": {"match": {"serviceName": "pkg.Shop", "port": PORT}, "action": target("rpc.test")}}),
-        ),
-        (
-            "kept",
-            json!({"grpcRoute": {"match": {"hostname": {"exact": "rpc.example.com"}, "port": PORT}, "action": kept}}),
-        ),
-        (
-            "meta",
-            json!({"grpcRoute": {"match": {"serviceName": "pkg.Meta", "metadata": entry, "port": PORT}, "action": target("rpc.test")}}),
-        ),
-        ("web", json!({"http2Route": web})),
-    ];
-    for (name, spec) in routes {
+    for (name, spec) in gateway_routes() {
         let body = json!({"gatewayRouteName": name, "spec": spec});
         bed.put("meshes/m/virtualGateway/g/gatewayRoutes", body).await?;
     }
@@ -182,30 +232,36 @@ async fn grpc_and_http2_pass_a_gateway_by_service_host_and_metadata() -> Result<
     let gateway = bed.gateway_at("m", "g", address).await?;
     bed.synced().await?;
 
-    let none: &[(&'static str, &str)] = &[];
-    let meta: &[(&'static str, &str)] = &[("x-k", "v")];
+    let meta = |value: &'static str, expected| ("h", "/pkg.Meta/M", vec![("x-k", value)], expected);
+    let missed = || Err(Code::Unimplemented);
     let cases = [
-        ("www.example.com", "/pkg.Shop/Buy", none, Ok("rpc.test")),
-        ("rpc.example.com", "/pkg.Other/M", none, Ok("rpc.example.com")),
-        ("www.example.com", "/pkg.Meta/M", meta, Ok("rpc.test")),
-        ("www.example.com", "/pkg.Meta/M", none, Err(Code::Unimplemented)),
-        ("www.example.com", "/pkg.Other/M", none, Err(Code::Unimplemented)),
+        ("h", "/pkg.Shop/Buy", vec![], Ok("rpc.test")),
+        ("rpc.example.com", "/pkg.Other/M", vec![], Ok("rpc.example.com")),
+        ("rpc.example.org", "/pkg.Other/M", vec![], Ok("rpc.test")),
+        ("h", "/pkg.Other/M", vec![], missed()),
+        ("h", "/pkg.Meta/M", vec![], missed()),
+        ("h", "/pkg.Meta/M", vec![("x-none", "")], Ok("rpc.test")),
+        meta("v", Ok("rpc.test")),
+        meta("vv", missed()),
+        meta("p-1", Ok("rpc.test")),
+        meta("1-s", Ok("rpc.test")),
+        meta("r1", Ok("rpc.test")),
+        meta("xr1", missed()),
+        meta("9", Ok("rpc.test")),
+        meta("10", missed()),
     ];
     for (host, method, entries, expected) in cases {
-        let found = grpc::call(at(&gateway, PORT), host, method, metadata(entries)?).await?;
+        let found = grpc::call(at(&gateway, PORT), host, method, metadata(&entries)?).await?;
         let found = found.map_err(|status| status.code());
         let found =
             found.as_ref().map(|told| told["host"].as_str().unwrap_or_default()).map_err(|code| *code);
         assert_eq!(found, expected, "{host} {method} {entries:?}");
     }
-    let web = signet_tests::bed::call::Call::to(at(&gateway, 8080), "h").h2().path("/web/x");
+    let web = call::Call::to(at(&gateway, 8080), "h").h2().path("/web/x");
     assert_eq!(web.send().await?.code(), 404);
     let told = web.method(Method::PUT).send().await?.json().context("PUT")?;
-    assert_eq!(
-        (&told["app"], &told["path"], &told["version"]),
-        (&"web".into(), &"/x".into(), &"2".into()),
-        "{told}"
-    );
+    let found = (&told["app"], &told["path"], &told["version"]);
+    assert_eq!(found, (&"web".into(), &"/x".into(), &"2".into()), "{told}");
     let passes = gateway.stats("^cluster.cds_ingress_m_g_self_redirect_.*upstream_rq_total$").await?;
     assert_eq!(passes.len(), 2, "one cluster for each port: {passes:?}");
     bed.end().await;

@@ -10,7 +10,7 @@ use super::{http_route, standing_alone, to};
 const SERVICE: &str = "matched.test";
 
 /// Looks at one header in every way there is, by the prefix that the path has.
-fn by_header() -> [(&'static str, Value); 8] {
+pub(super) fn by_header() -> [(&'static str, Value); 8] {
     let header = |matched: Value| json!([{"name": "x-k", "match": matched}]);
     [
         ("/exact", header(json!({"exact": "abc"}))),
@@ -25,7 +25,7 @@ fn by_header() -> [(&'static str, Value); 8] {
 }
 
 /// A path, the header's value, and whether the route takes it.
-const BY_HEADER: [(&str, Option<&str>, bool); 26] = [
+pub(super) const BY_HEADER: [(&str, Option<&str>, bool); 26] = [
     ("/exact", Some("abc"), true),
     ("/exact", Some("ABC"), false),
     ("/exact", Some("abcd"), false),

@@ -11,7 +11,7 @@ use super::standing_alone;
 
 const SERVICE: &str = "split.test";
 /// Calls of one measurement.
-const CALLS: u32 = 600;
+const CALLS: u32 = 400;
 
 fn weights(targets: &[(&str, u32)]) -> Value {
     let targets: Vec<Value> =
