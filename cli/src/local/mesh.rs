@@ -179,6 +179,12 @@ impl Server {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.process.log()).unwrap_or_default()
     }
+
+    /// Where it logs.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.process.log().to_owned()
+    }
 }
 
 /// Where a sidecar lives.

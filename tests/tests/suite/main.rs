@@ -6,6 +6,7 @@ mod backup;
 mod certificates;
 mod clients;
 mod command_line;
+mod conformance;
 mod coverage;
 mod crash;
 mod credentials;
