@@ -66,6 +66,8 @@ pub struct Bootstrap<'a> {
     pub egress_port: u16,
     /// Where the node's listeners are bound; it means nothing where traffic is redirected.
     pub ingress_address: IpAddr,
+    /// Which of its workload's proxies this is: replicas may be alike in everything else.
+    pub instance: &'a str,
     /// How traffic gets here.
     pub interception: Interception,
     /// How long Envoy waits for its first clusters and listeners before it serves without; zero is for ever.
@@ -122,7 +124,8 @@ impl Bootstrap<'_> {
             "metadata": { "signet": {
                 "interception": self.interception.as_str(),
                 member: ingress,
-                "egressPort": self.egress_port.to_string()
+                "egressPort": self.egress_port.to_string(),
+                "instance": self.instance
             } }
         })
     }
@@ -250,6 +253,7 @@ mod tests {
             admin_port: 9901,
             egress_port: 15_001,
             ingress_address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11)),
+            instance: "pod-1-42",
             interception,
             initial_fetch_timeout: Duration::ZERO,
         };

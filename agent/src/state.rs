@@ -5,7 +5,7 @@ mod identity_file;
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -105,6 +105,14 @@ impl StateDir {
     #[must_use]
     pub fn identity_path(&self) -> PathBuf {
         self.path.join(IDENTITY)
+    }
+
+    /// Tells the proxies of one workload apart: the host's name, which is a pod's or a container's own, and the
+    /// number of this folder there. The same for as long as the folder is.
+    pub(crate) fn instance(&self) -> String {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let folder = fs::metadata(&self.path).map_or(0, |folder| folder.ino());
+        format!("{}-{folder}", host.trim().chars().take(40).collect::<String>())
     }
 
     pub(crate) fn read_bootstrap(&self) -> Option<Vec<u8>> {

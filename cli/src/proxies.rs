@@ -102,6 +102,7 @@ mod tests {
             workload: "mesh/m/virtualNode/a".into(),
             ingress_address: "127.0.0.1".into(),
             envoy: Some("1.40.0".into()),
+            instance: None,
             connected_since: "2026-11-23T08:00:00Z".into(),
             status: ProxyState::Rejected,
             rejections: vec![rejection],

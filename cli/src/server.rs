@@ -1,5 +1,6 @@
 //! `signet server`: API, xDS and CA in one process.
 
+mod admission;
 mod assembly;
 mod credentials;
 mod http;

@@ -4,6 +4,7 @@
 //! them (a backend may name a service that does not exist yet), so translation copes with absence.
 
 mod by_name;
+mod changes;
 mod document;
 pub mod key;
 mod log_format;
@@ -22,6 +23,7 @@ use signet_policies::identity::ResourceName;
 
 pub use self::{
     by_name::ByName,
+    changes::Changes,
     document::{Document, Spec},
     routing::{
         GatewayRoute, GatewayRule, GrpcMatch, GrpcRetryEvent, HeaderMatch, HostnameMatch, HttpMatch,
@@ -42,6 +44,8 @@ pub struct Model {
     pub revision: u64,
     /// By name.
     pub meshes: BTreeMap<ResourceName, Arc<Mesh>>,
+    /// What the newest writes were about.
+    pub changes: Changes,
 }
 
 /// A mesh and all that is in it.

@@ -16,21 +16,26 @@ mod origins;
 mod view;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
-use signet_policies::time::Clock;
+use signet_policies::{identity::Workload, time::Clock};
 use signet_xds::{
     Rejection, Resource, ResourceType, Snapshot, Status,
     server::{Feed, Observer},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
+use tonic::Status as Refusal;
 use tracing::warn;
 
-use crate::translate::Proxy;
+use crate::{server::Refused, translate::Proxy};
 use origins::Origins;
 
 pub use view::{ProxyState, ProxyView, RejectionView};
@@ -49,6 +54,20 @@ struct Entries {
     /// Of the model that every entry is fed from.
     revision: u64,
     by_key: BTreeMap<Key, Entry>,
+    by_workload: BTreeMap<Workload, BTreeSet<Key>>,
+    /// Whom reconcile has not seen.
+    unfed: BTreeSet<Key>,
+    /// Whose stream has ended, and when.
+    gone: BTreeSet<(Instant, Key)>,
+}
+
+/// What a proxy says of itself that its configuration does not depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its version, such as `1.40.0`.
+    pub envoy: Option<String>,
+    /// Which of its workload's proxies it is, where its agent has written that into its metadata.
+    pub instance: Option<String>,
 }
 
 /// One stream, never reused.
@@ -58,6 +77,7 @@ pub(crate) type Key = u64;
 pub(crate) struct Entry {
     pub(crate) proxy: Proxy,
     envoy: Option<String>,
+    instance: Option<String>,
     since: SystemTime,
     status: Status,
     /// What it should hold; `None` until reconcile saw it.
@@ -65,8 +85,64 @@ pub(crate) struct Entry {
     /// Which changes brought it that.
     origins: Origins,
     /// `None` when the stream has ended.
-    feed: Option<watch::Sender<Option<Arc<Snapshot>>>>,
+    feed: Option<Tap>,
     gone: Option<Instant>,
+}
+
+/// The end of a feed that reconcile holds.
+struct Tap {
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    /// Ends the stream with a status.
+    end: oneshot::Sender<Refusal>,
+}
+
+/// A proxy that is to be told of something.
+pub(crate) struct Concerned {
+    pub(crate) key: Key,
+    pub(crate) proxy: Proxy,
+    /// What it should hold so far; `None` until reconcile saw it.
+    pub(crate) wanted: Option<Arc<Snapshot>>,
+}
+
+impl Entries {
+    fn insert(&mut self, entry: Entry) -> Key {
+        let key = self.next;
+        self.next += 1;
+        self.by_workload.entry(entry.proxy.workload.clone()).or_default().insert(key);
+        self.unfed.insert(key);
+        self.by_key.insert(key, entry);
+        key
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Entry> {
+        let entry = self.by_key.remove(&key)?;
+        let workload = &entry.proxy.workload;
+        if let Some(keys) = self.by_workload.get_mut(workload) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.by_workload.remove(workload);
+            }
+        }
+        self.unfed.remove(&key);
+        if let Some(gone) = entry.gone {
+            self.gone.remove(&(gone, key));
+        }
+        Some(entry)
+    }
+
+    /// How many proxies of a workload are connected.
+    fn connected(&self, workload: &Workload) -> usize {
+        let keys = self.by_workload.get(workload).into_iter().flatten();
+        keys.filter(|key| self.by_key.get(key).is_some_and(|entry| entry.gone.is_none())).count()
+    }
+
+    /// The entry that a proxy left behind when its stream ended: of the same instance, if both say which they are.
+    fn left_behind(&self, proxy: &Proxy, instance: Option<&str>) -> Option<Key> {
+        let keys = self.by_workload.get(&proxy.workload)?;
+        let entries = keys.iter().filter_map(|key| Some((*key, self.by_key.get(key)?)));
+        let mut gone = entries.filter(|(_, entry)| entry.gone.is_some() && entry.proxy == *proxy);
+        gone.find(|(_, entry)| entry.instance.as_deref() == instance).map(|(key, _)| key)
+    }
 }
 
 /// What a proxy runs of one resource that it should hold.
@@ -141,10 +217,6 @@ impl Entry {
     pub(crate) fn wanted(&self) -> Option<&Arc<Snapshot>> {
         self.wanted.as_ref()
     }
-
-    pub(crate) fn is_fed(&self) -> bool {
-        self.wanted.is_some()
-    }
 }
 
 impl Proxies {
@@ -156,52 +228,48 @@ impl Proxies {
 
     /// Registers a stream of `proxy`. It is fed as soon as reconcile has seen it.
     ///
-    /// `envoy` is the version that the proxy says it is. If an equal proxy is gone, this one takes its place.
+    /// `said` is what the proxy says of itself beside that. If the same proxy is gone, this one takes its place.
     #[must_use]
-    pub fn connect(self: &Arc<Self>, proxy: Proxy, envoy: Option<String>) -> Feed {
-        self.register(self.lock(), proxy, envoy)
+    pub fn connect(self: &Arc<Self>, proxy: Proxy, said: Said) -> Feed {
+        self.register(self.lock(), proxy, said)
     }
 
     /// As [`Proxies::connect`], unless `limit` proxies of the workload are connected already.
     #[must_use]
-    pub fn connect_within(
-        self: &Arc<Self>,
-        limit: usize,
-        proxy: Proxy,
-        envoy: Option<String>,
-    ) -> Option<Feed> {
+    pub fn connect_within(self: &Arc<Self>, limit: usize, proxy: Proxy, said: Said) -> Option<Feed> {
         let entries = self.lock();
-        let is_one = |entry: &&Entry| entry.gone.is_none() && entry.proxy.workload == proxy.workload;
-        let count = entries.by_key.values().filter(is_one).count();
-        (count < limit).then(|| self.register(entries, proxy, envoy))
+        (entries.connected(&proxy.workload) < limit).then(|| self.register(entries, proxy, said))
     }
 
-    fn register(
-        self: &Arc<Self>,
-        mut entries: MutexGuard<'_, Entries>,
-        proxy: Proxy,
-        envoy: Option<String>,
-    ) -> Feed {
+    fn register(self: &Arc<Self>, mut entries: MutexGuard<'_, Entries>, proxy: Proxy, said: Said) -> Feed {
         let (feed, snapshots) = watch::channel(None);
-        let predecessor =
-            entries.by_key.iter().find(|(_, entry)| entry.gone.is_some() && entry.proxy == proxy);
-        // It comes back to what it was given before, so that is as old as it was.
-        let origins = match predecessor.map(|(key, _)| *key) {
-            Some(key) => entries.by_key.remove(&key).map(|entry| entry.origins).unwrap_or_default(),
-            None => Origins::default(),
-        };
-        let key = entries.next;
-        entries.next += 1;
+        let (end, told_to_end) = oneshot::channel();
+        let Said { envoy, instance } = said;
         let since = (self.clock)();
-        let (status, wanted, gone, feed) = (Status::default(), None, None, Some(feed));
-        entries.by_key.insert(key, Entry { proxy, envoy, since, status, wanted, origins, feed, gone });
+        let left_behind = entries.left_behind(&proxy, instance.as_deref());
+        // It comes back to what it was given before, so that is as old as it was.
+        let left_behind = left_behind.and_then(|key| entries.remove(key));
+        let origins = left_behind.map(|entry| entry.origins).unwrap_or_default();
+        let key = entries.insert(Entry {
+            proxy,
+            envoy,
+            instance,
+            since,
+            status: Status::default(),
+            wanted: None,
+            origins,
+            feed: Some(Tap { snapshots: feed, end }),
+            gone: None,
+        });
         drop(entries);
         self.touch();
-        Feed {
-            snapshots,
-            observer: Box::new(Stream { key, proxies: Arc::clone(self) }),
-            end: Box::pin(std::future::pending()),
-        }
+        let end = async {
+            match told_to_end.await {
+                Ok(refusal) => refusal,
+                Err(_) => pending().await,
+            }
+        };
+        Feed { snapshots, observer: Box::new(Stream { key, proxies: Arc::clone(self) }), end: Box::pin(end) }
     }
 
     /// Every connected proxy, by workload and then by age.
@@ -231,16 +299,47 @@ impl Proxies {
         look(&mut self.lock().by_key.iter().map(|(key, entry)| (*key, entry)))
     }
 
+    /// The proxies of these workloads, and those that are new.
+    pub(crate) fn concerned(&self, workloads: &BTreeSet<Workload>) -> Vec<Concerned> {
+        let entries = self.lock();
+        let known = workloads.iter().filter_map(|workload| entries.by_workload.get(workload)).flatten();
+        let keys: BTreeSet<Key> = known.chain(&entries.unfed).copied().collect();
+        let concerned = |key: Key| {
+            let Entry { proxy, wanted, .. } = entries.by_key.get(&key)?;
+            Some(Concerned { key, proxy: proxy.clone(), wanted: wanted.clone() })
+        };
+        keys.into_iter().filter_map(concerned).collect()
+    }
+
+    /// Whether a workload has a proxy here, connected or gone.
+    pub(crate) fn has(&self, workload: &Workload) -> bool {
+        self.lock().by_workload.contains_key(workload)
+    }
+
+    /// How many workloads have.
+    pub(crate) fn workloads(&self) -> usize {
+        self.lock().by_workload.len()
+    }
+
+    /// When the stream ended that ended first of those that are gone.
+    pub(crate) fn first_gone(&self) -> Option<Instant> {
+        self.lock().gone.first().map(|(gone, _)| *gone)
+    }
+
     /// Gives proxies what they should hold by the model at `revision`; equal snapshots wake nobody. `None` ends
-    /// the stream for good.
+    /// the stream for good: there is no such workload any more.
     pub(crate) fn publish(&self, revision: u64, snapshots: Vec<(Key, Option<Arc<Snapshot>>)>) {
         let mut entries = self.lock();
         entries.revision = revision;
         for (key, snapshot) in snapshots {
             let Some(snapshot) = snapshot else {
-                entries.by_key.remove(&key);
+                if let Some(Entry { proxy, feed: Some(tap), .. }) = entries.remove(key) {
+                    // A stream that is ending by itself does not hear it.
+                    drop(tap.end.send(Refused::Unknown(proxy.workload).into()));
+                }
                 continue;
             };
+            entries.unfed.remove(&key);
             let Some(entry) = entries.by_key.get_mut(&key) else {
                 continue;
             };
@@ -249,15 +348,18 @@ impl Proxies {
             }
             entry.origins = entry.origins.after(&snapshot, revision);
             entry.wanted = Some(Arc::clone(&snapshot));
-            if let Some(feed) = &entry.feed {
-                feed.send_replace(Some(snapshot));
+            if let Some(tap) = &entry.feed {
+                tap.snapshots.send_replace(Some(snapshot));
             }
         }
     }
 
     /// Forgets the proxies that have been gone since `moment` or longer.
     pub(crate) fn forget_gone(&self, moment: Instant) {
-        self.lock().by_key.retain(|_, entry| entry.gone.is_none_or(|gone| gone > moment));
+        let mut entries = self.lock();
+        while let Some((_, key)) = entries.gone.first().copied().filter(|(gone, _)| *gone <= moment) {
+            entries.remove(key);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -303,10 +405,13 @@ impl Observer for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(entry) = self.proxies.lock().by_key.get_mut(&self.key) {
-            entry.gone = Some(Instant::now());
-            entry.feed = None;
+        let mut entries = self.proxies.lock();
+        if let Some(entry) = entries.by_key.get_mut(&self.key) {
+            let now = Instant::now();
+            (entry.gone, entry.feed) = (Some(now), None);
+            entries.gone.insert((now, self.key));
         }
+        drop(entries);
         self.proxies.touch();
     }
 }

@@ -18,6 +18,7 @@
 //! Invariants: one writer; nothing is published that memory was not told of first; a proxy whose snapshot
 //! comes out equal is not woken.
 
+mod audience;
 mod endpoints;
 mod memory;
 mod port;

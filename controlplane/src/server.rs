@@ -5,12 +5,17 @@
 
 mod node;
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::Extensions;
 use signet_policies::{
     identity::{TrustDomain, Workload, WorkloadKind},
     issuance::Caller,
+    time::Clock,
 };
 use signet_xds::{
     pb::envoy::config::core::v3::Node,
@@ -22,20 +27,28 @@ use tonic::Status as Refusal;
 
 use crate::{
     model::Model,
-    proxies::Proxies,
+    proxies::{Proxies, Said},
     quotas::{Quota, Quotas},
+    translate::Proxy,
 };
 
 pub use node::{Misdescribed, describe};
 
 /// The source of ADS streams; give it to [`signet_xds::server::ads`].
-#[derive(Debug)]
 pub struct Ads {
     proxies: Arc<Proxies>,
     model: watch::Receiver<Arc<Model>>,
     trust_domain: TrustDomain,
     quotas: Quotas,
+    clock: Clock,
 }
+
+/// When the peer's certificate ends to be valid; the transport puts it beside the [`Caller`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidUntil(pub SystemTime);
+
+/// How often a stream looks whether its certificate has expired: a clock may be set, and a machine may sleep.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a stream is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -46,6 +59,9 @@ pub enum Refused {
         "an ADS stream needs a client certificate of this trust domain; the agent gets one when it joins"
     )]
     Unauthenticated,
+    /// A client certificate that has expired, perhaps since the connection was made.
+    #[error("the client certificate of {0} has expired; connect again with its successor")]
+    Expired(Workload),
     /// A certificate of ours that is no workload's.
     #[error("{0} is no workload of trust domain {1}")]
     NotAWorkload(String, TrustDomain),
@@ -83,7 +99,7 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let text = refused.to_string();
         match refused {
-            Refused::Unauthenticated => Self::unauthenticated(text),
+            Refused::Unauthenticated | Refused::Expired(_) => Self::unauthenticated(text),
             Refused::NotAWorkload(..) | Refused::Impostor { .. } => Self::permission_denied(text),
             Refused::Node(_) | Refused::Unknown(_) => Self::invalid_argument(text),
             Refused::TooMany { .. } => Self::resource_exhausted(text),
@@ -94,8 +110,13 @@ impl From<Refused> for Refusal {
 impl Ads {
     /// Feeds the nodes of `model` from `proxies`, which reconcile must be filling.
     #[must_use]
-    pub fn new(proxies: Arc<Proxies>, model: watch::Receiver<Arc<Model>>, trust_domain: TrustDomain) -> Self {
-        Self { proxies, model, trust_domain, quotas: Quotas::default() }
+    pub fn new(
+        proxies: Arc<Proxies>,
+        model: watch::Receiver<Arc<Model>>,
+        trust_domain: TrustDomain,
+        clock: Clock,
+    ) -> Self {
+        Self { proxies, model, trust_domain, quotas: Quotas::default(), clock }
     }
 
     /// Within bounds for how many proxies a workload may have.
@@ -106,25 +127,43 @@ impl Ads {
 
     fn admit(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, Refused> {
         let proven = self.workload(extensions)?;
-        let (proxy, envoy) = describe(node.ok_or(Misdescribed::Absent)?)?;
+        let valid_until = extensions.get::<ValidUntil>().copied();
+        if valid_until.is_some_and(|ValidUntil(end)| (self.clock)() >= end) {
+            return Err(Refused::Expired(proven));
+        }
+        let (proxy, said) = describe(node.ok_or(Misdescribed::Absent)?)?;
         if proxy.workload != proven {
             return Err(Refused::Impostor { proven, claimed: proxy.workload });
         }
         if !self.model.borrow().has(&proven) {
             return Err(Refused::Unknown(proven));
         }
-        let quota = match proven.kind {
+        let mut feed = self.connect(proxy, said)?;
+        if let Some(valid_until) = valid_until {
+            let (clock, told_to_end) = (Arc::clone(&self.clock), feed.end);
+            feed.end = Box::pin(async move {
+                tokio::select! {
+                    biased;
+                    refusal = told_to_end => refusal,
+                    () = expiry(valid_until, clock) => Refused::Expired(proven).into(),
+                }
+            });
+        }
+        Ok(feed)
+    }
+
+    /// Registers a proxy, if its workload may have one more.
+    fn connect(&self, proxy: Proxy, said: Said) -> Result<Feed, Refused> {
+        let quota = match proxy.workload.kind {
             WorkloadKind::VirtualNode => Quota::EnvoysPerVirtualNode,
             WorkloadKind::VirtualGateway => Quota::EnvoysPerVirtualGateway,
         };
-        match self.quotas.get(quota) {
-            None => Ok(self.proxies.connect(proxy, envoy)),
-            Some(limit) => self.proxies.connect_within(limit, proxy, envoy).ok_or(Refused::TooMany {
-                workload: proven,
-                quota,
-                limit,
-            }),
-        }
+        let Some(limit) = self.quotas.get(quota) else {
+            return Ok(self.proxies.connect(proxy, said));
+        };
+        let workload = proxy.workload.clone();
+        let feed = self.proxies.connect_within(limit, proxy, said);
+        feed.ok_or(Refused::TooMany { workload, quota, limit })
     }
 
     /// Whom the transport proved the peer to be.
@@ -139,9 +178,25 @@ impl Ads {
     }
 }
 
+/// Waits until a certificate has expired.
+async fn expiry(ValidUntil(end): ValidUntil, clock: Clock) {
+    while let Ok(left) = end.duration_since(clock()) {
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+    }
+}
+
 impl Source for Ads {
     fn open(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, Refusal> {
         Ok(self.admit(extensions, node)?)
+    }
+}
+
+impl fmt::Debug for Ads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ads").field("trust_domain", &self.trust_domain).finish_non_exhaustive()
     }
 }
 

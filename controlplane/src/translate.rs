@@ -39,18 +39,20 @@ mod listener;
 mod log;
 mod metadata;
 pub mod naming;
+mod reach;
 mod retry;
 mod route;
 mod scalar;
 mod tls;
 
 pub use in_force::{Dial, InForce, Offer, PortId, Proof, Standing, TlsOffer};
+pub(crate) use reach::{Part, reach};
 
 /// Where Envoy binds its egress listener: loopback only, because whoever reaches it is given the node's identity.
 pub const EGRESS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What translation must know of one Envoy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Proxy {
     /// The virtual node or gateway that it stands for.
     pub workload: Workload,
@@ -63,7 +65,7 @@ pub struct Proxy {
 }
 
 /// How traffic gets to a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Interception {
     /// By itself: callers use the proxy's ports.
     None,

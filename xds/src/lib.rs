@@ -22,12 +22,14 @@
 
 pub mod ordered;
 pub mod pb;
+mod pool;
 pub mod resource;
 pub mod server;
 pub mod session;
 pub mod snapshot;
 pub mod status;
 
+pub use pool::Pool;
 pub use resource::{Resource, ResourceType};
 pub use session::Session;
 pub use snapshot::Snapshot;

@@ -69,11 +69,14 @@ impl Display for ResourceType {
     }
 }
 
-/// One resource, encoded once; a clone shares name, version and bytes.
+/// One resource, encoded once; a clone is the same one.
 ///
 /// Two resources are equal when kind, name and bytes are.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Resource {
+#[derive(Clone)]
+pub struct Resource(Arc<Content>);
+
+#[derive(PartialEq, Eq)]
+struct Content {
     kind: ResourceType,
     name: Name,
     version: Version,
@@ -99,48 +102,67 @@ impl Resource {
                 None
             }
         };
-        Self { kind, name, version: version(&value), value, endpoints }
+        Self(Arc::new(Content { kind, name, version: version(&value), value, endpoints }))
     }
 
     /// What kind of resource this is.
-    pub const fn kind(&self) -> ResourceType {
-        self.kind
+    pub fn kind(&self) -> ResourceType {
+        self.0.kind
     }
 
     /// The name by which clients ask for it.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The first 16 bytes of the SHA-256 of [`value`](Self::value), as 32 lower-case hexadecimal digits.
     pub fn version(&self) -> &str {
-        &self.version
+        &self.0.version
     }
 
     /// The encoded message (not the `Any` around it).
-    pub const fn value(&self) -> &Bytes {
-        &self.value
+    pub fn value(&self) -> &Bytes {
+        &self.0.value
     }
 
-    pub(crate) const fn shared_name(&self) -> &Name {
-        &self.name
+    /// Whether both are one and the same in memory.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(crate) const fn shared_version(&self) -> &Version {
-        &self.version
+    /// Whether there is another clone of it anywhere.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    pub(crate) fn shared_name(&self) -> &Name {
+        &self.0.name
+    }
+
+    pub(crate) fn shared_version(&self) -> &Version {
+        &self.0.version
     }
 
     /// The endpoint resource without which this cluster stays in warming; Envoy needs it again after every
     /// change of the cluster. `None` for other kinds and other ways of discovery.
-    pub(crate) const fn endpoints(&self) -> Option<&Name> {
-        self.endpoints.as_ref()
+    pub(crate) fn endpoints(&self) -> Option<&Name> {
+        self.0.endpoints.as_ref()
     }
 }
+
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || self.0 == other.0
+    }
+}
+
+impl Eq for Resource {}
 
 /// A secret's bytes are a private key, so they are never printed.
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}@{}", self.kind, self.name, self.version)
+        write!(f, "{} {:?}@{}", self.kind(), self.name(), self.version())
     }
 }
 

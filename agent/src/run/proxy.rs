@@ -64,6 +64,7 @@ impl Plan {
             admin_port,
             egress_port,
             ingress_address: config.ingress_address,
+            instance: &state.instance(),
             interception: config.interception,
             initial_fetch_timeout: config.initial_fetch_timeout,
         };

@@ -124,9 +124,9 @@ impl Running {
     ) -> Result<()> {
         let config = tls::config(&parts.issuing.authority().bundle(), identity.certificate.clone())?;
         let (connections, incoming) = mpsc::channel(WAITING_CONNECTIONS);
-        let stop = drain.clone();
+        let (stop, now) = (drain.clone(), clock.clone());
         self.tasks.spawn(async move {
-            tls::accept(listener, config, connections, stop).await;
+            tls::accept(listener, config, connections, now, stop).await;
             Ok(())
         });
         let nodes = NodeService {
@@ -134,9 +134,10 @@ impl Running {
             tokens: parts.tokens.clone(),
             registry: Arc::new(MeshRegistry(parts.store.subscribe())),
             terms: parts.terms.clone(),
-            clock,
+            clock: clock.clone(),
         };
-        let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), parts.terms.trust_domain.clone());
+        let trust_domain = parts.terms.trust_domain.clone();
+        let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), trust_domain, clock);
         let ads = ads.within(parts.quotas.clone());
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))

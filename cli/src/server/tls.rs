@@ -6,10 +6,11 @@
 use std::{
     io,
     net::SocketAddr,
+    num::NonZeroUsize,
     pin::Pin,
     sync::{Arc, PoisonError, RwLock},
     task::{Context as TaskContext, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,7 +22,8 @@ use rustls::{
     sign::CertifiedKey,
 };
 use signet_ca::{PresentedSerial, Serial};
-use signet_policies::{identity::SpiffeId, issuance::Caller};
+use signet_controlplane::server::ValidUntil;
+use signet_policies::{identity::SpiffeId, issuance::Caller, time::Clock};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -35,10 +37,14 @@ use tonic::{Request, Status, transport::server::Connected};
 use tracing::{debug, warn};
 use x509_parser::extensions::GeneralName;
 
+use super::admission::Admission;
+
 /// A peer that does not finish its handshake within this is let go.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// A peer that says nothing for this long after its handshake is let go.
 const FIRST_WORD: Duration = Duration::from_secs(10);
+/// From the end of a peer's certificate to that of its connection: its streams end first, and say why.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Handshakes under way at once; each costs most of a millisecond of CPU, once the peer speaks.
 const MAX_HANDSHAKES: usize = 2048;
 /// After a failed accept, so that a lack of file descriptors does not spin.
@@ -109,11 +115,21 @@ pub(super) struct Connection {
     peer: Peer,
     /// Ends the connection; gone once the peer has said something.
     silence: Option<Pin<Box<Sleep>>>,
+    /// Ends the connection a moment after the peer's certificate: it must come back with another one.
+    expiry: Option<Pin<Box<Sleep>>>,
 }
 
 /// Who is at the other end: the holder of a certificate of ours, or nobody known.
 #[derive(Clone, Debug)]
-pub(super) struct Peer(Option<(SpiffeId, Serial)>);
+pub(super) struct Peer(Option<Holder>);
+
+/// What a good certificate proves.
+#[derive(Clone, Debug)]
+struct Holder {
+    id: SpiffeId,
+    serial: Serial,
+    valid_until: SystemTime,
+}
 
 impl Connected for Connection {
     type ConnectInfo = Peer;
@@ -132,7 +148,7 @@ impl AsyncRead for Connection {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
             self.silence = None;
-        } else if self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready()) {
+        } else if self.is_over(cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
@@ -153,14 +169,25 @@ impl AsyncWrite for Connection {
     }
 }
 
+impl Connection {
+    /// Whether it has been silent for too long, or the peer's certificate is no longer good.
+    fn is_over(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let mut limits = [&mut self.silence, &mut self.expiry].into_iter().flatten();
+        limits.any(|limit| limit.as_mut().poll(cx).is_ready())
+    }
+}
+
 /// Accepts connections until `stop`, each handshake in a task of its own, and hands on the good ones.
 pub(super) async fn accept(
     listener: TcpListener,
     config: Arc<ServerConfig>,
     connections: mpsc::Sender<io::Result<Connection>>,
+    clock: Clock,
     stop: CancellationToken,
 ) {
     let acceptor = TlsAcceptor::from(config);
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut admission = Admission::new(processors);
     let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     let mut handshakes = JoinSet::new();
     loop {
@@ -172,10 +199,17 @@ pub(super) async fn accept(
         while handshakes.try_join_next().is_some() {}
         match accepted {
             Ok((tcp, peer)) => {
-                let (acceptor, connections) = (acceptor.clone(), connections.clone());
+                let Some(guest) = admission.enter(peer.ip()) else {
+                    debug!(%peer, "too many handshakes from one address");
+                    continue;
+                };
+                if stop.run_until_cancelled(admission.turn()).await.is_none() {
+                    return;
+                }
+                let (acceptor, connections, clock) = (acceptor.clone(), connections.clone(), clock.clone());
                 handshakes.spawn(async move {
-                    let shaken = timeout(HANDSHAKE, handshake(&acceptor, tcp)).await;
-                    drop(place);
+                    let shaken = timeout(HANDSHAKE, handshake(&acceptor, tcp, &clock)).await;
+                    drop((place, guest));
                     hand_on(peer, shaken.map_err(anyhow::Error::from).flatten(), &connections).await;
                 });
             }
@@ -214,13 +248,15 @@ fn is_refusal(error: &anyhow::Error) -> bool {
     !error.is::<io::Error>() && !error.is::<Elapsed>()
 }
 
-async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> Result<Connection> {
+async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream, clock: &Clock) -> Result<Connection> {
     tcp.set_nodelay(true)?;
     let stream = acceptor.accept(tcp).await.context("handshake")?;
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let peer = Peer(leaf.map(identity_of).transpose()?);
     let silence = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
-    Ok(Connection { stream, peer, silence })
+    let left = |holder: &Holder| holder.valid_until.duration_since(clock()).unwrap_or_default();
+    let expiry = peer.0.as_ref().map(|holder| Box::pin(tokio::time::sleep(left(holder) + LAST_WORD)));
+    Ok(Connection { stream, peer, silence, expiry })
 }
 
 /// Puts into each request's extensions who makes it, as the services expect it.
@@ -232,9 +268,10 @@ pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> 
     let Peer(holder) = peer.ok_or_else(|| Status::unauthenticated("the connection is not known"))?;
     let extensions = request.extensions_mut();
     match holder {
-        Some((id, serial)) => {
+        Some(Holder { id, serial, valid_until }) => {
             extensions.insert(Caller::Holder(id));
             extensions.insert(PresentedSerial(serial));
+            extensions.insert(ValidUntil(valid_until));
         }
         None => {
             extensions.insert(Caller::Anonymous);
@@ -243,8 +280,8 @@ pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> 
     Ok(request)
 }
 
-/// The one SPIFFE ID of a verified leaf, and its serial.
-fn identity_of(leaf: &CertificateDer<'_>) -> Result<(SpiffeId, Serial)> {
+/// What a verified leaf proves: its one SPIFFE ID, its serial, and until when.
+fn identity_of(leaf: &CertificateDer<'_>) -> Result<Holder> {
     let (_, certificate) = x509_parser::parse_x509_certificate(leaf)?;
     let names = certificate.subject_alternative_name()?.context("the certificate has no SAN")?;
     let uri_of = |name: &GeneralName<'_>| {
@@ -258,5 +295,6 @@ fn identity_of(leaf: &CertificateDer<'_>) -> Result<(SpiffeId, Serial)> {
     }
     let serial =
         Serial::from_be_bytes(certificate.raw_serial()).context("the serial number is none of ours")?;
-    Ok((uri.parse()?, serial))
+    let valid_until = certificate.validity().not_after.to_datetime().into();
+    Ok(Holder { id: uri.parse()?, serial, valid_until })
 }

@@ -19,6 +19,17 @@ impl Model {
         })
     }
 
+    /// The ports that a virtual node or gateway serves; none where it does not exist.
+    #[must_use]
+    pub fn listeners(&self, workload: &Workload) -> &[Listener] {
+        let mesh = self.meshes.get(&workload.mesh);
+        let listeners = mesh.and_then(|mesh| match workload.kind {
+            WorkloadKind::VirtualNode => Some(&mesh.virtual_nodes.get(&workload.name)?.listeners),
+            WorkloadKind::VirtualGateway => Some(&mesh.virtual_gateways.get(&workload.name)?.listeners),
+        });
+        listeners.map_or(&[], Vec::as_slice)
+    }
+
     /// What the spec of `workload` allows it to hold; nothing where it does not exist.
     ///
     /// Its names are its discovery name, where it has one that is a DNS name, and the SPIFFE IDs among the SDS
@@ -82,7 +93,7 @@ mod tests {
         } else if let Spec::VirtualGateway(gateway) = document.spec() {
             mesh.virtual_gateways.insert(name, gateway.clone());
         }
-        Model { revision: 1, meshes: [("m".parse().unwrap(), mesh.into())].into() }
+        Model { revision: 1, meshes: [("m".parse().unwrap(), mesh.into())].into(), ..Model::default() }
     }
 
     fn listener(port: u16, certificate: Value) -> Value {

@@ -16,6 +16,9 @@ pub struct ProxyView {
     pub ingress_address: String,
     /// The version that it says it is, such as `1.40.0`.
     pub envoy: Option<String>,
+    /// Which of its workload's proxies it is; `None` where its agent does not say.
+    #[serde(default)]
+    pub instance: Option<String>,
     /// RFC 3339, in UTC.
     pub connected_since: String,
     /// All in all.
@@ -88,6 +91,7 @@ impl ProxyView {
             workload: entry.proxy.workload.to_string(),
             ingress_address: entry.proxy.ingress_address.to_string(),
             envoy: entry.envoy.clone(),
+            instance: entry.instance.clone(),
             // Fails only beyond the year 9999.
             connected_since: since
                 .replace_nanosecond(0)

@@ -1,26 +1,32 @@
 //! The state of reconciliation, and one pass over it.
 
+mod publish;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::pending,
+    num::NonZeroU16,
     sync::Arc,
     time::Duration,
 };
 
 use signet_policies::identity::{ResourceName, Workload, WorkloadKind};
+use signet_xds::Pool;
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::{
-    Memory, MemoryError, PortView, Reconcile, endpoints, memory,
+    Memory, MemoryError, PortView, Reconcile,
+    audience::{Audience, Touched},
+    endpoints, memory,
     port::{End, Port},
     wait::{self, Wait},
 };
 use crate::{
     discovery::Instances,
-    model::{Listener, Mesh, Model, PortMapping},
-    proxies::{Entry, Key},
-    translate::{self, InForce, PortId, Proxy, Standing},
+    model::{Listener, Mesh, Model, PortMapping, key::Key},
+    proxies::{self, Entry},
+    translate::{InForce, PortId, Standing},
 };
 
 pub(super) struct Task<M> {
@@ -34,9 +40,17 @@ pub(super) struct Task<M> {
     ports: BTreeMap<PortId, Tracked>,
     /// Ports whose record is older than they are.
     unsaved: BTreeSet<PortId>,
-    /// Meshes whose proxies have not been told of a change yet.
-    unpublished: BTreeSet<ResourceName>,
+    /// Ports that may have to move.
+    unsettled: BTreeSet<PortId>,
+    /// What proxies have not been told of yet.
+    unpublished: Touched,
+    audience: Audience,
+    pool: Pool,
     in_force: InForce,
+    /// How ports were last shown.
+    shown: BTreeMap<PortId, PortView>,
+    /// Ports that may look otherwise by now.
+    unshown: BTreeSet<PortId>,
     /// From then on, who is not in the registry is not there.
     complete_from: Instant,
 }
@@ -76,8 +90,13 @@ impl<M: Memory> Task<M> {
             remembered,
             ports: BTreeMap::new(),
             unsaved: BTreeSet::new(),
-            unpublished: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            unpublished: Touched::default(),
+            audience: Audience::default(),
+            pool: Pool::default(),
             in_force: InForce::default(),
+            shown: BTreeMap::new(),
+            unshown: BTreeSet::new(),
             complete_from,
         })
     }
@@ -99,17 +118,14 @@ impl<M: Memory> Task<M> {
     /// Takes everything as far as it can go now. Returns when to look again if nothing happens before.
     pub(super) async fn pass(&mut self) -> Option<Instant> {
         self.follow_instances();
-        let followed = self.follow_model();
-        self.unpublished.extend(followed);
+        self.follow_model();
         loop {
-            let moved = self.advance();
-            self.unpublished.extend(moved);
+            self.advance();
             // Before anybody acts on it: what is published may be in use from then on, so without it nothing is.
             if !self.save().await {
                 break;
             }
-            let meshes = std::mem::take(&mut self.unpublished);
-            self.publish(&meshes);
+            self.publish();
             if !self.listen() {
                 break;
             }
@@ -128,7 +144,7 @@ impl<M: Memory> Task<M> {
         let changed =
             endpoints::of_services(&self.model, &instances, &instances.changed_since(&self.instances));
         let updates = self.context.proxies.look(|entries| {
-            let update = |(key, entry): (Key, &Entry)| {
+            let update = |(key, entry): (proxies::Key, &Entry)| {
                 Some((key, Some(endpoints::merged(entry.wanted()?, &changed)?)))
             };
             entries.filter_map(update).collect()
@@ -137,42 +153,79 @@ impl<M: Memory> Task<M> {
         self.instances = instances;
     }
 
-    /// Takes up the newest model, and names the meshes that changed.
-    fn follow_model(&mut self) -> BTreeSet<ResourceName> {
+    /// Takes up the newest model, and looks at what was written since the one before.
+    fn follow_model(&mut self) {
         let model = Arc::clone(&self.context.model.borrow_and_update());
+        if Arc::ptr_eq(&model, &self.model) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.model, Arc::clone(&model));
+        if let Some(keys) = model.changes.between(before.revision, model.revision) {
+            for key in keys {
+                self.unpublished.add(key);
+                let workload = |mesh: &ResourceName, kind, name: &ResourceName| Workload {
+                    mesh: mesh.clone(),
+                    kind,
+                    name: name.clone(),
+                };
+                match key {
+                    Key::Mesh(mesh) => self.follow_mesh(mesh),
+                    Key::VirtualNode { mesh, name } => {
+                        self.follow_workload(&workload(mesh, WorkloadKind::VirtualNode, name));
+                    }
+                    Key::VirtualGateway { mesh, name } => {
+                        self.follow_workload(&workload(mesh, WorkloadKind::VirtualGateway, name));
+                    }
+                    Key::VirtualService { .. }
+                    | Key::VirtualRouter { .. }
+                    | Key::Route { .. }
+                    | Key::GatewayRoute { .. } => {}
+                }
+            }
+            return;
+        }
         let is_same = |name: &ResourceName, mesh: &Arc<Mesh>| {
-            self.model.meshes.get(name).is_some_and(|before| Arc::ptr_eq(before, mesh))
+            before.meshes.get(name).is_some_and(|before| Arc::ptr_eq(before, mesh))
         };
-        let gone = self.model.meshes.keys().filter(|name| !model.meshes.contains_key(*name));
+        let gone = before.meshes.keys().filter(|name| !model.meshes.contains_key(*name));
         let new = model.meshes.iter().filter(|(name, mesh)| !is_same(name, mesh)).map(|(name, _)| name);
-        let changed: BTreeSet<ResourceName> = gone.chain(new).cloned().collect();
-        self.model = model;
-        for name in &changed {
+        for name in gone.chain(new) {
+            self.unpublished.add_mesh(name);
             self.follow_mesh(name);
         }
-        changed
     }
 
+    /// Looks at every node of a mesh, and at those that it had.
     fn follow_mesh(&mut self, name: &ResourceName) {
         let mesh = self.model.meshes.get(name).map(Arc::clone).unwrap_or_default();
-        let mut before: BTreeMap<PortId, Tracked> =
-            self.ports.extract_if(.., |id, _| id.workload.mesh == *name).collect();
-        let nodes =
-            mesh.virtual_nodes.iter().map(|(name, node)| (WorkloadKind::VirtualNode, name, &node.listeners));
-        let gateways = mesh
-            .virtual_gateways
-            .iter()
-            .map(|(name, gateway)| (WorkloadKind::VirtualGateway, name, &gateway.listeners));
-        for (kind, workload, listeners) in nodes.chain(gateways) {
-            let workload = Workload { mesh: name.clone(), kind, name: workload.clone() };
-            for listener in listeners {
-                let id = PortId { workload: workload.clone(), port: listener.port_mapping.port };
-                let tracked = self.track(&id, listener, before.remove(&id));
-                self.ports.insert(id, tracked);
-            }
+        let of_mesh = self.ports.keys().filter(|id| id.workload.mesh == *name);
+        let mut workloads: BTreeSet<Workload> = of_mesh.map(|id| id.workload.clone()).collect();
+        let of_kind = |kind, own: &ResourceName| Workload { mesh: name.clone(), kind, name: own.clone() };
+        workloads.extend(mesh.virtual_nodes.keys().map(|node| of_kind(WorkloadKind::VirtualNode, node)));
+        let gateways = mesh.virtual_gateways.keys();
+        workloads.extend(gateways.map(|gateway| of_kind(WorkloadKind::VirtualGateway, gateway)));
+        for workload in workloads {
+            self.follow_workload(&workload);
+        }
+    }
+
+    /// Looks at the ports of a node or gateway that is new, changed or gone.
+    fn follow_workload(&mut self, workload: &Workload) {
+        let port = |port| PortId { workload: workload.clone(), port };
+        let own = port(NonZeroU16::MIN)..=port(NonZeroU16::MAX);
+        let mut before: BTreeMap<PortId, Tracked> = self.ports.extract_if(own, |_, _| true).collect();
+        let model = Arc::clone(&self.model);
+        for listener in model.listeners(workload) {
+            let id = port(listener.port_mapping.port);
+            let tracked = self.track(&id, listener, before.remove(&id));
+            self.unsettled.insert(id.clone());
+            self.unshown.insert(id.clone());
+            self.ports.insert(id, tracked);
         }
         for (id, _) in before {
             self.in_force.remove(&id);
+            self.unsettled.remove(&id);
+            self.unshown.insert(id.clone());
             self.unsaved.insert(id);
         }
     }
@@ -203,11 +256,11 @@ impl<M: Memory> Task<M> {
         }
     }
 
-    /// Moves every port as far as it may, and names the meshes of those that moved.
-    fn advance(&mut self) -> BTreeSet<ResourceName> {
-        let mut meshes = BTreeSet::new();
+    /// Moves every port as far as it may.
+    fn advance(&mut self) {
         let incomplete = Instant::now() < self.complete_from;
-        for (id, tracked) in &mut self.ports {
+        for id in &self.unsettled {
+            let Some(tracked) = self.ports.get_mut(id) else { continue };
             let Tracked { mapping: _, asked, port, servers, clients, held_by } = tracked;
             *held_by = match asked.offer.tls.is_none() && port.standing.offer.tls.is_some() {
                 true => wait::enforcers(&self.context.proxies, &self.model, id, incomplete),
@@ -227,9 +280,9 @@ impl<M: Memory> Task<M> {
             info!(port = %id, accepts_plaintext = plaintext, accepts_tls = tls, clients = %dial, "a port changes over");
             self.in_force.insert(id.clone(), port.standing.clone());
             self.unsaved.insert(id.clone());
-            meshes.insert(id.workload.mesh.clone());
+            self.unshown.insert(id.clone());
+            self.unpublished.add_port(id);
         }
-        meshes
     }
 
     /// Tells memory, and says whether it knows everything.
@@ -258,32 +311,6 @@ impl<M: Memory> Task<M> {
         self.unsaved.is_empty()
     }
 
-    /// Gives every proxy of `meshes`, and every new one, what it should hold. A node that is gone has no proxies;
-    /// one that only a newer model knows is fed when that is taken up.
-    fn publish(&self, meshes: &BTreeSet<ResourceName>) {
-        let concerned: Vec<(Key, Proxy, bool)> = self.context.proxies.look(|entries| {
-            let concerned =
-                entries.filter(|(_, entry)| !entry.is_fed() || meshes.contains(&entry.proxy.workload.mesh));
-            concerned.map(|(key, entry)| (key, entry.proxy.clone(), entry.is_fed())).collect()
-        });
-        // Asked after the look: who was admitted by a newer model was seen with that model already there.
-        let is_outdated = self.context.model.has_changed().unwrap_or(true);
-        let translated = concerned.into_iter().filter_map(|(key, proxy, is_fed)| {
-            if !self.model.has(&proxy.workload) {
-                return (is_fed || !is_outdated).then_some((key, None));
-            }
-            let snapshot = translate::snapshot(
-                &self.model,
-                &proxy,
-                &self.in_force,
-                &self.instances,
-                &self.context.trust_domain,
-            );
-            Some((key, Some(Arc::new(snapshot))))
-        });
-        self.context.proxies.publish(self.model.revision, translated.collect());
-    }
-
     /// Hears what proxies made of it. Says whether some port may move on.
     fn listen(&mut self) -> bool {
         let now = Instant::now();
@@ -292,7 +319,11 @@ impl<M: Memory> Task<M> {
             self.context.proxies.forget_gone(moment);
         }
         let mut moved = false;
-        for (id, tracked) in self.ports.iter_mut().filter(|(_, tracked)| !tracked.is_settled()) {
+        for id in &self.unsettled {
+            let Some(tracked) = self.ports.get_mut(id).filter(|tracked| !tracked.is_settled()) else {
+                continue;
+            };
+            self.unshown.insert(id.clone());
             for end in [End::Servers, End::Clients] {
                 let Tracked { mapping, asked: _, port, servers, clients, held_by: _ } = tracked;
                 let wait = match end {
@@ -312,26 +343,32 @@ impl<M: Memory> Task<M> {
                 }
             }
         }
+        let ports = &self.ports;
+        self.unsettled.retain(|id| ports.get(id).is_some_and(|tracked| !tracked.is_settled()));
         moved
     }
 
-    fn show(&self) {
-        let views: Vec<PortView> = self.ports.iter().map(|(id, tracked)| PortView::of(id, tracked)).collect();
-        self.context.progress.send_if_modified(|shown| {
-            let changed = **shown != views;
-            if changed {
-                *shown = Arc::new(views);
+    fn show(&mut self) {
+        let mut changed = false;
+        for id in std::mem::take(&mut self.unshown) {
+            let view = self.ports.get(&id).map(|tracked| PortView::of(&id, tracked));
+            changed |= self.shown.get(&id) != view.as_ref();
+            match view {
+                Some(view) => drop(self.shown.insert(id, view)),
+                None => drop(self.shown.remove(&id)),
             }
-            changed
-        });
+        }
+        if changed {
+            self.context.progress.send_replace(Arc::new(self.shown.values().cloned().collect()));
+        }
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let unsettled = self.ports.values().filter(|tracked| !tracked.is_settled());
+        let unsettled = self.unsettled.iter().filter_map(|id| self.ports.get(id));
         let waits = unsettled.flat_map(|tracked| [&tracked.servers, &tracked.clients]);
         let waits = waits.flat_map(|wait| wait.next_look(&self.context.pace));
         let return_of_all = Some(self.complete_from).filter(|moment| *moment > Instant::now());
-        let gone = self.context.proxies.look(|entries| entries.filter_map(|(_, entry)| entry.gone()).min());
+        let gone = self.context.proxies.first_gone();
         let again = (!self.unsaved.is_empty()).then(|| Instant::now() + SAVE_AGAIN);
         let gone = gone.map(|gone| gone + self.context.pace.reconnect_grace);
         waits.chain(return_of_all).chain(gone).chain(again).min()

@@ -100,7 +100,11 @@ fn mesh(mode: Mode) -> Mesh {
 }
 
 fn model(mesh: Mesh) -> Arc<Model> {
-    Arc::new(Model { revision: 1, meshes: [("m".parse().unwrap(), Arc::new(mesh))].into() })
+    Arc::new(Model {
+        revision: 1,
+        meshes: [("m".parse().unwrap(), Arc::new(mesh))].into(),
+        ..Model::default()
+    })
 }
 
 fn proxy(node: &str, address: u8) -> Proxy {

@@ -13,15 +13,18 @@ use signet_xds::pb::{
 };
 use thiserror::Error;
 
-use crate::translate::{Interception, Proxy};
+use crate::{
+    proxies::Said,
+    translate::{Interception, Proxy},
+};
 
 /// The agent's part of the metadata.
 const METADATA: &str = "signet";
 /// App Mesh's own.
 const INGRESS_PORT: NonZeroU16 = NonZeroU16::new(15_000).unwrap();
 const EGRESS_PORT: NonZeroU16 = NonZeroU16::new(15_001).unwrap();
-/// Longest version text that is kept.
-const MAX_VERSION: usize = 64;
+/// The most characters of a text that are kept.
+const MAX_TEXT: usize = 64;
 
 /// Why a node's description is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -54,22 +57,23 @@ pub enum Misdescribed {
     },
 }
 
-/// Reads what translation needs, and the version that the proxy says it is.
+/// Reads what translation needs, and what else the proxy says of itself.
 ///
 /// # Errors
 /// The first thing that is not understood.
-pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
+pub fn describe(node: &Node) -> Result<(Proxy, Said), Misdescribed> {
     let workload: Workload = node.id.parse()?;
     // Beside a gateway is none.
     let has_application = workload.kind == WorkloadKind::VirtualNode;
     let metadata = node.metadata.as_ref().and_then(|metadata| members(metadata.fields.get(METADATA)?));
     let member = |name: &str| metadata.and_then(|members| text(members.get(name)?)).unwrap_or_default();
-    let version = version(node);
+    let instance = Some(member("instance")).filter(|instance| !instance.is_empty()).map(bounded);
+    let said = Said { envoy: version(node), instance };
     // Absence means what App Mesh's own proxies did.
     match member("interception") {
         "none" => {}
         // Nothing is redirected to a gateway.
-        "" | "iptables" if has_application => return Ok((redirected(workload, member)?, version)),
+        "" | "iptables" if has_application => return Ok((redirected(workload, member)?, said)),
         "" | "iptables" => {}
         unknown => return Err(Misdescribed::Interception(bounded(unknown))),
     }
@@ -84,7 +88,7 @@ pub fn describe(node: &Node) -> Result<(Proxy, Option<String>), Misdescribed> {
         "" if !has_application => EGRESS_PORT,
         said => parse("egressPort", "a port, as text", said)?,
     };
-    Ok((Proxy { workload, interception: Interception::None, ingress_address, egress_port }, version))
+    Ok((Proxy { workload, interception: Interception::None, ingress_address, egress_port }, said))
 }
 
 /// A proxy that traffic is redirected to; where it says no ports, those are App Mesh's.
@@ -117,7 +121,7 @@ fn parse<T: std::str::FromStr>(
 }
 
 fn bounded(text: &str) -> String {
-    text.chars().take(MAX_VERSION).collect()
+    text.chars().take(MAX_TEXT).collect()
 }
 
 fn members(value: &Value) -> Option<&HashMap<String, Value>> {

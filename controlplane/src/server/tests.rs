@@ -61,6 +61,10 @@ fn holder(id: &str) -> Option<Caller> {
 }
 
 fn ads() -> Ads {
+    ads_at(Arc::new(|| SystemTime::UNIX_EPOCH))
+}
+
+fn ads_at(clock: Clock) -> Ads {
     let mut mesh = Mesh::default();
     for name in ["a", "b"] {
         mesh.virtual_nodes.insert(name.parse().unwrap(), VirtualNode::default().into());
@@ -68,7 +72,7 @@ fn ads() -> Ads {
     mesh.virtual_gateways.insert("g".parse().unwrap(), VirtualGateway::default().into());
     let model = Model { meshes: [("m".parse().unwrap(), mesh.into())].into(), ..Model::default() };
     let (_, model) = watch::channel(Arc::new(model));
-    Ads::new(Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH)), model, "td".parse().unwrap())
+    Ads::new(Proxies::new(Arc::clone(&clock)), model, "td".parse().unwrap(), clock)
 }
 
 /// The code and the words of the answer; `None` where the stream is admitted.
@@ -225,4 +229,55 @@ fn a_description_that_is_not_understood_is_refused_with_what_to_do() {
         assert_eq!(code, Code::InvalidArgument, "{words}");
         assert!(words.contains(expected), "{words:?} does not say {expected:?}");
     }
+}
+
+/// The feed of node a, whose certificate ends after some seconds.
+fn feed_of_a(ads: &Ads, seconds: u64) -> Result<Feed, Refusal> {
+    let mut extensions = Extensions::new();
+    extensions.insert(holder("spiffe://td/mesh/m/virtual-node/a").unwrap());
+    extensions.insert(ValidUntil(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
+    ads.open(&extensions, Some(&node("mesh/m/virtualNode/a")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_its_certificate_does_and_none_is_opened_with_it_afterwards() {
+    let start = tokio::time::Instant::now();
+    let ads = ads_at(Arc::new(move || SystemTime::UNIX_EPOCH + start.elapsed()));
+    let mut feed = feed_of_a(&ads, 3600).unwrap();
+    let refusal = feed.end.as_mut().await;
+    assert_eq!(refusal.code(), Code::Unauthenticated);
+    assert!(refusal.message().contains("mesh/m/virtualNode/a has expired"), "{}", refusal.message());
+    let took = start.elapsed();
+    assert!(took >= Duration::from_secs(3600) && took < Duration::from_secs(3601), "{took:?}");
+    let refused = feed_of_a(&ads, 3600).err().unwrap();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert!(feed_of_a(&ads, 7200).is_ok(), "its successor is good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_a_node_that_is_deleted_ends_with_the_code_that_app_mesh_had_for_it() {
+    let ads = ads();
+    let mut feed = feed_of_a(&ads, 3600).unwrap();
+    let [key] = ads.proxies.look(|entries| entries.map(|(key, _)| key).collect::<Vec<_>>())[..] else {
+        panic!("one proxy is connected");
+    };
+    ads.proxies.publish(2, vec![(key, None)]);
+    let refusal = feed.end.as_mut().await;
+    assert_eq!(refusal.code(), Code::InvalidArgument);
+    assert!(refusal.message().starts_with("mesh/m/virtualNode/a does not exist"), "{}", refusal.message());
+}
+
+#[test]
+fn replicas_that_are_alike_are_told_apart_by_what_their_agents_say() {
+    let ads = ads();
+    let mut extensions = Extensions::new();
+    extensions.insert(holder("spiffe://td/mesh/m/virtual-node/a").unwrap());
+    let open = |instance: &str| ads.open(&extensions, Some(&node_with("instance", Some(text(instance)))));
+    let (first, second) = (open("pod-1").unwrap(), open("pod-2").unwrap());
+    let instances = || ads.proxies.list().into_iter().filter_map(|view| view.instance).collect::<Vec<_>>();
+    assert_eq!(instances(), ["pod-1", "pod-2"]);
+    drop((first, second));
+    let _back = open("pod-2").unwrap();
+    let left = ads.proxies.look(|entries| entries.filter(|(_, entry)| entry.gone().is_some()).count());
+    assert_eq!(left, 1, "pod-1 is still waited for, pod-2 is back");
 }

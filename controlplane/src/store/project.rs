@@ -9,6 +9,7 @@ use crate::model::{Model, Spec, VirtualGateway, key::Key};
 pub(super) fn apply(model: &mut Model, change: &Change) {
     model.revision = change.revision;
     let document = &change.resource.document;
+    model.changes.push(change.revision, document.key().clone());
     match change.effect {
         Effect::Put => put(model, document.key(), document.spec()),
         Effect::Tag => {}

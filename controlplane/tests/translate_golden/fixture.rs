@@ -139,7 +139,8 @@ pub(crate) fn gateway_snapshot(mesh: &Mesh) -> Snapshot {
 }
 
 fn snapshot(workload: Workload, mesh: &Mesh, in_force: &InForce) -> Snapshot {
-    let model = Model { revision: 1, meshes: [("my-mesh".parse().unwrap(), Arc::new(mesh.clone()))].into() };
+    let meshes = [("my-mesh".parse().unwrap(), Arc::new(mesh.clone()))].into();
+    let model = Model { revision: 1, meshes, ..Model::default() };
     let proxy = Proxy {
         workload,
         interception: Interception::None,

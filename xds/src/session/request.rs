@@ -12,8 +12,9 @@ use crate::{
     resource::ResourceType,
 };
 
-/// How many names a client may subscribe to per kind, or bring along when it reconnects.
-pub const MAX_NAMES: usize = 8192;
+/// How many names a client may subscribe to per kind, or bring along when it reconnects. Whoever was given more
+/// than this could never come back.
+pub const MAX_NAMES: usize = 32_768;
 
 /// The longest name, version or node id, in bytes.
 pub const MAX_NAME: usize = 2048;

@@ -11,7 +11,7 @@ use signet_xds::{
 };
 
 use crate::{
-    proxies::Proxies,
+    proxies::{Proxies, Said},
     translate::{Proxy, naming},
 };
 
@@ -48,7 +48,7 @@ impl Envoy {
 
     /// Opens a stream and says what it runs, as Envoy does.
     pub(super) fn reconnect(&mut self, proxies: &Arc<Proxies>) {
-        let feed = proxies.connect(self.proxy.clone(), Some("1.40.0".into()));
+        let feed = proxies.connect(self.proxy.clone(), Said { envoy: Some("1.40.0".into()), instance: None });
         let session = Session::new(Variant::Delta, Service::Aggregated, 0);
         let mut stream = Stream { feed, session, unanswered: Vec::new() };
         for kind in [ResourceType::Cluster, ResourceType::Listener] {

@@ -1,0 +1,190 @@
+//! What is said to be untouched must come out of translation as before, whatever else is written.
+
+use std::sync::Arc;
+
+use proptest::{prelude::*, sample::Index};
+use serde_json::{Value, json};
+use signet_policies::identity::{TrustDomain, WorkloadKind};
+
+use super::*;
+use crate::{
+    discovery::Instances,
+    model::{Document, Mesh, Spec},
+    translate::{self, InForce, Interception, Proxy},
+};
+
+const NODES: usize = 6;
+const SERVICES: usize = 4;
+const ROUTERS: usize = 3;
+const GATEWAYS: usize = 2;
+
+/// A write to the mesh: a key, and a spec or nothing for a deletion.
+type Write = (Key, Option<Value>);
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn node() -> impl Strategy<Value = Write> {
+    (0..NODES, 8080..8083u16, proptest::collection::vec(0..SERVICES, 0..3), any::<bool>()).prop_map(
+        |(number, port, backends, is_deleted)| {
+            let backends: Vec<Value> = backends
+                .iter()
+                .map(|service| json!({"virtualService": {"virtualServiceName": format!("s{service}.local")}}))
+                .collect();
+            let spec = json!({
+                "listeners": [{"portMapping": {"port": port, "protocol": "http"}}],
+                "serviceDiscovery": {"dns": {"hostname": format!("n{number}.local")}},
+                "backends": backends,
+            });
+            let key = Key::VirtualNode { mesh: name("m"), name: name(&format!("n{number}")) };
+            (key, (!is_deleted).then_some(spec))
+        },
+    )
+}
+
+fn service() -> impl Strategy<Value = Write> {
+    (0..SERVICES, 0..NODES, 0..ROUTERS, 0..4u8).prop_map(|(number, node, router, provider)| {
+        let spec = match provider {
+            0 => Some(json!({"provider": {"virtualNode": {"virtualNodeName": format!("n{node}")}}})),
+            1 | 2 => {
+                Some(json!({"provider": {"virtualRouter": {"virtualRouterName": format!("r{router}")}}}))
+            }
+            _ => None,
+        };
+        (Key::VirtualService { mesh: name("m"), name: name(&format!("s{number}.local")) }, spec)
+    })
+}
+
+fn router() -> impl Strategy<Value = Write> {
+    (0..ROUTERS, 8080..8083u16).prop_map(|(number, port)| {
+        let spec = json!({"listeners": [{"portMapping": {"port": port, "protocol": "http"}}]});
+        (Key::VirtualRouter { mesh: name("m"), name: name(&format!("r{number}")) }, Some(spec))
+    })
+}
+
+fn route() -> impl Strategy<Value = Write> {
+    let targets = proptest::collection::btree_map(0..NODES, 1..30u8, 1..3);
+    (0..ROUTERS, 0..2usize, targets).prop_map(|(router, number, targets)| {
+        let targets: Vec<Value> = targets
+            .iter()
+            .map(|(node, weight)| json!({"virtualNode": format!("n{node}"), "weight": weight}))
+            .collect();
+        let spec = json!({"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": targets}}});
+        let (router, name) = (name(&format!("r{router}")), name(&format!("route{number}")));
+        (Key::Route { mesh: name_of_mesh(), router, name }, Some(spec))
+    })
+}
+
+fn gateway() -> impl Strategy<Value = Write> {
+    (0..GATEWAYS, 9080..9082u16).prop_map(|(number, port)| {
+        let spec = json!({"listeners": [{"portMapping": {"port": port, "protocol": "http"}}]});
+        (Key::VirtualGateway { mesh: name("m"), name: name(&format!("g{number}")) }, Some(spec))
+    })
+}
+
+fn gateway_route() -> impl Strategy<Value = Write> {
+    (0..GATEWAYS, 0..2usize, 0..SERVICES).prop_map(|(gateway, number, service)| {
+        let target = json!({"virtualService": {"virtualServiceName": format!("s{service}.local")}});
+        let route = json!({"match": {"prefix": "/"}, "action": {"target": target}});
+        let (gateway, name) = (name(&format!("g{gateway}")), name(&format!("route{number}")));
+        (Key::GatewayRoute { mesh: name_of_mesh(), gateway, name }, Some(json!({"httpRoute": route})))
+    })
+}
+
+fn name_of_mesh() -> ResourceName {
+    name("m")
+}
+
+/// Makes the write, as the store does.
+fn apply(model: &mut Model, (key, spec): Write) {
+    model.revision += 1;
+    model.changes.push(model.revision, key.clone());
+    let mesh: &mut Mesh = Arc::make_mut(model.meshes.entry(name("m")).or_default());
+    let spec = spec.map(|spec| Document::parse(key.clone(), spec).unwrap().spec().clone());
+    match (key, spec) {
+        (Key::VirtualNode { name, .. }, Some(Spec::VirtualNode(node))) => {
+            mesh.virtual_nodes.insert(name, node)
+        }
+        (Key::VirtualNode { name, .. }, None) => drop(mesh.virtual_nodes.remove(&name)),
+        (Key::VirtualService { name, .. }, Some(Spec::VirtualService(service))) => {
+            mesh.virtual_services.insert(name, service);
+        }
+        (Key::VirtualService { name, .. }, None) => drop(mesh.virtual_services.remove(name.as_str())),
+        (Key::VirtualRouter { name, .. }, Some(Spec::VirtualRouter(router))) => {
+            mesh.virtual_routers.edit(&name, |edited| edited.listeners.clone_from(&router.listeners));
+        }
+        (Key::Route { router, name, .. }, Some(Spec::Route(route))) => {
+            mesh.virtual_routers.edit(&router, |edited| drop(edited.routes.insert(name, route)));
+        }
+        (Key::VirtualGateway { name, .. }, Some(Spec::VirtualGateway(gateway))) => {
+            mesh.virtual_gateways.edit(&name, |edited| edited.listeners.clone_from(&gateway.listeners));
+        }
+        (Key::GatewayRoute { gateway, name, .. }, Some(Spec::GatewayRoute(route))) => {
+            mesh.virtual_gateways.edit(&gateway, |edited| drop(edited.routes.insert(name, route)));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn snapshots(model: &Model, workload: &Workload) -> [signet_xds::Snapshot; 2] {
+    let redirected = Interception::Redirected { ingress_port: 15000.try_into().unwrap() };
+    [Interception::None, redirected].map(|interception| snapshot(model, workload, interception))
+}
+
+fn snapshot(model: &Model, workload: &Workload, interception: Interception) -> signet_xds::Snapshot {
+    let proxy = Proxy {
+        workload: workload.clone(),
+        interception,
+        ingress_address: [127, 0, 0, 9].into(),
+        egress_port: 15001.try_into().unwrap(),
+    };
+    let trust_domain: TrustDomain = name("td");
+    translate::snapshot(model, &proxy, &InForce::default(), &Instances::default(), &trust_domain)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
+
+    #[test]
+    fn whoever_is_not_concerned_by_a_write_is_told_the_same_as_before(
+        writes in proptest::collection::vec(prop_oneof![3 => node(), 2 => service(), 1 => router(), 2 => route(), 1 => gateway(), 1 => gateway_route()], 1..60),
+        half in any::<Index>(),
+    ) {
+        let workloads: Vec<Workload> = (0..NODES)
+            .map(|number| Workload {
+                mesh: name("m"),
+                kind: WorkloadKind::VirtualNode,
+                name: name(&format!("n{number}")),
+            })
+            .chain((0..GATEWAYS).map(|number| Workload {
+                mesh: name("m"),
+                kind: WorkloadKind::VirtualGateway,
+                name: name(&format!("g{number}")),
+            }))
+            .collect();
+        let mut model = Model::default();
+        let (mut audience, mut spared) = (Audience::default(), 0);
+        for (number, write) in writes.iter().enumerate() {
+            let before = model.clone();
+            apply(&mut model, write.clone());
+            let mut touched = Touched::default();
+            model.changes.between(before.revision, model.revision).unwrap().into_iter().for_each(|key| touched.add(key));
+            let concerned = audience.of(&touched);
+            for workload in &workloads {
+                if concerned.contains(workload) || number == 0 {
+                    audience.note(&model, workload);
+                } else {
+                    spared += 1;
+                    prop_assert_eq!(
+                        snapshots(&before, workload), snapshots(&model, workload), "{} by {:?}", workload, write
+                    );
+                }
+            }
+            if number == half.index(writes.len()) {
+                audience.keep(|_| true, 0);
+            }
+        }
+        prop_assert!(writes.len() < 30 || spared > 0, "everybody is always concerned");
+    }
+}
