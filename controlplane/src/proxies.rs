@@ -12,11 +12,12 @@
 //!   and comes back. Only reconcile forgets it.
 //! - Nothing here waits while it holds the lock.
 
+mod entries;
 mod origins;
 mod view;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,6 +37,7 @@ use tonic::Status as Refusal;
 use tracing::warn;
 
 use crate::{server::Refused, translate::Proxy};
+use entries::Entries;
 use origins::Origins;
 
 pub use view::{ProxyState, ProxyView, RejectionView};
@@ -46,19 +48,6 @@ pub struct Proxies {
     entries: Mutex<Entries>,
     /// Rises with every change of an entry that reconcile did not make itself.
     changes: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Entries {
-    next: u64,
-    /// Of the model that every entry is fed from.
-    revision: u64,
-    by_key: BTreeMap<Key, Entry>,
-    by_workload: BTreeMap<Workload, BTreeSet<Key>>,
-    /// Whom reconcile has not seen.
-    unfed: BTreeSet<Key>,
-    /// Whose stream has ended, and when.
-    gone: BTreeSet<(Instant, Key)>,
 }
 
 /// What a proxy says of itself that its configuration does not depend on.
@@ -102,47 +91,6 @@ pub(crate) struct Concerned {
     pub(crate) proxy: Proxy,
     /// What it should hold so far; `None` until reconcile saw it.
     pub(crate) wanted: Option<Arc<Snapshot>>,
-}
-
-impl Entries {
-    fn insert(&mut self, entry: Entry) -> Key {
-        let key = self.next;
-        self.next += 1;
-        self.by_workload.entry(entry.proxy.workload.clone()).or_default().insert(key);
-        self.unfed.insert(key);
-        self.by_key.insert(key, entry);
-        key
-    }
-
-    fn remove(&mut self, key: Key) -> Option<Entry> {
-        let entry = self.by_key.remove(&key)?;
-        let workload = &entry.proxy.workload;
-        if let Some(keys) = self.by_workload.get_mut(workload) {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.by_workload.remove(workload);
-            }
-        }
-        self.unfed.remove(&key);
-        if let Some(gone) = entry.gone {
-            self.gone.remove(&(gone, key));
-        }
-        Some(entry)
-    }
-
-    /// How many proxies of a workload are connected.
-    fn connected(&self, workload: &Workload) -> usize {
-        let keys = self.by_workload.get(workload).into_iter().flatten();
-        keys.filter(|key| self.by_key.get(key).is_some_and(|entry| entry.gone.is_none())).count()
-    }
-
-    /// The entry that a proxy left behind when its stream ended: of the same instance, if both say which they are.
-    fn left_behind(&self, proxy: &Proxy, instance: Option<&str>) -> Option<Key> {
-        let keys = self.by_workload.get(&proxy.workload)?;
-        let entries = keys.iter().filter_map(|key| Some((*key, self.by_key.get(key)?)));
-        let mut gone = entries.filter(|(_, entry)| entry.gone.is_some() && entry.proxy == *proxy);
-        gone.find(|(_, entry)| entry.instance.as_deref() == instance).map(|(key, _)| key)
-    }
 }
 
 /// What a proxy runs of one resource that it should hold.

@@ -2,12 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use signet_policies::identity::{ResourceName, Workload};
+use signet_policies::identity::{ResourceName, Workload, WorkloadKind};
 
 use crate::{
     model::{Model, key::Key},
     translate::{Part, PortId, reach},
 };
+
+/// The node or gateway that a key is of.
+pub(super) fn workload(key: &Key) -> Option<Workload> {
+    let (kind, mesh, name) = match key {
+        Key::VirtualNode { mesh, name } => (WorkloadKind::VirtualNode, mesh, name),
+        Key::VirtualGateway { mesh, name } => (WorkloadKind::VirtualGateway, mesh, name),
+        Key::Mesh(_)
+        | Key::VirtualService { .. }
+        | Key::VirtualRouter { .. }
+        | Key::Route { .. }
+        | Key::GatewayRoute { .. } => return None,
+    };
+    Some(Workload { mesh: mesh.clone(), kind, name: name.clone() })
+}
 
 /// What has changed and was not told yet.
 #[derive(Debug, Default)]

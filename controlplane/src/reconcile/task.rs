@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use super::{
     Memory, MemoryError, PortView, Reconcile,
-    audience::{Audience, Touched},
+    audience::{self, Audience, Touched},
     endpoints, memory,
     port::{End, Port},
     wait::{self, Wait},
@@ -163,23 +163,10 @@ impl<M: Memory> Task<M> {
         if let Some(keys) = model.changes.between(before.revision, model.revision) {
             for key in keys {
                 self.unpublished.add(key);
-                let workload = |mesh: &ResourceName, kind, name: &ResourceName| Workload {
-                    mesh: mesh.clone(),
-                    kind,
-                    name: name.clone(),
-                };
-                match key {
-                    Key::Mesh(mesh) => self.follow_mesh(mesh),
-                    Key::VirtualNode { mesh, name } => {
-                        self.follow_workload(&workload(mesh, WorkloadKind::VirtualNode, name));
-                    }
-                    Key::VirtualGateway { mesh, name } => {
-                        self.follow_workload(&workload(mesh, WorkloadKind::VirtualGateway, name));
-                    }
-                    Key::VirtualService { .. }
-                    | Key::VirtualRouter { .. }
-                    | Key::Route { .. }
-                    | Key::GatewayRoute { .. } => {}
+                match (key, audience::workload(key)) {
+                    (Key::Mesh(mesh), _) => self.follow_mesh(mesh),
+                    (_, Some(workload)) => self.follow_workload(&workload),
+                    (_, None) => {}
                 }
             }
             return;

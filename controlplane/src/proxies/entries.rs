@@ -1,0 +1,64 @@
+//! The entries of the registry, and the indexes over them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use signet_policies::identity::Workload;
+use tokio::time::Instant;
+
+use super::{Entry, Key};
+use crate::translate::Proxy;
+
+/// All of them, and how they are found.
+#[derive(Default)]
+pub(super) struct Entries {
+    pub(super) next: u64,
+    /// Of the model that every entry is fed from.
+    pub(super) revision: u64,
+    pub(super) by_key: BTreeMap<Key, Entry>,
+    pub(super) by_workload: BTreeMap<Workload, BTreeSet<Key>>,
+    /// Whom reconcile has not seen.
+    pub(super) unfed: BTreeSet<Key>,
+    /// Whose stream has ended, and when.
+    pub(super) gone: BTreeSet<(Instant, Key)>,
+}
+
+impl Entries {
+    pub(super) fn insert(&mut self, entry: Entry) -> Key {
+        let key = self.next;
+        self.next += 1;
+        self.by_workload.entry(entry.proxy.workload.clone()).or_default().insert(key);
+        self.unfed.insert(key);
+        self.by_key.insert(key, entry);
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Entry> {
+        let entry = self.by_key.remove(&key)?;
+        let workload = &entry.proxy.workload;
+        if let Some(keys) = self.by_workload.get_mut(workload) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.by_workload.remove(workload);
+            }
+        }
+        self.unfed.remove(&key);
+        if let Some(gone) = entry.gone {
+            self.gone.remove(&(gone, key));
+        }
+        Some(entry)
+    }
+
+    /// How many proxies of a workload are connected.
+    pub(super) fn connected(&self, workload: &Workload) -> usize {
+        let keys = self.by_workload.get(workload).into_iter().flatten();
+        keys.filter(|key| self.by_key.get(key).is_some_and(|entry| entry.gone.is_none())).count()
+    }
+
+    /// The entry that a proxy left behind when its stream ended: of the same instance, if both say which they are.
+    pub(super) fn left_behind(&self, proxy: &Proxy, instance: Option<&str>) -> Option<Key> {
+        let keys = self.by_workload.get(&proxy.workload)?;
+        let entries = keys.iter().filter_map(|key| Some((*key, self.by_key.get(key)?)));
+        let mut gone = entries.filter(|(_, entry)| entry.gone.is_some() && entry.proxy == *proxy);
+        gone.find(|(_, entry)| entry.instance.as_deref() == instance).map(|(key, _)| key)
+    }
+}
