@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{CommitError, committer::Medium, room::Room};
+use crate::{CommitError, committer::Medium, room::Room, staged::Staged};
 
 /// sled's name for its log.
 pub(crate) const LOG: &str = "db";
@@ -19,6 +19,7 @@ const BLOBS: &str = "blobs";
 #[derive(Debug)]
 pub(crate) struct Disk {
     db: sled::Db,
+    staged: Staged,
     log: File,
     room: Room,
     blobs: PathBuf,
@@ -31,14 +32,14 @@ impl Disk {
     ///
     /// # Errors
     /// They cannot be opened or synced.
-    pub(crate) fn open(db: sled::Db, folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(db: sled::Db, folder: &Path, staged: Staged) -> io::Result<Self> {
         let log = OpenOptions::new().read(true).write(true).open(folder.join(LOG))?;
         File::open(folder)?.sync_all()?;
         if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
         let room = Room::new(folder, &log);
-        Ok(Self { db, log, room, blobs: folder.join(BLOBS), synced: BTreeSet::new() })
+        Ok(Self { db, staged, log, room, blobs: folder.join(BLOBS), synced: BTreeSet::new() })
     }
 
     fn sync_blobs(&mut self) -> io::Result<()> {
@@ -70,7 +71,8 @@ impl Medium for Disk {
 
     /// sled's own flush is only `sync_file_range`, and it does not sync blobs at all.
     fn sync(&mut self) -> Result<(), CommitError> {
-        self.db.flush().map_err(|error| CommitError::Write(error.to_string()))?;
+        let written = self.staged.apply().and_then(|()| self.db.flush());
+        written.map_err(|error| CommitError::Write(error.to_string()))?;
         // The log refers to blobs, so they come first.
         let synced = self.sync_blobs().and_then(|()| self.log.sync_data());
         synced.map_err(|error| CommitError::Write(error.to_string()))
@@ -85,7 +87,7 @@ mod tests {
     fn a_value_beside_the_log_is_synced_with_it_once() {
         let folder = tempfile::tempdir().unwrap();
         let db = sled::Config::new().path(folder.path()).flush_every_ms(None).open().unwrap();
-        let mut disk = Disk::open(db.clone(), folder.path()).unwrap();
+        let mut disk = Disk::open(db.clone(), folder.path(), Staged::default()).unwrap();
         disk.sync().unwrap();
         assert_eq!(disk.synced.len(), 0);
         db.insert("large", vec![7; 300 * 1024]).unwrap();

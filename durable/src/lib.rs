@@ -15,7 +15,8 @@
 //! - After a sync that failed all the same nothing more is written or answered as durable until the process
 //!   starts anew: Linux tells of a lost page once, so whatever comes after could not be vouched for.
 //! - Changes run one after another on one thread: a change that reads, checks and writes is atomic
-//!   against every other change. Writes of one change that belong together go into one `sled::Batch`.
+//!   against every other change. Writes of one change that belong together go into one `sled::Batch`, or are
+//!   staged ([`Database::stage`]) for the one batch of the group.
 //! - One process per folder; a second one is told so.
 
 mod committer;
@@ -23,6 +24,7 @@ mod disk;
 mod dump;
 mod leftovers;
 mod room;
+mod staged;
 
 use std::{
     fs::DirBuilder,
@@ -37,9 +39,11 @@ use thiserror::Error;
 
 use committer::Committer;
 use disk::Disk;
+use staged::Staged;
 
 pub use dump::{Dump, Entry, RestoreError};
 pub use room::MARGIN;
+pub use staged::Writes;
 
 /// How long a held lock may take to be let go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -50,6 +54,7 @@ const LOCK_PULSE: Duration = Duration::from_millis(20);
 pub struct Database {
     db: sled::Db,
     committer: Arc<Committer>,
+    staged: Staged,
 }
 
 /// Why a folder could not be opened.
@@ -108,9 +113,10 @@ impl Database {
         let failed = |source| OpenError::Io { path: folder.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let db = Self::open_sled(folder)?;
-        let disk = Disk::open(db.clone(), folder).map_err(failed)?;
+        let staged = Staged::default();
+        let disk = Disk::open(db.clone(), folder, staged.clone()).map_err(failed)?;
         let committer = Arc::new(Committer::start(disk).map_err(failed)?);
-        Ok(Self { db, committer })
+        Ok(Self { db, committer, staged })
     }
 
     /// sled's own threads may hold the lock for a moment after the last handle or the process is gone, so a
@@ -172,6 +178,16 @@ impl Database {
         F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
     {
         self.committer.commit(change).await
+    }
+
+    /// Adds writes to those of the group that the running change is in: they are applied when the group is whole,
+    /// in one batch, all of this change or nothing. Only to be called within [`Database::commit`], for a tree whose
+    /// changes do not read what they write. A batch of its own costs each change two more waits for the disk.
+    ///
+    /// # Errors
+    /// What waited had to be applied first, and was refused.
+    pub fn stage(&self, tree: &sled::Tree, writes: Writes) -> Result<(), sled::Error> {
+        self.staged.add(tree, writes)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The embedded store: one sled tree, one batch per change, the group commit of `signet_durable`.
+//! The embedded store: one sled tree, one batch for the changes of a group, the group commit of `signet_durable`.
 
 mod load;
 mod persist;
@@ -78,8 +78,8 @@ impl Store for SledStore {
     async fn write(&self, write: Write) -> Result<Arc<Resource>, StoreError> {
         let (database, tree, engine) = (self.database.clone(), self.tree.clone(), self.engine.clone());
         let task = self.writes.spawn(async move {
-            let writer = engine.clone();
-            let change = move || writer.decide(write, |change| persist::persist(&tree, change));
+            let (writer, disk) = (engine.clone(), database.clone());
+            let change = move || writer.decide(write, |change| persist::persist(&disk, &tree, change));
             let Decided { revision, answer } = database.commit(change).await?;
             engine.publish(revision);
             Ok(answer?)
