@@ -22,5 +22,6 @@ mod rotation;
 mod routes;
 mod sealing;
 mod spec;
+mod strangers;
 mod streams;
 mod verdicts;
