@@ -69,15 +69,28 @@ pub(super) async fn open(
 ) -> Result<Keyring> {
     let keyring = Keyring::open(database, Seal::new(&keys.seal), any_arn)?;
     let pair = administrator(path, &mut rand::rng())?;
-    let policy = Policy::parse(Policy::administrator())?;
-    let mut new = draw("administrator", policy, now, &mut rand::rng());
-    new.access_key_id = pair.access_key_id;
-    new.secret = Zeroizing::new(pair.secret_access_key);
-    match keyring.create(new).await {
-        // What is known may have been disabled since.
+    let (id, policy) = (pair.access_key_id.clone(), Policy::parse(Policy::administrator())?);
+    let again = || NewKey {
+        access_key_id: id.clone(),
+        secret: Zeroizing::new(pair.secret_access_key.clone()),
+        ..draw("administrator", policy.clone(), now, &mut rand::rng())
+    };
+    let made = match keyring.create(again()).await {
+        // What is known may have been disabled since. What was sealed with a key that is lost is here again.
+        Err(KeyringError::Exists(_)) if is_enabled_and_unusable(&keyring, &id) => {
+            keyring.delete(&id).await?;
+            keyring.create(again()).await
+        }
+        made => made,
+    };
+    match made {
         Ok(_) | Err(KeyringError::Exists(_)) => Ok(keyring),
         Err(error) => Err(error).with_context(|| format!("cannot take the key pair in {}", path.display())),
     }
+}
+
+fn is_enabled_and_unusable(keyring: &Keyring, id: &str) -> bool {
+    keyring.list().iter().any(|key| key.access_key_id == id && key.enabled && key.unusable.is_some())
 }
 
 /// A key pair that nobody has yet.
@@ -159,9 +172,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_the_key_that_sealed_them_old_key_pairs_sign_nothing_and_a_new_administrator_does() {
+    async fn without_the_key_that_sealed_them_key_pairs_sign_nothing_and_the_administrators_file_still_does()
+    {
         let folder = tempfile::tempdir().unwrap();
         drop(start(folder.path()).await.unwrap());
+        std::fs::remove_file(folder.path().join("server.key")).unwrap();
+        let (keyring, pair) = start(folder.path()).await.unwrap();
+        assert!(keyring.signer(&pair.access_key_id).is_some());
+        drop(keyring);
         for file in ["server.key", "credentials"] {
             std::fs::remove_file(folder.path().join(file)).unwrap();
         }

@@ -13,6 +13,8 @@ mod logs;
 #[cfg(test)]
 mod malformed;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod references;
 #[cfg(test)]
 mod served;

@@ -61,3 +61,21 @@ fn allowed(settings: &ApiSettings, method: &Method, path: &str, caller: &Caller)
         None => caller.check(settings, "signet:Administer", "*"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use signet_controlplane::access::SIGNET_ACTIONS;
+
+    use super::*;
+
+    #[test]
+    fn policies_can_name_the_action_of_every_route_and_no_other() {
+        let mut used: Vec<&str> = RULES.iter().map(|(_, _, action, _)| *action).collect();
+        used.push("signet:Administer");
+        used.sort_unstable();
+        used.dedup();
+        let mut known = SIGNET_ACTIONS.to_vec();
+        known.sort_unstable();
+        assert_eq!(used, known);
+    }
+}
