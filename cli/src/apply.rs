@@ -6,10 +6,12 @@ mod show;
 use std::{
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use indicatif::ProgressBar;
 use signet_manifests::{
     Bundle, Plan, State,
     apply::carry_out,
@@ -87,9 +89,12 @@ impl PlanArgs {
         self.print_notes(&bundle);
         let server = AppMesh(self.connect.client(clock)?);
         let tagged = |key: &_| bundle.resources.get(key).is_some_and(|resource| resource.tags.is_some());
-        let state = State::read(&server, &meshes(&bundle), tagged).await?;
-        let plan = Plan::new(&bundle, &state, self.prune)
-            .context("nothing was applied; the server would refuse this")?;
+        let spinner = spinner("reading what the server holds");
+        let state = State::read(&server, &meshes(&bundle), tagged).await;
+        spinner.set_message("comparing, and rehearsing the changes");
+        let plan = state.map(|state| Plan::new(&bundle, &state, self.prune));
+        spinner.finish_and_clear();
+        let plan = plan?.context("nothing was applied; the server would refuse this")?;
         Ok(Prepared { server, plan })
     }
 
@@ -98,6 +103,13 @@ impl PlanArgs {
             bundle.notes.iter().for_each(|note| eprintln!("note: {note}"));
         }
     }
+}
+
+/// Says what is waited for, on a terminal only.
+fn spinner(message: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
 }
 
 /// Applies files, or shows what that would do.

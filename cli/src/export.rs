@@ -39,7 +39,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "FOLDER")]
     output_dir: Option<PathBuf>,
     /// The account in ARNs
-    #[arg(long, value_name = "ID", default_value = "000000000000")]
+    #[arg(long, env = "SIGNET_ACCOUNT_ID", value_name = "DIGITS", default_value = "000000000000")]
     account_id: String,
     #[command(flatten)]
     connect: ConnectArgs,

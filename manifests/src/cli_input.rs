@@ -66,6 +66,7 @@ pub(crate) fn read(document: &Node, settings: &Settings, notes: &mut Vec<Note>) 
         spec,
         tags,
         place: document.place.clone(),
+        trust_domain: settings.trust_domain.as_ref(),
     };
     draft.judge(&Reader { spelling: Spelling::Api, references: None })
 }

@@ -157,6 +157,7 @@ impl Evaluator<'_> {
             spec: spec.as_ref(),
             tags: tags.map(|tags| resource::tags(&tags, "Key", "Value")).transpose()?,
             place: declared.place.clone(),
+            trust_domain: self.settings.trust_domain.as_ref(),
         };
         draft.judge(&Reader { spelling: Spelling::CloudFormation, references: None }).map(Some)
     }

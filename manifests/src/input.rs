@@ -6,7 +6,7 @@ use std::{
 };
 
 use signet_controlplane::model::key::Key;
-use signet_policies::identity::ResourceName;
+use signet_policies::identity::{ResourceName, TrustDomain};
 
 use crate::{
     cli_input, cloudformation, kubernetes,
@@ -41,6 +41,8 @@ pub struct Settings {
     pub resolved: BTreeMap<String, String>,
     /// Values that stacks export.
     pub imports: BTreeMap<String, String>,
+    /// The server's, so that names of secrets are held to it; where it is not known, the server alone does that.
+    pub trust_domain: Option<TrustDomain>,
 }
 
 impl Settings {
@@ -55,6 +57,7 @@ impl Settings {
             parameters: BTreeMap::new(),
             resolved: BTreeMap::new(),
             imports: BTreeMap::new(),
+            trust_domain: None,
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn read(documents: &[&Node], settings: &Settings, bundle: &mut Bundle
         faults.extend(found.collect(document, &mut bundle.notes).err());
     }
     faults.extend(found.check_names());
-    let names = Names { found: &found };
+    let names = Names { found: &found, settings };
     let selection = Selection { found: &found, settings };
     for object in &found.objects {
         let read = resources(object, &names, &selection, bundle);
@@ -117,6 +117,7 @@ fn own(
         spec: spec.as_ref(),
         tags: object.tags(TAGS)?,
         place: object.place.clone(),
+        trust_domain: names.settings.trust_domain.as_ref(),
     };
     draft.judge_json(json, |path, draft| match draft.spec {
         Some(spec) => reader.locate(spec, &shape, path),
@@ -149,6 +150,7 @@ fn routes(
             spec: Some(&spec),
             tags: tags.remove(name.text()?),
             place: route.place.clone(),
+            trust_domain: None,
         };
         bundle.add(draft.judge(&reader)?)?;
     }
@@ -171,6 +173,7 @@ fn add_backends(backends: &mut Value, services: Vec<String>) {
 /// What objects are called in App Mesh.
 struct Names<'a> {
     found: &'a Found<'a>,
+    settings: &'a Settings,
 }
 
 /// The same, for references of an object in a namespace.

@@ -8,6 +8,8 @@ use signet_controlplane::model::{
     key::{Collection, Key},
 };
 
+use signet_policies::identity::TrustDomain;
+
 use crate::{
     node::Node,
     place::{Fault, Note, Place},
@@ -47,6 +49,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) spec: Option<&'a Node>,
     pub(crate) tags: Option<Tags>,
     pub(crate) place: Place,
+    /// As [`crate::Settings::trust_domain`].
+    pub(crate) trust_domain: Option<&'a TrustDomain>,
 }
 
 impl Draft<'_> {
@@ -73,7 +77,7 @@ impl Draft<'_> {
         })?;
         let whose = key.to_string();
         let spec = spec.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        let document = Document::parse(key, spec).map_err(|invalid| {
+        let document = Document::parse_within(key, spec, self.trust_domain).map_err(|invalid| {
             let path = invalid.path.trim_start_matches("spec").trim_start_matches('.');
             locate(path, &self).fault(invalid.to_string()).of(&whose)
         })?;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde_json::Value;
 use signet_manifests::{Bundle, Settings, Source, read};
-use signet_policies::identity::ResourceName;
+use signet_policies::identity::{ResourceName, TrustDomain};
 
 use crate::{WrongUsage, connect::ConnectArgs};
 
@@ -47,8 +47,11 @@ pub(super) struct InputArgs {
     #[arg(long, value_name = "NAME")]
     stack_name: Option<String>,
     /// `AWS::AccountId` of templates, and the account in ARNs
-    #[arg(long, value_name = "ID", default_value = "000000000000")]
+    #[arg(long, env = "SIGNET_ACCOUNT_ID", value_name = "DIGITS", default_value = "000000000000")]
     account_id: String,
+    /// The server's trust domain, so that names of secrets are held to it before anything is sent
+    #[arg(long, env = "SIGNET_TRUST_DOMAIN", value_name = "NAME")]
+    trust_domain: Option<TrustDomain>,
 }
 
 impl InputArgs {
@@ -81,6 +84,7 @@ impl InputArgs {
             parameters,
             resolved: self.resolved.iter().cloned().collect(),
             imports: self.imports.iter().cloned().collect(),
+            trust_domain: self.trust_domain.clone(),
             ..Settings::new(&*self.account_id, connect.region())
         })
     }

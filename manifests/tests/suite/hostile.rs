@@ -27,3 +27,27 @@ fn every_wrong_document_of_every_file_is_named_and_nothing_is_returned() {
     // An empty value is null, and a mesh needs a name.
     assert!(texts[2].starts_with("broken.json:1: "), "{texts:?}");
 }
+
+#[test]
+fn names_of_secrets_are_held_to_the_servers_trust_domain_where_it_is_known() {
+    let text = "meshName: m
+virtualNodeName: n
+spec:
+  listeners:
+    - portMapping: {port: 80, protocol: http}
+      tls:
+        mode: STRICT
+        certificate: {sds: {secretName: 'spiffe://theirs/mesh/m/virtual-node/n'}}
+  serviceDiscovery: {dns: {hostname: n}}
+";
+    let mut known = settings();
+    assert!(read(&[source("f", text)], &known).is_ok());
+    known.trust_domain = Some("ours".parse().unwrap());
+    let fault = refused(text, &known);
+    assert!(
+        fault.starts_with(
+            "f:8: mesh/m/virtualNode/n: spec.listeners[0].tls.certificate.sds.secretName: must be"
+        ),
+        "{fault}"
+    );
+}
