@@ -14,16 +14,12 @@ pub struct Difference {
     pub after: Option<Value>,
 }
 
-/// A spec as it is compared and exported: without what says nothing, and with what the server adds on its own
-/// (a health check's port, a virtual node's empty list of backends), so that a spec that was sent and the same
-/// spec described are equal.
+/// A spec as it is compared and exported: without what says nothing, and with names where ARNs say the same. What
+/// the server adds on its own (a health check's port, an empty list of backends) every [`Document`] has already.
 #[must_use]
 pub fn spec(document: &Document) -> Value {
     let mut value: Value = serde_json::from_str(document.text().get()).unwrap_or(Value::Null);
     without_nulls(&mut value);
-    if let Some(listeners) = value.get_mut("listeners").and_then(Value::as_array_mut) {
-        listeners.iter_mut().for_each(with_health_check_port);
-    }
     names_for_arns(&mut value);
     value
 }
@@ -80,14 +76,6 @@ fn without_nulls(value: &mut Value) {
     }
 }
 
-fn with_health_check_port(listener: &mut Value) {
-    let port = listener.pointer("/portMapping/port").cloned();
-    if let (Some(port), Some(check)) = (port, listener.get_mut("healthCheck").and_then(Value::as_object_mut))
-    {
-        check.entry("port").or_insert(port);
-    }
-}
-
 /// A virtual service may be named by its ARN; the name alone says the same.
 fn names_for_arns(value: &mut Value) {
     match value {
@@ -103,5 +91,49 @@ fn names_for_arns(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(names_for_arns),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_says_nothing_and_what_says_the_same_is_no_difference() {
+        let node = |spec: Value| spec_of("mesh/m/virtualNode/n", spec);
+        let sent = json!({
+            "logging": null,
+            "listeners": [{
+                "portMapping": {"port": 80, "protocol": "http"},
+                "tls": null,
+                "healthCheck": {
+                    "protocol": "http", "path": "/", "healthyThreshold": 2, "unhealthyThreshold": 2,
+                    "timeoutMillis": 2000, "intervalMillis": 5000,
+                },
+            }],
+            "serviceDiscovery": {"dns": {"hostname": "n", "responseType": null}},
+            "backends": [{"virtualService": {"virtualServiceName": "arn:aws:appmesh:r:1:mesh/m/virtualService/s"}}],
+        });
+        let mut described = sent.clone();
+        described["listeners"][0]["healthCheck"]["port"] = 80.into();
+        described["backends"][0]["virtualService"]["virtualServiceName"] = "s".into();
+        assert_eq!(differences(&node(sent), &node(described)), []);
+        assert_eq!(differences(&node(json!({})), &node(json!({"backends": null}))), []);
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_named_as_a_whole() {
+        let (before, after) = (json!({"a": [1, {"b": 2}], "c": {}}), json!({"a": [1, {"b": 3}, 4], "d": []}));
+        let found = differences(&before, &after);
+        let paths: Vec<&str> = found.iter().map(|difference| difference.path.as_str()).collect();
+        assert_eq!(paths, ["spec.a[1].b", "spec.a[2]", "spec.c", "spec.d"]);
+        assert_eq!((&found[1].before, &found[1].after), (&None, &Some(json!(4))));
+        assert_eq!((&found[2].before, &found[2].after), (&Some(json!({})), &None));
+    }
+
+    fn spec_of(key: &str, value: Value) -> Value {
+        spec(&Document::parse(key.parse().unwrap(), value).unwrap_or_else(|invalid| panic!("{invalid}")))
     }
 }

@@ -40,6 +40,12 @@ fn a_routers_ports_change_however_its_routes_match_them() {
             &router(&[90], Some(90)),
             &[format!("update {ROUTER}"), format!("update {ROUTE}"), format!("update {ROUTER}")],
         ),
+        // One port stays all the time.
+        (
+            &router(&[80, 90], Some(90)),
+            &router(&[80, 91], Some(91)),
+            &[format!("update {ROUTER}"), format!("update {ROUTE}"), format!("update {ROUTER}")],
+        ),
         // Neither can go first, so the route goes and comes back.
         (
             &router(&[80], None),
