@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use signet_controlplane::{
     discovery::Instances,
     model::{
-        Backend, Certificate, Discovery, DnsResponseType, HttpMatch, HttpRetryEvent, Listener, ListenerTls,
-        Mesh, Model, PathMatch, PortMapping, Protocol, Provider, RetryPolicy, Route, RouteRule, Trust,
-        Validation, VirtualNode, VirtualRouter, VirtualService, WeightedTarget,
+        Backend, Certificate, Discovery, DnsResponseType, Document, HttpMatch, HttpRetryEvent, Listener,
+        ListenerTls, Mesh, Model, PathMatch, PortMapping, Protocol, Provider, RetryPolicy, Route, RouteRule,
+        Spec, Trust, Validation, VirtualNode, VirtualRouter, VirtualService, WeightedTarget,
     },
     translate::{self, InForce, Interception, Proxy},
 };
@@ -138,14 +138,36 @@ pub(crate) fn gateway_snapshot(mesh: &Mesh) -> Snapshot {
     snapshot(gateway, mesh, &InForce::default())
 }
 
+/// What the proxy of a node is told that traffic is redirected to.
+pub(crate) fn redirected_snapshot(name: &str, mesh: &Mesh) -> Snapshot {
+    let proxy = Proxy {
+        workload: workload(name),
+        interception: Interception::Redirected { ingress_port: 15000.try_into().unwrap() },
+        ingress_address: "0.0.0.0".parse().unwrap(),
+        egress_port: 15001.try_into().unwrap(),
+    };
+    snapshot_for(&proxy, mesh, &InForce::default())
+}
+
+/// A node by its spec, as the API takes it.
+pub(crate) fn node_of(spec: serde_json::Value) -> VirtualNode {
+    let document = Document::parse("mesh/my-mesh/virtualNode/a".parse().unwrap(), spec).unwrap();
+    let Spec::VirtualNode(node) = document.spec() else { panic!("{document:?}") };
+    (**node).clone()
+}
+
 fn snapshot(workload: Workload, mesh: &Mesh, in_force: &InForce) -> Snapshot {
-    let meshes = [("my-mesh".parse().unwrap(), Arc::new(mesh.clone()))].into();
-    let model = Model { revision: 1, meshes, ..Model::default() };
     let proxy = Proxy {
         workload,
         interception: Interception::None,
         ingress_address: "127.0.0.11".parse().unwrap(),
         egress_port: 15001.try_into().unwrap(),
     };
-    translate::snapshot(&model, &proxy, in_force, &Instances::default(), &trust_domain())
+    snapshot_for(&proxy, mesh, in_force)
+}
+
+fn snapshot_for(proxy: &Proxy, mesh: &Mesh, in_force: &InForce) -> Snapshot {
+    let meshes = [("my-mesh".parse().unwrap(), Arc::new(mesh.clone()))].into();
+    let model = Model { revision: 1, meshes, ..Model::default() };
+    translate::snapshot(&model, proxy, in_force, &Instances::default(), &trust_domain())
 }

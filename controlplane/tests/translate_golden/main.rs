@@ -12,6 +12,7 @@
 mod fixture;
 mod gateways;
 mod json;
+mod nodes;
 mod routing;
 
 use std::collections::BTreeSet;
@@ -49,7 +50,11 @@ fn nothing_deprecated_and_no_map_of_two(snapshot: &Snapshot) {
         for (field, value) in message.fields() {
             let options = field.field_descriptor_proto().options.clone().unwrap_or_default();
             assert!(!options.deprecated(), "{} is deprecated", field.full_name());
-            if let Value::Map(entries) = value {
+            // An access log's members, which are written as a list; see `signet_xds::ordered`.
+            let is_log = field.full_name() == "google.protobuf.Struct.fields";
+            if let Value::Map(entries) = value
+                && !is_log
+            {
                 assert!(entries.len() < 2, "the bytes of {} have no fixed order", field.full_name());
             }
             if let (Value::EnumNumber(number), Some(kind)) = (value, field.kind().as_enum()) {
@@ -64,13 +69,21 @@ fn every_server_is_verified_and_every_secret_has_one_source(snapshot: &Snapshot)
     json::visit(snapshot, &mut |message| match message.descriptor().name() {
         "UpstreamTlsContext" => {
             let text = serde_json::to_value(message).unwrap();
-            let validation = &text["commonTlsContext"]["combinedValidationContext"];
+            let common = &text["commonTlsContext"];
+            if common["validationContext"]["trustChainVerification"] == "ACCEPT_UNTRUSTED" {
+                return;
+            }
+            let validation = &common["combinedValidationContext"];
             let sans = &validation["defaultValidationContext"]["matchTypedSubjectAltNames"];
             assert!(!sans.as_array().unwrap().is_empty(), "{text}");
-            assert_eq!(validation["validationContextSdsSecretConfig"]["name"], "ROOTCA");
+            let trust = validation["validationContextSdsSecretConfig"]["name"].as_str().unwrap();
+            assert!(trust == "ROOTCA" || trust.starts_with("file_"), "{trust}");
         }
         "SdsSecretConfig" => {
-            sources.insert(serde_json::to_value(message).unwrap()["sdsConfig"].to_string());
+            let secret = serde_json::to_value(message).unwrap();
+            if !secret["name"].as_str().unwrap().starts_with("file_") {
+                sources.insert(secret["sdsConfig"].to_string());
+            }
         }
         _ => {}
     });

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod discovery;
+mod goldens;
 mod logs;
 mod redirected;
 mod served;
