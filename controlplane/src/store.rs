@@ -14,6 +14,7 @@
 
 mod disagreement;
 mod engine;
+mod feed;
 mod format;
 mod memory;
 mod project;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 
 pub use self::{
     disagreement::{Disagreement, Fault},
+    feed::{Event, Happened, MAX_EVENTS},
     format::InvalidRecord,
     memory::MemoryStore,
     sled::{OpenError, SledStore},
@@ -79,6 +81,15 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// As for [`Store::get`].
     async fn tags(&self, key: &Key) -> Result<Arc<Tags>, StoreError>;
+
+    /// The first `limit` changes after a revision, in order; waits until there is one.
+    ///
+    /// With the revision of [`Store::subscribe`]'s model this is how a copy is kept: a back end that is not in this
+    /// process has such a feed of its own to build the model from.
+    ///
+    /// # Errors
+    /// [`Refusal::Compacted`] where they are not known any more, or the revision never was.
+    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
 
     /// Everything, parsed: now, and whenever something has changed.
     fn subscribe(&self) -> watch::Receiver<Arc<Model>>;
@@ -217,6 +228,18 @@ pub enum Refusal {
         key: Key,
         /// Who refers to it, all of one kind.
         by: Vec<Key>,
+    },
+    /// What changed since a revision is not known any more: list everything, and go on from there.
+    #[error(
+        "changes are known from revision {oldest} to {newest}, and not from {after}; list everything anew"
+    )]
+    Compacted {
+        /// The revision that was asked about.
+        after: u64,
+        /// The first that can be asked about.
+        oldest: u64,
+        /// The last one.
+        newest: u64,
     },
     /// It does not go together with the others.
     #[error(transparent)]

@@ -61,6 +61,7 @@ fn from_refusal(refusal: &Refusal, account: &str) -> ApiError {
         }
         Refusal::HasChildren { key, children } => ApiError::in_use(has_children(key, *children, account)),
         Refusal::Referenced { key, by } => ApiError::in_use(referenced(key, by)),
+        Refusal::Compacted { .. } => ApiError::conflict(refusal.to_string()),
         Refusal::Disagrees(disagreement) => ApiError::bad_request(disagreement::text(disagreement)),
     }
 }

@@ -11,7 +11,9 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Refusal, Resource, Write, project,
+    Refusal, Resource, Write,
+    feed::{Event, Feed},
+    project,
     records::{Change, Records},
     rules::{Decision, State},
 };
@@ -25,6 +27,8 @@ pub(super) struct Engine {
     waiting: Mutex<VecDeque<Change>>,
     /// With every change that is durable.
     published: RwLock<Records>,
+    /// The last of the changes in it.
+    feed: Mutex<Feed>,
     model: watch::Sender<Arc<Model>>,
 }
 
@@ -51,6 +55,7 @@ impl Engine {
             ahead: Mutex::new(ahead),
             waiting: Mutex::default(),
             published: RwLock::new(published),
+            feed: Mutex::new(Feed::new(revision)),
             model: watch::Sender::new(Arc::new(model)),
         }
     }
@@ -91,10 +96,30 @@ impl Engine {
         let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
         changes.iter().for_each(|change| published.apply(change));
         drop(published);
+        {
+            let mut feed = lock(&self.feed);
+            changes.iter().for_each(|change| feed.tell(change));
+        }
         self.model.send_modify(|model| {
             let model = Arc::make_mut(model);
             changes.iter().for_each(|change| project::apply(model, change));
         });
+    }
+
+    /// The changes after a revision, once there is one.
+    pub(super) async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Event>, Refusal> {
+        // Before the first look, so that no change falls between that and the waiting.
+        let mut models = self.model.subscribe();
+        loop {
+            let found = lock(&self.feed).after(after, limit.max(1))?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            // The sender is this engine's own.
+            if models.changed().await.is_err() {
+                return Ok(Vec::new());
+            }
+        }
     }
 
     pub(super) fn published(&self) -> RwLockReadGuard<'_, Records> {

@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{Resource, Store, StoreError, Write, engine::Engine, rules::State};
+use super::{Event, Resource, Store, StoreError, Write, engine::Engine, rules::State};
 use crate::{
     model::{
         Model, Tags,
@@ -57,6 +57,10 @@ impl Store for MemoryStore {
 
     async fn tags(&self, key: &Key) -> Result<Arc<Tags>, StoreError> {
         Ok(self.engine.published().tags(key)?)
+    }
+
+    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        Ok(self.engine.changes(after, limit).await?)
     }
 
     fn subscribe(&self) -> watch::Receiver<Arc<Model>> {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Resource, Store, StoreError, Write,
+    Event, Resource, Store, StoreError, Write,
     engine::{Decided, Engine},
     format::InvalidRecord,
 };
@@ -102,6 +102,10 @@ impl Store for SledStore {
 
     async fn tags(&self, key: &Key) -> Result<Arc<Tags>, StoreError> {
         Ok(self.engine.published().tags(key)?)
+    }
+
+    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        Ok(self.engine.changes(after, limit).await?)
     }
 
     fn subscribe(&self) -> watch::Receiver<Arc<Model>> {

@@ -32,6 +32,7 @@ macro_rules! on_every_back_end {
     };
 }
 
+mod feed;
 mod ports;
 mod quotas;
 mod reference;
