@@ -22,7 +22,7 @@ const SECRET_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq
 /// Length of one key, in bytes.
 const KEY: usize = 32;
 
-/// The keys that never leave the data folder, and are in no backup of the database.
+/// The keys that the database does not hold.
 pub(super) struct ServerKeys {
     /// Seals the secrets of key pairs.
     pub(super) seal: Zeroizing<[u8; KEY]>,

@@ -3,7 +3,7 @@
 use crate::model::key::Kind;
 
 /// The actions of Signet's own API.
-pub const SIGNET_ACTIONS: [&str; 8] = [
+pub const SIGNET_ACTIONS: [&str; 13] = [
     "signet:CreateToken",
     "signet:ListProxies",
     "signet:CreateCredentials",
@@ -11,6 +11,12 @@ pub const SIGNET_ACTIONS: [&str; 8] = [
     "signet:EnableCredentials",
     "signet:DisableCredentials",
     "signet:DeleteCredentials",
+    "signet:ListInstances",
+    "signet:RegisterInstance",
+    "signet:DeregisterInstance",
+    "signet:UpdateInstanceHealth",
+    // What it answers holds every key of the server.
+    "signet:Backup",
     // Whatever has no action of its own.
     "signet:Administer",
 ];

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 pub const NONCE_LENGTH: usize = 12;
 
 /// Seals secrets with ChaCha20-Poly1305: the database, and whoever copies it, has none in the clear. Whoever
-/// also has the key has them all, so it is kept in a file of its own that no backup of the database holds.
+/// also has the key has them all, so it is kept in a file of its own, outside of the database.
 pub struct Seal(LessSafeKey);
 
 impl Seal {

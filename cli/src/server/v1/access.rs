@@ -20,7 +20,8 @@ enum About {
 }
 
 /// Method, path as the router has it, action, and what it is about.
-const RULES: [(Method, &str, &str, About); 11] = [
+const RULES: [(Method, &str, &str, About); 12] = [
+    (Method::GET, "/v1/backup", "signet:Backup", About::Nothing),
     (Method::POST, "/v1/tokens", "signet:CreateToken", About::Inside),
     (Method::GET, "/v1/proxies", "signet:ListProxies", About::Inside),
     (Method::GET, "/v1/credentials", "signet:ListCredentials", About::Nothing),

@@ -35,7 +35,7 @@ pub(super) fn router() -> Router<V1> {
     Router::new().route("/v1/backup", get(backup))
 }
 
-/// An administrator's: what it answers holds every key.
+/// For those only who may have every key of the server: the answer holds them.
 async fn backup(State(v1): State<V1>) -> Result<Bytes, ApiError> {
     let unavailable = |error: anyhow::Error| {
         warn!(error = format!("{error:#}"), "cannot make a backup");
