@@ -487,7 +487,7 @@ fn a_retry_policy_that_breaks_a_rule_is_refused_by_the_members_path() {
         ),
         (
             timeout(json!({"unit": "s", "value": i64::MAX})),
-            format!("{retry}.perRetryTimeout.value: must be 0 to 9223372036; it is {}", i64::MAX),
+            format!("{retry}.perRetryTimeout.value: must be 0 to 9223372035; it is {}", i64::MAX),
         ),
         (
             with_retry(json!({"httpRetryEvents": []})),

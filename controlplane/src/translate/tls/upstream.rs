@@ -1,9 +1,9 @@
 //! A client's end. A server's certificate is never taken unseen: each context says what it must prove, or says openly
 //! that there is nothing to verify it by.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
-use signet_policies::identity::SpiffeId;
+use signet_policies::identity::{DnsName, SpiffeId};
 use signet_xds::pb::{
     envoy::{
         config::core::v3::TransportSocket,
@@ -64,8 +64,9 @@ fn context(
     server_name: &str,
     protocol: Protocol,
 ) -> TransportSocket {
-    // An address is no server name (RFC 6066, section 3).
-    let is_name = server_name.parse::<IpAddr>().is_err();
+    // An address is no server name (RFC 6066, section 3), and neither is a name in Cloud Map that DNS could not hold:
+    // Envoy refuses a cluster with one of more than 255 bytes.
+    let is_name = server_name.parse::<DnsName>().is_ok();
     socket(pack(&UpstreamTlsContext {
         common_tls_context: Some(common(certificate, Some(validation), asked(protocol))),
         sni: if is_name { server_name.to_owned() } else { String::new() },
