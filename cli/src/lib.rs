@@ -42,7 +42,6 @@ use signet_policies::time::Clock;
 #[command(
     name = "signet",
     version,
-    about,
     after_help = "Start with `signet demo`: a mesh of real Envoys goes from plaintext to mutual TLS under load.\n\n\
         Exit codes: 0 done, 1 it failed, 2 wrong usage."
 )]
