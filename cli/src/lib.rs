@@ -184,7 +184,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Restore(args) => backup::restore(args).await.map(|()| ExitCode::SUCCESS),
         Command::Interception(command) => interception::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::Token(command) => token::run(command, clock).await.map(|()| ExitCode::SUCCESS),
-        Command::Proxies(args) => proxies::run(args, clock).await.map(|()| ExitCode::SUCCESS),
+        Command::Proxies(args) => proxies::run(args, clock).await,
     }
 }
 

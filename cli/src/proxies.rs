@@ -1,117 +1,106 @@
 //! `signet proxies`.
 
-use anyhow::Result;
-use clap::Args;
-use comfy_table::{Table, presets::NOTHING};
+mod diff;
+mod list;
+mod show;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
 use http::Method;
 use serde::Deserialize;
-use signet_controlplane::{
-    proxies::{ProxyView, RejectionView},
-    reconcile::PortView,
+use signet_controlplane::proxies::ProxyDetail;
+use signet_policies::{
+    identity::{Workload, WorkloadKind},
+    time::Clock,
 };
-use signet_policies::time::Clock;
 
-use crate::{connect::ConnectArgs, format::Format};
+use crate::{client::Client, connect::ConnectArgs, format::Format};
 
 /// Examples for `--help`.
-pub const HELP: &str = "Examples:\n  signet proxies\n  signet proxies --format json\n\n\
+pub const HELP: &str = "Examples:\n  signet proxies\n  signet proxies --mesh shop --format json\n  \
+    signet proxies show mesh/shop/virtualNode/cart\n  \
+    signet proxies diff mesh/shop/virtualNode/cart --admin-addr 127.0.0.1:9901\n  \
+    signet proxies history\n\n\
     STATUS is synced (Envoy accepted everything), pending (something was sent and not answered), or rejected\n\
     (Envoy refused a resource; REASON says which and why; it is sent again once it changes).";
 
 /// Flags of `signet proxies`.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ProxiesArgs {
+    #[command(subcommand)]
+    command: Option<ProxiesCommand>,
+    #[command(flatten)]
+    list: list::ListArgs,
+}
+
+/// Subcommands of `signet proxies`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum ProxiesCommand {
+    /// What each proxy of a node or gateway was sent, and what it made of it
+    #[command(after_help = "Examples:\n  signet proxies show mesh/shop/virtualNode/cart\n  \
+        signet proxies show mesh/shop/virtualGateway/front --format json\n\n\
+        STATE is acked (it runs what it should), pending (not answered), rejected (it runs what it had before),\n\
+        unasked (nothing that it runs names the resource), or leaving (it is to let go, and has not said that it did).")]
+    Show(show::ShowArgs),
+    /// What the server sent against what an Envoy says it runs
+    #[command(after_help = "Examples:\n  \
+        signet proxies diff mesh/shop/virtualNode/cart\n  \
+        signet proxies diff mesh/shop/virtualNode/cart --admin-addr 127.0.0.1:9902 --format json\n\n\
+        Run it where the Envoy's admin interface can be reached. Resources are compared by their content's hash,\n\
+        which is their version, and endpoints by their hosts.\n\n\
+        Exit codes: 0 they agree, 1 they differ, or it failed.")]
+    Diff(diff::DiffArgs),
+    /// What was refused lately, also what is mended by now
+    #[command(
+        after_help = "Examples:\n  signet proxies history\n  signet proxies history --mesh shop --format json\n\n\
+        The newest 500 refusals since the server's start."
+    )]
+    History(list::HistoryArgs),
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The server or an Envoy refuses, or cannot be reached.
+pub async fn run(args: ProxiesArgs, clock: Clock) -> Result<ExitCode> {
+    match args.command {
+        None => list::run(args.list, clock).await.map(|()| ExitCode::SUCCESS),
+        Some(ProxiesCommand::Show(args)) => show::run(args, clock).await.map(|()| ExitCode::SUCCESS),
+        Some(ProxiesCommand::Diff(args)) => diff::run(args, clock).await,
+        Some(ProxiesCommand::History(args)) => list::history(args, clock).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Which node or gateway, and how to print.
+#[derive(Args, Clone, Debug)]
+struct NodeArgs {
     #[command(flatten)]
     connect: ConnectArgs,
+    /// mesh/MESH/virtualNode/NAME, mesh/MESH/virtualGateway/NAME, or its ARN
+    node: Workload,
     /// How to print
     #[arg(long, default_value = "table")]
     format: Format,
 }
 
-/// Prints every connected proxy.
-///
-/// # Errors
-/// The server refuses, or cannot be reached.
-pub async fn run(args: ProxiesArgs, clock: Clock) -> Result<()> {
-    let answer = args.connect.client(clock)?.call(Method::GET, "/v1/proxies", None).await?;
-    match args.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
-        Format::Table => print_table(&serde_json::from_value(answer)?),
-    }
-    Ok(())
-}
-
-/// What `/v1/proxies` answers.
+/// What the server says of a workload's proxies.
 #[derive(Deserialize)]
-struct Answer {
-    proxies: Vec<ProxyView>,
-    ports: Vec<PortView>,
+struct Told {
+    identity: String,
+    proxies: Vec<ProxyDetail>,
 }
 
-fn print_table(answer: &Answer) {
-    if answer.proxies.is_empty() {
-        println!("no Envoy is connected");
-    } else {
-        println!("{}", table(&answer.proxies));
-    }
-    for port in answer.ports.iter().filter(|port| !port.settled) {
-        println!("{} is changing its TLS mode; waiting for {}", port.port, port.waiting_for.join(", "));
-    }
-}
-
-/// The table of proxies.
-fn table(proxies: &[ProxyView]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["WORKLOAD", "STATUS", "ENVOY", "CONNECTED SINCE", "REASON"]);
-    for proxy in proxies {
-        let reasons: Vec<String> = proxy.rejections.iter().map(reason).collect();
-        table.add_row([
-            proxy.workload.clone(),
-            format!("{:?}", proxy.status).to_lowercase(),
-            proxy.envoy.clone().unwrap_or_else(|| "-".to_owned()),
-            proxy.connected_since.clone(),
-            reasons.join("; "),
-        ]);
-    }
-    table
-}
-
-/// What was refused, why, and since which change of the mesh.
-fn reason(one: &RejectionView) -> String {
-    let change = one.revision.map_or(String::new(), |revision| format!(" (since revision {revision})"));
-    format!("{} {}: {}{change}", one.kind, one.name, one.reason)
-}
-
-#[cfg(test)]
-mod tests {
-    use signet_controlplane::proxies::ProxyState;
-
-    use super::*;
-
-    #[test]
-    fn a_rejected_proxy_is_shown_with_resource_and_reason() {
-        let rejection = RejectionView {
-            kind: "listener".into(),
-            name: "lds_ingress".into(),
-            version: "1".into(),
-            reason: "cannot bind".into(),
-            suspected: false,
-            revision: Some(7),
-        };
-        let proxy = ProxyView {
-            workload: "mesh/m/virtualNode/a".into(),
-            ingress_address: "127.0.0.1".into(),
-            envoy: Some("1.40.0".into()),
-            instance: None,
-            connected_since: "2026-11-23T08:00:00Z".into(),
-            status: ProxyState::Rejected,
-            rejections: vec![rejection],
-        };
-        let text = table(&[proxy]).to_string();
-        assert!(
-            text.contains("mesh/m/virtualNode/a")
-                && text.contains("listener lds_ingress: cannot bind (since revision 7)"),
-            "{text}"
-        );
-    }
+/// Asks for it; the JSON as it came, too.
+async fn details(client: &Client, workload: &Workload) -> Result<(Told, serde_json::Value)> {
+    let kind = match workload.kind {
+        WorkloadKind::VirtualNode => "virtualNode",
+        WorkloadKind::VirtualGateway => "virtualGateway",
+    };
+    let path = format!("/v1/proxies/{}/{kind}/{}", workload.mesh, workload.name);
+    let answer = client.call(Method::GET, &path, None).await?;
+    let told = Told::deserialize(&answer).context("the server's answer does not tell of proxies")?;
+    Ok((told, answer))
 }

@@ -12,8 +12,10 @@
 //!   and comes back. Only reconcile forgets it.
 //! - Nothing here waits while it holds the lock.
 
+mod detail;
 mod entries;
 mod origins;
+mod refusals;
 mod view;
 
 use std::{
@@ -40,7 +42,9 @@ use crate::{server::Refused, translate::Proxy};
 use entries::Entries;
 use origins::Origins;
 
-pub use view::{ProxyState, ProxyView, RejectionView};
+pub use detail::{ProxyDetail, ResourceState, ResourceView};
+pub use refusals::RefusalView;
+pub use view::{GoneView, ProxyState, ProxyView, RejectionView};
 
 /// The registry. Shared by the server, which adds, and reconcile, which feeds.
 pub struct Proxies {
@@ -76,6 +80,8 @@ pub(crate) struct Entry {
     /// `None` when the stream has ended.
     feed: Option<Tap>,
     gone: Option<Instant>,
+    /// Since when it does not run what it should.
+    stale_since: Option<SystemTime>,
 }
 
 /// The end of a feed that reconcile holds.
@@ -144,6 +150,13 @@ impl Entry {
         })
     }
 
+    /// Whether it asked for everything, and took it.
+    fn is_synced(&self) -> bool {
+        let mut asked = [ResourceType::Cluster, ResourceType::Listener].into_iter();
+        let asks = asked.all(|kind| self.status.is_subscribed(kind));
+        self.wanted.as_ref().is_some_and(|wanted| asks && self.status.is_synced(wanted))
+    }
+
     /// Takes what the proxy says, and returns what it refuses that it did not refuse before.
     fn hear(&mut self, status: &Status) -> Vec<RejectionView> {
         let before = std::mem::replace(&mut self.status, status.clone());
@@ -208,6 +221,7 @@ impl Proxies {
             origins,
             feed: Some(Tap { snapshots: feed, end }),
             gone: None,
+            stale_since: Some(since),
         });
         drop(entries);
         self.touch();
@@ -228,6 +242,36 @@ impl Proxies {
         let mut listed: Vec<_> = connected.map(ProxyView::of).collect();
         listed.sort_by(|a, b| a.workload.cmp(&b.workload));
         listed
+    }
+
+    /// Those that left a moment ago and may come back, by workload.
+    #[must_use]
+    pub fn gone(&self) -> Vec<GoneView> {
+        let entries = self.lock();
+        let view = |entry: &Entry| {
+            let Proxy { workload, ingress_address, .. } = &entry.proxy;
+            let (workload, ingress_address) = (workload.to_string(), ingress_address.to_string());
+            let gone_for_seconds = entry.gone?.elapsed().as_secs();
+            Some(GoneView { workload, ingress_address, gone_for_seconds })
+        };
+        let mut gone: Vec<_> = entries.by_key.values().filter_map(view).collect();
+        gone.sort_by(|a, b| a.workload.cmp(&b.workload));
+        gone
+    }
+
+    /// The connected proxies of one workload, resource by resource.
+    #[must_use]
+    pub fn details(&self, workload: &Workload) -> Vec<ProxyDetail> {
+        let entries = self.lock();
+        let keys = entries.by_workload.get(workload).into_iter().flatten();
+        let connected = keys.filter_map(|key| entries.by_key.get(key)).filter(|entry| entry.gone.is_none());
+        connected.map(ProxyDetail::of).collect()
+    }
+
+    /// What was refused lately, the newest first: also what is mended, and by proxies that are gone.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<RefusalView> {
+        self.lock().refusals.list()
     }
 
     /// The revision of the model that all of them are fed from.
@@ -277,6 +321,7 @@ impl Proxies {
     /// Gives proxies what they should hold by the model at `revision`; equal snapshots wake nobody. `None` ends
     /// the stream for good: there is no such workload any more.
     pub(crate) fn publish(&self, revision: u64, snapshots: Vec<(Key, Option<Arc<Snapshot>>)>) {
+        let now = (self.clock)();
         let mut entries = self.lock();
         entries.revision = revision;
         for (key, snapshot) in snapshots {
@@ -296,6 +341,7 @@ impl Proxies {
             }
             entry.origins = entry.origins.after(&snapshot, revision);
             entry.wanted = Some(Arc::clone(&snapshot));
+            entry.stale_since.get_or_insert(now);
             if let Some(tap) = &entry.feed {
                 tap.snapshots.send_replace(Some(snapshot));
             }
@@ -334,11 +380,9 @@ struct Stream {
 
 impl Observer for Stream {
     fn changed(&mut self, status: &Status) {
-        let mut entries = self.proxies.lock();
-        let entry = entries.by_key.get_mut(&self.key);
-        let heard = entry.map(|entry| (entry.proxy.clone(), entry.hear(status)));
+        let now = (self.proxies.clock)();
+        let heard = self.proxies.lock().hear(self.key, status, now);
         // A log line may take its time.
-        drop(entries);
         if let Some((Proxy { workload, ingress_address, .. }, rejections)) = heard {
             for RejectionView { kind, name, version, suspected, revision, .. } in rejections {
                 warn!(
@@ -353,12 +397,14 @@ impl Observer for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        let at = (self.proxies.clock)();
         let mut entries = self.proxies.lock();
         if let Some(entry) = entries.by_key.get_mut(&self.key) {
             let now = Instant::now();
             (entry.gone, entry.feed) = (Some(now), None);
             entries.gone.insert((now, self.key));
         }
+        entries.refusals.note(self.key, ("", ""), &[], |_| false, at);
         drop(entries);
         self.proxies.touch();
     }

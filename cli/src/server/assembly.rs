@@ -203,6 +203,7 @@ impl Parts {
             random: self.random.clone(),
             discovery: self.discovery.clone(),
             proxies: self.proxies.clone(),
+            trust_domain: self.terms.trust_domain.clone(),
             ports,
             model: self.store.subscribe(),
             keyring: keyring.clone(),

@@ -4,6 +4,7 @@ mod access;
 pub(super) mod backup;
 mod credentials;
 mod instances;
+mod proxies;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use axum::{
     extract::{State, rejection::JsonRejection},
     http::StatusCode,
     middleware,
-    routing::{get, post},
+    routing::post,
 };
 use serde::{Deserialize, Serialize};
 use signet_ca::{DEFAULT_TOKEN_LIFE, JoinTokens, Random, TokenError};
@@ -21,11 +22,11 @@ use signet_controlplane::{
     credentials::Keyring,
     discovery::Discovery,
     model::{Model, key::Key},
-    proxies::{Proxies, ProxyView},
+    proxies::Proxies,
     reconcile::PortView,
 };
 use signet_policies::{
-    identity::{Workload, WorkloadKind},
+    identity::{TrustDomain, Workload, WorkloadKind},
     time::Clock,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -45,6 +46,8 @@ pub(super) struct V1 {
     pub discovery: Arc<dyn Discovery>,
     /// Who is connected.
     pub proxies: Arc<Proxies>,
+    /// Whose identities proxies prove.
+    pub trust_domain: TrustDomain,
     /// How ports stand.
     pub ports: watch::Receiver<Arc<Vec<PortView>>>,
     /// What exists.
@@ -64,10 +67,10 @@ pub(super) fn router(v1: V1) -> Router {
     let check = middleware::from_fn_with_state(v1.settings.clone(), access::check);
     Router::new()
         .route("/v1/tokens", post(create_token))
-        .route("/v1/proxies", get(proxies))
         .merge(credentials::router())
         .merge(instances::router())
         .merge(backup::router())
+        .merge(proxies::router())
         .layer(check)
         .with_state(v1)
 }
@@ -136,32 +139,6 @@ fn token_error(error: TokenError) -> ApiError {
     }
     warn!(%error, "cannot store a join token");
     ApiError::unavailable("the token could not be stored; try again")
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProxiesAnswer {
-    /// Of the newest model.
-    revision: u64,
-    /// Of the model that the proxies are fed from; what follows is about that one.
-    fed_revision: u64,
-    proxies: Vec<ProxyView>,
-    ports: Vec<PortView>,
-}
-
-/// Shows of the proxies those that the caller may see.
-async fn proxies(State(v1): State<V1>, caller: Caller) -> Result<Json<ProxiesAnswer>, ApiError> {
-    const ACTION: &str = "signet:ListProxies";
-    if !caller.may_somewhere(ACTION) {
-        caller.check(&v1.settings, ACTION, "*")?;
-    }
-    let may_see = |workload: &str| caller.may(ACTION, &v1.arn(workload));
-    let fed_revision = v1.proxies.revision();
-    let (proxies, ports) = (v1.proxies.list(), v1.ports.borrow().to_vec());
-    let mut answer = ProxiesAnswer { revision: v1.model.borrow().revision, fed_revision, proxies, ports };
-    answer.proxies.retain(|proxy| may_see(&proxy.workload));
-    answer.ports.retain(|port| port.port.rsplit_once(':').is_some_and(|(workload, _)| may_see(workload)));
-    Ok(Json(answer))
 }
 
 impl V1 {

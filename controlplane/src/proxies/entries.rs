@@ -1,11 +1,15 @@
 //! The entries of the registry, and the indexes over them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use signet_policies::identity::Workload;
+use signet_xds::Status;
 use tokio::time::Instant;
 
-use super::{Entry, Key};
+use super::{Entry, Key, RejectionView, refusals::Refusals};
 use crate::translate::Proxy;
 
 /// All of them, and how they are found.
@@ -20,6 +24,8 @@ pub(super) struct Entries {
     pub(super) unfed: BTreeSet<Key>,
     /// Whose stream has ended, and when.
     pub(super) gone: BTreeSet<(Instant, Key)>,
+    /// Also of those that have left.
+    pub(super) refusals: Refusals,
 }
 
 impl Entries {
@@ -46,6 +52,30 @@ impl Entries {
             self.gone.remove(&(gone, key));
         }
         Some(entry)
+    }
+
+    /// Takes what a proxy says; returns who it is, and what it refuses that it did not refuse before.
+    pub(super) fn hear(
+        &mut self,
+        key: Key,
+        status: &Status,
+        now: SystemTime,
+    ) -> Option<(Proxy, Vec<RejectionView>)> {
+        let entry = self.by_key.get_mut(&key)?;
+        let new = entry.hear(status);
+        entry.stale_since = if entry.is_synced() { None } else { entry.stale_since.or(Some(now)) };
+        let Proxy { workload, ingress_address, .. } = &entry.proxy;
+        let who = (&*workload.to_string(), &*ingress_address.to_string());
+        let stands = |refused: &RejectionView| {
+            let mut standing = entry.status.rejections();
+            standing.any(|(kind, name, rejection)| {
+                *rejection.version == *refused.version
+                    && name == refused.name
+                    && kind.to_string() == refused.kind
+            })
+        };
+        self.refusals.note(key, who, &new, stands, now);
+        Some((entry.proxy.clone(), new))
     }
 
     /// How many proxies of a workload are connected.

@@ -1,5 +1,7 @@
 //! Proxies as `signet proxies` shows them.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 use signet_xds::{Rejection, ResourceType};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -23,8 +25,30 @@ pub struct ProxyView {
     pub connected_since: String,
     /// All in all.
     pub status: ProxyState,
+    /// Since when it does not run what it should: RFC 3339, in UTC. Absent where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale_since: Option<String>,
     /// What it refuses; empty unless the status is rejected.
     pub rejections: Vec<RejectionView>,
+}
+
+/// A proxy whose stream has ended, and that is given the time to come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GoneView {
+    /// `mesh/<mesh>/virtualNode/<name>`.
+    pub workload: String,
+    /// Where it serves the node's listeners.
+    pub ingress_address: String,
+    /// For how many seconds.
+    pub gone_for_seconds: u64,
+}
+
+/// In whole seconds, in UTC.
+pub(super) fn rfc3339(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    // Fails only beyond the year 9999.
+    at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
 }
 
 /// Whether a proxy runs what it should.
@@ -77,28 +101,19 @@ impl ProxyView {
         let rejections: Vec<_> = rejections
             .map(|(kind, name, rejection)| RejectionView::of(entry, kind, name, rejection))
             .collect();
-        let asks = [ResourceType::Cluster, ResourceType::Listener]
-            .into_iter()
-            .all(|kind| entry.status.is_subscribed(kind));
-        let synced = entry.wanted.as_ref().is_some_and(|wanted| asks && entry.status.is_synced(wanted));
-        let status = match (rejections.is_empty(), synced) {
+        let status = match (rejections.is_empty(), entry.is_synced()) {
             (false, _) => ProxyState::Rejected,
             (true, true) => ProxyState::Synced,
             (true, false) => ProxyState::Pending,
         };
-        let since = OffsetDateTime::from(entry.since);
         Self {
             workload: entry.proxy.workload.to_string(),
             ingress_address: entry.proxy.ingress_address.to_string(),
             envoy: entry.envoy.clone(),
             instance: entry.instance.clone(),
-            // Fails only beyond the year 9999.
-            connected_since: since
-                .replace_nanosecond(0)
-                .unwrap_or(since)
-                .format(&Rfc3339)
-                .unwrap_or_default(),
+            connected_since: rfc3339(entry.since),
             status,
+            stale_since: entry.stale_since.map(rfc3339),
             rejections,
         }
     }

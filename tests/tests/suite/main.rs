@@ -16,6 +16,7 @@ mod goldens;
 mod joining;
 mod modes;
 mod nodes;
+mod proxies;
 mod recovery;
 mod rejection;
 mod retries;

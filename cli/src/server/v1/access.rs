@@ -20,10 +20,12 @@ enum About {
 }
 
 /// Method, path as the router has it, action, and what it is about.
-const RULES: [(Method, &str, &str, About); 12] = [
+const RULES: [(Method, &str, &str, About); 14] = [
     (Method::GET, "/v1/backup", "signet:Backup", About::Nothing),
     (Method::POST, "/v1/tokens", "signet:CreateToken", About::Inside),
     (Method::GET, "/v1/proxies", "signet:ListProxies", About::Inside),
+    (Method::GET, "/v1/proxies/refusals", "signet:ListProxies", About::Inside),
+    (Method::GET, "/v1/proxies/{mesh}/{kind}/{name}", "signet:DescribeProxies", About::Inside),
     (Method::GET, "/v1/credentials", "signet:ListCredentials", About::Nothing),
     (Method::POST, "/v1/credentials", "signet:CreateCredentials", About::Inside),
     (Method::DELETE, "/v1/credentials/{id}", "signet:DeleteCredentials", About::Inside),

@@ -1,0 +1,60 @@
+//! One node's proxies, resource by resource.
+
+use anyhow::Result;
+use clap::Args;
+use comfy_table::{Table, presets::NOTHING};
+use signet_controlplane::proxies::{ProxyDetail, ResourceView};
+use signet_policies::time::Clock;
+
+use super::{NodeArgs, Told, details};
+use crate::format::Format;
+
+/// Digits of a version that are shown to people.
+const DIGITS: usize = 12;
+
+/// Flags of `signet proxies show`.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+pub(super) async fn run(ShowArgs { node }: ShowArgs, clock: Clock) -> Result<()> {
+    let (told, json) = details(&node.connect.client(clock)?, &node.node).await?;
+    match node.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&json)?),
+        Format::Table if told.proxies.is_empty() => println!("no Envoy of {} is connected", node.node),
+        Format::Table => print(&told),
+    }
+    Ok(())
+}
+
+fn print(Told { identity, proxies }: &Told) {
+    for ProxyDetail { proxy, resources } in proxies {
+        let envoy = proxy.envoy.as_deref().unwrap_or("of unknown version");
+        println!("{} on {}, Envoy {envoy}", proxy.workload, proxy.ingress_address);
+        println!("  identity   {identity}\n  connected  since {}", proxy.connected_since);
+        let stale = proxy.stale_since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+        println!("  status     {}{stale}\n", format!("{:?}", proxy.status).to_lowercase());
+        println!("{}\n", table(resources));
+    }
+}
+
+fn table(resources: &[ResourceView]) -> Table {
+    let mut table = Table::new();
+    let header = ["TYPE", "NAME", "VERSION", "STATE", "SINCE REVISION", "REMARK"];
+    table.load_preset(NOTHING).set_header(header);
+    for one in resources {
+        let version = one.wanted.as_ref().or(one.accepted.as_ref()).or(one.sent.as_ref());
+        let hosts = one.hosts.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        table.add_row([
+            one.kind.clone(),
+            one.name.clone(),
+            version.map_or("-".to_owned(), |version| version.chars().take(DIGITS).collect()),
+            format!("{:?}", one.state).to_lowercase(),
+            one.revision.map_or("-".to_owned(), |revision| revision.to_string()),
+            one.reason.clone().unwrap_or(hosts),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,151 @@
+//! `signet proxies` and `signet instances` beside real Envoys.
+
+use std::{
+    collections::BTreeSet,
+    process::{Command, Output},
+};
+
+use anyhow::{Context, Result, ensure};
+use http::Method;
+use serde_json::{Value, json};
+use signet_tests::{
+    bed::{Bed, Node, PATIENCE, app::App},
+    eventually, program,
+};
+use tokio::net::TcpListener;
+
+/// Runs the binary as an operator would.
+fn signet(bed: &Bed, args: &[&str]) -> Result<Output> {
+    let credentials = bed.server.credentials().display().to_string();
+    let connect = ["--endpoint", &bed.server.ready.api, "--credentials", &credentials];
+    Ok(Command::new(program()?).args(args).args(connect).output()?)
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned()
+}
+
+fn json_of(output: &Output) -> Result<Value> {
+    serde_json::from_slice(&output.stdout).with_context(|| printed(output))
+}
+
+fn diff(bed: &Bed, node: &str, envoy: &Node, format: &str) -> Result<Output> {
+    let admin = format!("127.0.0.1:{}", envoy.sidecar.ready.admin.port());
+    signet(bed, &["proxies", "diff", node, "--admin-addr", &admin, "--format", format])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_what_each_proxy_was_sent_and_how_its_envoy_differs() -> Result<()> {
+    let mut bed = Bed::start().await?;
+    let app = App::http("one").await?;
+    bed.mesh("m").await?;
+    let served = bed.served("m", "one", &app, "http", |_| {}).await?;
+    bed.service_of_node("m", "one.test", "one").await?;
+    let caller = bed.caller("m", "caller", &["one.test"]).await?;
+    bed.synced().await?;
+    let (one, calls) = ("mesh/m/virtualNode/one", "mesh/m/virtualNode/caller");
+
+    let list = printed(&signet(&bed, &["proxies"])?);
+    assert!(list.contains(one) && list.contains("2 connected: 2 synced, 0 pending, 0 rejected"), "{list}");
+    let list = printed(&signet(&bed, &["proxies", "--workload", calls])?);
+    assert!(!list.contains(one) && list.contains("1 connected"), "{list}");
+    let list = json_of(&signet(&bed, &["proxies", "--mesh", "other", "--format", "json"])?)?;
+    assert_eq!(list["proxies"], json!([]));
+
+    let shown = json_of(&signet(&bed, &["proxies", "show", calls, "--format", "json"])?)?;
+    assert_eq!(shown["identity"], "spiffe://signet.internal/mesh/m/virtual-node/caller");
+    let resources = shown["proxies"][0]["resources"].as_array().cloned().unwrap_or_default();
+    let kinds: BTreeSet<&str> = resources.iter().filter_map(|one| one["kind"].as_str()).collect();
+    assert_eq!(kinds, ["cluster", "listener", "route"].into());
+    assert!(
+        resources.iter().all(|one| one["state"] == "acked" && one["wanted"] == one["accepted"]),
+        "{shown}"
+    );
+    let table = printed(&signet(&bed, &["proxies", "show", calls])?);
+    assert!(table.contains("cds_egress_m_one_http_") && table.contains("acked"), "{table}");
+
+    for (node, envoy) in [(one, &served), (calls, &caller)] {
+        let same = diff(&bed, node, envoy, "table")?;
+        assert_eq!(same.status.code(), Some(0), "{}", printed(&same));
+    }
+    let wrong = diff(&bed, one, &caller, "table")?;
+    assert!(wrong.status.code() == Some(1) && printed(&wrong).contains("is mesh/m/virtualNode/caller's"));
+    let nobody = signet(&bed, &["proxies", "show", "mesh/m/virtualNode/nobody"])?;
+    assert!(printed(&nobody).contains("does not exist"), "{}", printed(&nobody));
+
+    refused_and_mended(&bed, one, &served, app.port).await?;
+    bed.end().await;
+    Ok(())
+}
+
+/// A listener that Envoy cannot bind is a difference and a refusal, and stays in the history when it is mended.
+async fn refused_and_mended(bed: &Bed, one: &str, served: &Node, port: u16) -> Result<()> {
+    let path = "/v20190125/meshes/m/virtualNodes/one";
+    let good = bed.client.call(Method::GET, path, None).await?["spec"].take();
+    let taken = TcpListener::bind((served.ingress, 0)).await?;
+    let (mut bad, second) = (good.clone(), taken.local_addr()?.port());
+    let listener = json!({"portMapping": {"port": second, "protocol": "http"}});
+    bad["listeners"].as_array_mut().context("listeners")?.push(listener);
+    assert_ne!(port, second);
+    bed.respec("m", "one", bad).await?;
+    eventually("the refusal", PATIENCE, || async {
+        let list = printed(&signet(bed, &["proxies"])?);
+        ensure!(list.contains("1 rejected") && list.contains("Address already in use"), "{list}");
+        Ok(())
+    })
+    .await?;
+    let differs = diff(bed, one, served, "json")?;
+    assert_eq!(differs.status.code(), Some(1));
+    let differences = json_of(&differs)?["differences"].take();
+    let text = differences.to_string();
+    assert!(text.contains(&format!("_{second}")) && text.contains("Envoy runs none"), "{text}");
+
+    bed.respec("m", "one", good).await?;
+    drop(taken);
+    bed.synced().await?;
+    eventually("Envoy runs what it was sent", PATIENCE, || async {
+        let same = diff(bed, one, served, "table")?;
+        ensure!(same.status.code() == Some(0), "{}", printed(&same));
+        Ok(())
+    })
+    .await?;
+    let history = json_of(&signet(bed, &["proxies", "history", "--mesh", "m", "--format", "json"])?)?;
+    let refusal = &history["refusals"][0];
+    assert_eq!(refusal["workload"], one, "{history}");
+    assert!(
+        refusal["reason"].as_str().is_some_and(|why| why.contains("Address already in use")),
+        "{history}"
+    );
+    assert!(refusal["revision"].is_u64() && refusal["endedAt"].is_string(), "{history}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_are_registered_shown_and_taken_away_on_the_command_line() -> Result<()> {
+    let bed = Bed::start().await?;
+    let of = ["--namespace", "apps.local", "--service", "colors"];
+    let run = |args: &[&str]| -> Result<String> {
+        let output = signet(&bed, &[&["instances"], args].concat())?;
+        ensure!(output.status.success(), "{}", printed(&output));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let register = ["register", "i/1", "--ipv4", "10.0.3.7", "--attribute", "stack=blue"];
+    assert_eq!(run(&[&register[..], &of].concat())?, "i/1 of colors.apps.local registered");
+    assert_eq!(run(&[&register[..], &of].concat())?, "i/1 of colors.apps.local was registered already");
+    let sick = run(&[&["health", "i/1", "unhealthy"][..], &of].concat())?;
+    assert_eq!(sick, "i/1 of colors.apps.local is UNHEALTHY now");
+    let list = run(&["list"])?;
+    for word in ["colors.apps.local", "i/1", "UNHEALTHY", "10.0.3.7", "stack=blue"] {
+        assert!(list.contains(word), "{list}");
+    }
+    assert_eq!(run(&[&["deregister", "i/1"][..], &of].concat())?, "i/1 of colors.apps.local deregistered");
+    assert_eq!(
+        run(&[&["deregister", "i/1"][..], &of].concat())?,
+        "i/1 of colors.apps.local was not registered"
+    );
+    assert_eq!(run(&["list"])?, "no instance is registered");
+    let nowhere = signet(&bed, &[&["instances", "register", "i-2"], &of[..]].concat())?;
+    assert_eq!(nowhere.status.code(), Some(2), "{}", printed(&nowhere));
+    bed.end().await;
+    Ok(())
+}
