@@ -16,6 +16,7 @@ mod detail;
 mod entries;
 mod origins;
 mod refusals;
+mod stream;
 mod view;
 
 use std::{
@@ -27,20 +28,17 @@ use std::{
 };
 
 use signet_policies::{identity::Workload, time::Clock};
-use signet_xds::{
-    Rejection, Resource, ResourceType, Snapshot, Status,
-    server::{Feed, Observer},
-};
+use signet_xds::{Rejection, Resource, ResourceType, Snapshot, Status, server::Feed};
 use tokio::{
     sync::{oneshot, watch},
     time::Instant,
 };
 use tonic::Status as Refusal;
-use tracing::warn;
 
 use crate::{server::Refused, translate::Proxy};
 use entries::Entries;
 use origins::Origins;
+use stream::Stream;
 
 pub use detail::{ProxyDetail, ResourceState, ResourceView};
 pub use refusals::RefusalView;
@@ -369,43 +367,5 @@ impl Proxies {
 impl fmt::Debug for Proxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.list()).finish()
-    }
-}
-
-/// A stream's hand on its entry.
-struct Stream {
-    key: Key,
-    proxies: Arc<Proxies>,
-}
-
-impl Observer for Stream {
-    fn changed(&mut self, status: &Status) {
-        let now = (self.proxies.clock)();
-        let heard = self.proxies.lock().hear(self.key, status, now);
-        // A log line may take its time.
-        if let Some((Proxy { workload, ingress_address, .. }, rejections)) = heard {
-            for RejectionView { kind, name, version, suspected, revision, .. } in rejections {
-                warn!(
-                    %workload, %ingress_address, kind, name, version, suspected, revision,
-                    "a proxy refuses a resource"
-                );
-            }
-        }
-        self.proxies.touch();
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let at = (self.proxies.clock)();
-        let mut entries = self.proxies.lock();
-        if let Some(entry) = entries.by_key.get_mut(&self.key) {
-            let now = Instant::now();
-            (entry.gone, entry.feed) = (Some(now), None);
-            entries.gone.insert((now, self.key));
-        }
-        entries.refusals.note(self.key, ("", ""), &[], |_| false, at);
-        drop(entries);
-        self.proxies.touch();
     }
 }

@@ -7,6 +7,7 @@ mod gateway_spec;
 mod gateway_tls;
 mod gateways;
 mod grpc;
+mod kinds;
 mod matchers;
 mod ordering;
 mod splits;
