@@ -12,7 +12,6 @@ mod crash;
 mod credentials;
 mod discovery;
 mod full_disk;
-mod goldens;
 mod joining;
 mod modes;
 mod nodes;
