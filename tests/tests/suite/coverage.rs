@@ -127,7 +127,7 @@ fn every_row_names_a_test_that_is_there_or_says_why_there_is_none() -> Result<()
             assert!(tests.contains(*name), "line {line}: there is no test {name} below tests/tests");
         }
         let reason = seen_by.strip_prefix("no effect: ").is_some_and(|reason| reason.len() > 20);
-        assert!(!named.is_empty() || reason || seen_by == "not yet", "line {line}: {seen_by:?} is no answer");
+        assert!(!named.is_empty() || reason, "line {line}: {seen_by:?} is no answer");
     }
     Ok(())
 }

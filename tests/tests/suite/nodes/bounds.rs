@@ -141,3 +141,48 @@ async fn a_listener_gives_a_request_the_time_that_its_spec_says() -> Result<()> 
     bed.end().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_of_http2_or_grpc_bounds_its_requests_and_their_silence_too() -> Result<()> {
+    let mut bed = Bed::start().await?;
+    bed.mesh("m").await?;
+    let per_request = json!({"perRequest": {"unit": "ms", "value": 300}});
+    let idle = json!({"perRequest": {"unit": "s", "value": 0}, "idle": {"unit": "ms", "value": 300}});
+    let mut ports = Vec::new();
+    for (protocol, timeout, counter) in [
+        ("http2", &per_request, "^cluster.cds_ingress_m_app_http2_PORT.*upstream_rq_timeout$"),
+        ("http2", &idle, "^http.ingress_http2_PORT_.*downstream_rq_idle_timeout$"),
+        ("grpc", &per_request, "^cluster.cds_ingress_m_app_grpc_PORT.*upstream_rq_timeout$"),
+        ("grpc", &idle, "^http.ingress_grpc_PORT_.*downstream_rq_idle_timeout$"),
+    ] {
+        let app = App::http("app").await?;
+        let counter = counter.replace("PORT", &app.port.to_string());
+        ports.push((app, protocol, timeout, counter));
+    }
+    let first = &ports[0].0;
+    let served = bed
+        .served("m", "app", first, "http2", |spec| {
+            let listener = |(app, protocol, timeout, _): &(App, &str, &Value, String)| {
+                json!({"portMapping": {"port": app.port, "protocol": protocol}, "timeout": {*protocol: timeout}})
+            };
+            spec["listeners"] = ports.iter().map(listener).collect();
+        })
+        .await?;
+    bed.synced().await?;
+    for (app, protocol, timeout, counter) in &ports {
+        for (delay, answers) in [(0, true), (2000, false)] {
+            let case = format!("{protocol} with {timeout}, answered after {delay} ms");
+            app.delay(Duration::from_millis(delay));
+            if *protocol == "http2" {
+                let code = call::Call::to(at(&served, app.port), "app").h2().send().await?.code();
+                assert_eq!(code, if answers { 200 } else { 504 }, "{case}");
+            } else {
+                let said = grpc::call(at(&served, app.port), "app", "/t.T/Hello", MetadataMap::new()).await?;
+                assert_eq!(said.is_ok(), answers, "{case}: {said:?}");
+            }
+            assert_eq!(served.total(counter).await?, u64::from(!answers), "{case}: {counter}");
+        }
+    }
+    bed.end().await;
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use signet_tests::{
@@ -113,6 +113,20 @@ impl Pair {
         }
     }
 
+    /// The secrets that the caller's Envoy runs the server's cluster with: its own certificate, and the roots.
+    async fn secrets(&self) -> Result<[String; 2]> {
+        let dump = self.caller.admin().json("/config_dump?resource=dynamic_active_clusters").await?;
+        let clusters = dump["configs"].as_array().cloned().unwrap_or_default();
+        let server = clusters.iter().map(|entry| &entry["cluster"]).find(|cluster| {
+            cluster["name"].as_str().is_some_and(|name| name.starts_with("cds_egress_m_server_"))
+        });
+        let server = server.with_context(|| format!("no cluster of the server in {dump}"))?;
+        let tls = &server["transport_socket"]["typed_config"]["common_tls_context"];
+        let certificate = &tls["tls_certificate_sds_secret_configs"][0];
+        let roots = &tls["combined_validation_context"]["validation_context_sds_secret_config"];
+        Ok([certificate, roots].map(|secret| secret["name"].as_str().unwrap_or_default().to_owned()))
+    }
+
     async fn becomes(&self, what: &str, outcome: &str) -> Result<()> {
         self.bed.synced().await?;
         eventually(what, PATIENCE, || async {
@@ -209,6 +223,89 @@ async fn clients_are_asked_for_certificates_of_files_and_renewed_files_are_read_
     })
     .await?;
     pair.becomes("the new certificate", "tls").await?;
+    pair.bed.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_says_of_all_its_backends_holds_in_every_part() -> Result<()> {
+    let pair = Pair::start().await?;
+    let (servers, clients) = (Files::new(&pair.bed.path("servers"))?, Files::new(&pair.bed.path("clients"))?);
+    servers.issue("server", "server.test")?;
+    clients.issue("client", "caller.test")?;
+    let general = |ports: &[u16], certificate: Option<Value>, trust: Value, name: &str| {
+        let mut tls =
+            json!({"validation": {"trust": trust, "subjectAlternativeNames": {"match": {"exact": [name]}}}});
+        if !ports.is_empty() {
+            tls["ports"] = json!(ports);
+        }
+        if let Some(certificate) = certificate {
+            tls["certificate"] = certificate;
+        }
+        tls
+    };
+    let (own, right) = (|| Some(clients.pair("client")), "server.test");
+    let mutual = json!({
+        "mode": "STRICT", "certificate": servers.pair("server"),
+        "validation": {"trust": clients.roots(), "subjectAlternativeNames": {"match": {"exact": ["caller.test"]}}}
+    });
+    let plaintext = [
+        ("another port's policy", general(&[1], None, acm_roots(), right), "plaintext"),
+        ("this port's policy", general(&[1, pair.app.port], None, acm_roots(), right), "refused"),
+    ];
+    let strict = [
+        ("files and the name", general(&[], own(), servers.roots(), right), "tls"),
+        ("another name", general(&[], own(), servers.roots(), "other.test"), "refused"),
+        ("the right name again", general(&[], own(), servers.roots(), right), "tls"),
+        ("no file for a certificate", general(&[], None, servers.roots(), right), "refused"),
+        ("the right certificate again", general(&[], own(), servers.roots(), right), "tls"),
+        ("roots of another file", general(&[], own(), clients.roots(), right), "refused"),
+    ];
+    for (listener, cases) in [(None, &plaintext[..]), (Some(mutual), &strict[..])] {
+        pair.policy(None, None).await?;
+        pair.serve(listener).await?;
+        pair.bed.synced().await?;
+        for (what, policy, outcome) in cases {
+            pair.policy(None, Some(policy)).await?;
+            pair.becomes(what, outcome).await?;
+        }
+    }
+    pair.bed.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_policies_take_the_secrets_that_they_name() -> Result<()> {
+    const CALLER: &str = "spiffe://signet.internal/mesh/m/virtual-node/caller";
+    const DOMAIN: &str = "spiffe://signet.internal";
+    let pair = Pair::start().await?;
+    let strangers = Files::new(&pair.bed.path("strangers"))?;
+    strangers.issue("client", "caller.test")?;
+    let secret = |name: &str| json!({"sds": {"secretName": name}});
+    let policy = |certificate: Value, trust: Value| json!({"certificate": certificate, "validation": {"trust": trust}});
+    let mutual = json!({
+        "mode": "STRICT", "certificate": secret("default"),
+        "validation": {"trust": secret("ROOTCA"), "subjectAlternativeNames": {"match": {"exact": [CALLER]}}}
+    });
+    pair.serve(Some(mutual)).await?;
+    pair.bed.synced().await?;
+    let stranger = policy(strangers.pair("client"), secret("ALL"));
+    let wary = policy(secret(CALLER), strangers.roots());
+    for (what, policy) in [("a stranger's certificate", &stranger), ("strangers' roots", &wary)] {
+        for (own, general) in [(None, Some(policy)), (Some(policy), None)] {
+            pair.policy(own, general).await?;
+            pair.becomes(what, "refused").await?;
+        }
+    }
+    // What is asked for without a policy is `default` and `ROOTCA`.
+    for (certificate, roots) in [(CALLER, "ALL"), ("default", DOMAIN)] {
+        let named = policy(secret(certificate), secret(roots));
+        for (own, general) in [(None, Some(&named)), (Some(&named), Some(&stranger))] {
+            pair.policy(own, general).await?;
+            pair.becomes("the secrets that are named", "tls").await?;
+            assert_eq!(pair.secrets().await?, [certificate, roots], "{own:?}, {general:?}");
+        }
+    }
     pair.bed.end().await;
     Ok(())
 }
