@@ -245,7 +245,7 @@ mod tests {
             policy: Policy::one_mesh(&"shop".parse().unwrap(), true),
         };
         let text = table(&[key]).to_string();
-        let expected = "allow appmesh:Describe*, appmesh:List*, signet:ListProxies on arn:*:appmesh:*:*:mesh/shop, \
+        let expected = "allow appmesh:Describe*, appmesh:List*, signet:*Proxies on arn:*:appmesh:*:*:mesh/shop, \
                         arn:*:appmesh:*:*:mesh/shop/*";
         for part in ["AKIAX", "ci", "disabled", "2025-11-24T16:00:00Z", expected] {
             assert!(text.contains(part), "{text} lacks {part}");

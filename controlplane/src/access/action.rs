@@ -3,9 +3,10 @@
 use crate::model::key::Kind;
 
 /// The actions of Signet's own API.
-pub const SIGNET_ACTIONS: [&str; 13] = [
+pub const SIGNET_ACTIONS: [&str; 14] = [
     "signet:CreateToken",
     "signet:ListProxies",
+    "signet:DescribeProxies",
     "signet:CreateCredentials",
     "signet:ListCredentials",
     "signet:EnableCredentials",

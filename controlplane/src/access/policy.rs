@@ -92,7 +92,10 @@ impl Policy {
         document(&serde_json::json!({
             "Sid": "ReadOnly",
             "Effect": "Allow",
-            "Action": ["appmesh:Describe*", "appmesh:List*", "signet:ListProxies"],
+            "Action": [
+                "appmesh:Describe*", "appmesh:List*",
+                "signet:DescribeProxies", "signet:ListProxies", "signet:ListInstances",
+            ],
             "Resource": "*",
         }))
     }
@@ -102,8 +105,8 @@ impl Policy {
     #[must_use]
     pub fn one_mesh(mesh: &ResourceName, is_read_only: bool) -> Value {
         let actions = match is_read_only {
-            true => serde_json::json!(["appmesh:Describe*", "appmesh:List*", "signet:ListProxies"]),
-            false => serde_json::json!(["appmesh:*", "signet:CreateToken", "signet:ListProxies"]),
+            true => serde_json::json!(["appmesh:Describe*", "appmesh:List*", "signet:*Proxies"]),
+            false => serde_json::json!(["appmesh:*", "signet:CreateToken", "signet:*Proxies"]),
         };
         let resources =
             [format!("arn:*:appmesh:*:*:mesh/{mesh}"), format!("arn:*:appmesh:*:*:mesh/{mesh}/*")];

@@ -51,6 +51,10 @@ fn the_ready_made_policies_say_what_they_promise() {
         ("appmesh:DescribeVirtualNode", OTHER, [true, true, false, false]),
         ("appmesh:UpdateVirtualNode", OTHER, [true, false, false, false]),
         ("signet:ListProxies", OTHER, [true, true, false, false]),
+        ("signet:DescribeProxies", OTHER, [true, true, false, false]),
+        ("signet:DescribeProxies", NODE, [true, true, true, true]),
+        ("signet:ListInstances", "arn:aws:signet:r:0:instances/a/b/c", [true, true, false, false]),
+        ("signet:RegisterInstance", "arn:aws:signet:r:0:instances/a/b/c", [true, false, false, false]),
         ("signet:Administer", "*", [true, false, false, false]),
     ];
     for (action, resource, expected) in rows {
