@@ -70,7 +70,10 @@ fn parse_stat(stat: &str) -> Option<(char, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command, Stdio};
+    use std::{
+        io::Read as _,
+        process::{Child, Command, Stdio},
+    };
 
     use super::*;
 
@@ -110,8 +113,11 @@ mod tests {
     /// A process that waits for input, with these arguments.
     fn start(arguments: &[&OsStr]) -> (Child, Identity) {
         let mut command = Command::new("sh");
-        let command = command.args(["-c", "read line", "sh"]).args(arguments).stdin(Stdio::piped());
-        let child = command.spawn().unwrap();
+        let script = ["-c", "echo runs; read line", "sh"];
+        let command = command.args(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Only now its arguments are surely its own.
+        child.stdout.take().unwrap().read_exact(&mut [0; 4]).unwrap();
         let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
         (child, identity)
     }

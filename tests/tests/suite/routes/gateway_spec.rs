@@ -64,16 +64,25 @@ async fn a_gateways_pool_bounds_what_comes_in_by_its_port_and_its_log_says_what_
     let gateway = gateway(&mut bed, &spec).await?;
     bed.synced().await?;
 
-    app.delay(Duration::from_millis(500));
+    app.delay(Duration::from_secs(1));
     for (port, h2, served, counter) in [
         (PORT, false, 2, "upstream_rq_pending_overflow"),
         (8089, true, 2, "upstream_rq_(active|pending)_overflow"),
     ] {
+        app.take_requests();
         let mut calls = JoinSet::new();
-        for _ in 0..6 {
+        for place in 0..6 {
             let call = Call::to(at(&gateway, port), "h").path("/pooled");
             let call = if h2 { call.h2() } else { call };
             calls.spawn(async move { call.send().await });
+            if place == 0 {
+                // While a connection is being made, who waits for it has the one place in the queue.
+                eventually("the application has the first", PATIENCE, || async {
+                    ensure!(app.take_requests() > 0, "not yet");
+                    Ok(())
+                })
+                .await?;
+            }
         }
         let codes: Vec<u16> = calls
             .join_all()
