@@ -1,14 +1,20 @@
 //! Whole requests.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
-    Router,
+    Json, Router,
     body::{Body, Bytes},
     routing::{get, post},
 };
 use http::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 use signet_controlplane::{
     access::Policy,
     api::{
@@ -42,7 +48,7 @@ struct Fixture {
     /// Under the folder's life.
     database: Database,
     api: SocketAddr,
-    /// POST and GET that do nothing.
+    /// A POST that reads JSON, keeps it in memory and answers with it, and a GET that does nothing; unsigned.
     bare: SocketAddr,
     _folder: tempfile::TempDir,
 }
@@ -58,10 +64,15 @@ fn checked(router: Router) -> Router {
 }
 
 fn bare() -> Router {
-    let answer = node_spec();
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/post", post(async move |body: Bytes| if body.is_empty() { String::new() } else { answer }))
+    let kept = Arc::<Mutex<HashMap<String, Value>>>::default();
+    let keep = async move |body: Bytes| {
+        let value: Value = serde_json::from_slice(&body).unwrap();
+        let name = value["virtualNodeName"].as_str().unwrap().to_owned();
+        let answer = Json(value.clone());
+        kept.lock().unwrap().insert(name, value);
+        answer
+    };
+    Router::new().route("/healthz", get(async || "ok\n")).route("/post", post(keep))
 }
 
 fn node_spec() -> String {
@@ -172,7 +183,7 @@ fn many_writers(fixture: &Fixture) -> Row {
     let each = |times| median(times) / u32::try_from(CROWD * CROWD_CALLS).unwrap();
     Row {
         what: "a write, 32 clients at once",
-        limit: "a plain POST without a store",
+        limit: "a plain POST of the same JSON, kept in memory",
         goal: 1.0 / 0.33,
         ours: each(ours),
         bound: each(bounds),
