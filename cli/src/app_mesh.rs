@@ -8,9 +8,12 @@ use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use signet_controlplane::model::{
-    Document,
-    key::{Collection, Key, Kind},
+use signet_controlplane::{
+    api::{list_member, name_member},
+    model::{
+        Document,
+        key::{Collection, Key},
+    },
 };
 use signet_manifests::{
     Tags,
@@ -173,28 +176,4 @@ fn collection_path(collection: &Collection) -> String {
 
 fn path(key: &Key) -> String {
     format!("{}/{}", collection_path(&key.collection()), key.name())
-}
-
-fn name_member(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Mesh => "meshName",
-        Kind::VirtualNode => "virtualNodeName",
-        Kind::VirtualService => "virtualServiceName",
-        Kind::VirtualRouter => "virtualRouterName",
-        Kind::Route => "routeName",
-        Kind::VirtualGateway => "virtualGatewayName",
-        Kind::GatewayRoute => "gatewayRouteName",
-    }
-}
-
-fn list_member(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Mesh => "meshes",
-        Kind::VirtualNode => "virtualNodes",
-        Kind::VirtualService => "virtualServices",
-        Kind::VirtualRouter => "virtualRouters",
-        Kind::Route => "routes",
-        Kind::VirtualGateway => "virtualGateways",
-        Kind::GatewayRoute => "gatewayRoutes",
-    }
 }

@@ -31,6 +31,7 @@ use signet_policies::{identity::TrustDomain, time::Clock};
 
 pub use authorize::Caller;
 pub use error::ApiError;
+pub use uri::{list_member, name_member};
 
 use self::{
     operations::App,

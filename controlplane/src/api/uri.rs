@@ -26,7 +26,8 @@ pub(super) fn item(kind: Kind) -> String {
 }
 
 /// What the member is called that holds the name: in paths, bodies, descriptions and lists.
-pub(super) fn name_member(kind: Kind) -> &'static str {
+#[must_use]
+pub fn name_member(kind: Kind) -> &'static str {
     match kind {
         Kind::Mesh => "meshName",
         Kind::VirtualNode => "virtualNodeName",
@@ -39,7 +40,8 @@ pub(super) fn name_member(kind: Kind) -> &'static str {
 }
 
 /// The member of a list's answer that holds the items.
-pub(super) fn list_member(kind: Kind) -> &'static str {
+#[must_use]
+pub fn list_member(kind: Kind) -> &'static str {
     match kind {
         Kind::Mesh => "meshes",
         Kind::VirtualNode => "virtualNodes",
