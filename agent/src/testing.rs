@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait, transport::Server as GrpcServer};
 
 use crate::join::pb::{
-    IssuedCertificate, JoinRequest, RenewRequest,
+    IssuedCertificate, JoinRequest, NodeReport, NodeUpdate, RenewRequest,
     node_service_server::{NodeService, NodeServiceServer},
 };
 
@@ -97,6 +97,15 @@ impl NodeService for Desk {
         let names = uri_names(leaf).unwrap().join(" ");
         self.asked.send_modify(|asked| asked.push(format!("renew {names}")));
         self.issue(&request.into_inner().csr)
+    }
+
+    type WatchStream = tokio_stream::Pending<Result<NodeUpdate, Status>>;
+
+    async fn watch(
+        &self,
+        _request: Request<tonic::Streaming<NodeReport>>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(tokio_stream::pending()))
     }
 }
 

@@ -6,6 +6,8 @@
 //!  one-time token ──▶ token ──▶ who joins         │      root ─▶ issuer per mesh ─▶ leaf
 //!                                                 │                    │
 //!  service (gRPC: Join, Renew) ◀── Issued ◀── issuing ◀── ledger: the record is durable
+//!       │ (gRPC: Watch)
+//!       └──▶ nodes: who is connected, what each proxy holds      trust: what everybody must trust now
 //! ```
 //!
 //! Invariants:
@@ -30,12 +32,14 @@ mod fixtures;
 mod issuing;
 mod key;
 mod ledger;
+pub mod nodes;
 mod pem;
 mod profile;
 mod random;
 mod serial;
 mod service;
 mod token;
+mod trust;
 
 pub use authority::Authority;
 pub use certificate::{Certificate, IssuerName};
@@ -44,8 +48,10 @@ pub use error::{Error, Unfit};
 pub use issuing::{Issued, Issuing, NotIssued};
 pub use key::{InvalidPassphrase, KeyError, KeyFileError, KeyRefused, Passphrase, PrivateKey, PublicKey};
 pub use ledger::{Attestation, Ledger, LedgerError, MemoryLedger, Origin, Record, SledLedger};
+pub use nodes::Nodes;
 pub use profile::{BACKDATE, ISSUER_LIFE, ROOT_LIFE};
 pub use random::Random;
 pub use serial::{InvalidSerial, Serial};
 pub use service::{NodeServer, NodeService, PresentedSerial, Registry};
 pub use token::{DEFAULT_TOKEN_LIFE, JoinTokens, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token, TokenError};
+pub use trust::{Trust, TrustFeed};

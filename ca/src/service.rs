@@ -1,7 +1,8 @@
-//! The node service: how agents get their certificates over gRPC.
+//! The node service: how agents get their certificates over gRPC, and how they and the server keep each other told.
 
 mod refusal;
 mod server;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,15 +11,16 @@ use signet_policies::{
     issuance::{Caller, Registration, Terms, decide, workload_of},
     time::{Clock, Timestamp},
 };
-use tonic::{Extensions, Request, Response, Status, async_trait};
+use tokio_util::sync::CancellationToken;
+use tonic::{Extensions, Request, Response, Status, Streaming, async_trait};
 
-use crate::{Attestation, Issued, Issuing, JoinTokens, Origin, Serial, VerifiedCsr};
-use proto::{IssuedCertificate, JoinRequest, RenewRequest};
+use crate::{Attestation, Issued, Issuing, JoinTokens, Nodes, Origin, Serial, TrustFeed, VerifiedCsr};
+use proto::{IssuedCertificate, JoinRequest, NodeReport, RenewRequest};
 use refusal::Refusal;
 pub use server::NodeServer;
 
 /// The messages and the server of `proto/signet/node/v1/node.proto`.
-mod proto {
+pub(crate) mod proto {
     #![allow(
         clippy::all,
         clippy::wildcard_enum_match_arm,
@@ -53,8 +55,14 @@ pub struct NodeService {
     pub registry: Arc<dyn Registry>,
     /// What anybody may have.
     pub terms: Terms,
+    /// Knows the agents that watch.
+    pub nodes: Nodes,
+    /// Says what they must trust.
+    pub trust: TrustFeed,
     /// Tells when tokens end.
     pub clock: Clock,
+    /// Cancelled when the server drains; node streams end then.
+    pub drain: CancellationToken,
 }
 
 impl NodeService {
@@ -102,7 +110,7 @@ impl NodeService {
 
     fn answer(&self, issued: &Issued) -> Response<IssuedCertificate> {
         let chain = issued.certificate().chain_der();
-        Response::new(IssuedCertificate { chain, bundle: self.issuing.authority().bundle() })
+        Response::new(IssuedCertificate { chain, bundle: self.trust.now().bundle().to_vec() })
     }
 
     fn now(&self) -> Timestamp {
@@ -130,6 +138,15 @@ impl proto::node_service_server::NodeService for NodeService {
         issued
             .map(|issued| self.answer(&issued))
             .map_err(|refusal| refusal.log_and_tell("renew", &describe(&caller)))
+    }
+
+    type WatchStream = watch::Updates;
+
+    async fn watch(
+        &self,
+        request: Request<Streaming<NodeReport>>,
+    ) -> Result<Response<watch::Updates>, Status> {
+        self.watch_for(request).await.map(Response::new)
     }
 }
 

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::{NodeService, caller_of, describe, proto::node_service_server::NodeServiceServer};
 
 /// The longest message that is read, in bytes. One longer is refused by its announced length, unread.
-const MAX_MESSAGE: usize = 64 * 1024;
+const MAX_MESSAGE: usize = 256 * 1024;
 
 /// The node service as tonic serves it.
 ///

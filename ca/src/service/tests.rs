@@ -1,4 +1,5 @@
 mod refusals;
+mod watch;
 mod wire;
 
 use std::{io, sync::Mutex};
@@ -39,12 +40,16 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let tokens = JoinTokens::new(Database::open(folder.path()).unwrap()).unwrap();
         let (keys, issuing) = fixtures::issuing(ledger);
+        let bundle = issuing.authority().bundle();
         let service = NodeService {
             issuing,
             tokens,
             registry: Arc::new(TwoNodes),
             terms: fixtures::terms(),
+            nodes: Nodes::default(),
+            trust: TrustFeed::new(bundle),
             clock: fixtures::clock(),
+            drain: CancellationToken::new(),
         };
         Self { service, random: Random::dangerously_from_seed(3), _folders: [folder, keys] }
     }

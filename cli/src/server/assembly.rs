@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use axum::Router;
-use signet_ca::{Authority, Issuing, JoinTokens, NodeService, Random, SledLedger};
+use signet_ca::{Authority, Issuing, JoinTokens, NodeService, Nodes, Random, SledLedger, TrustFeed};
 use signet_controlplane::{
     api::{self, ApiSettings},
     credentials::Keyring,
@@ -63,6 +63,8 @@ struct Parts {
     store: Arc<dyn Store>,
     discovery: Arc<dyn Discovery>,
     issuing: Issuing,
+    nodes: Nodes,
+    trust: TrustFeed,
     tokens: JoinTokens,
     random: Random,
     proxies: Arc<Proxies>,
@@ -134,7 +136,10 @@ impl Running {
             tokens: parts.tokens.clone(),
             registry: Arc::new(MeshRegistry(parts.store.subscribe())),
             terms: parts.terms.clone(),
+            nodes: parts.nodes.clone(),
+            trust: parts.trust.clone(),
             clock: clock.clone(),
+            drain: drain.clone(),
         };
         let trust_domain = parts.terms.trust_domain.clone();
         let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), trust_domain, clock);
@@ -169,6 +174,7 @@ impl Parts {
         let keys = data_dir.join("ca");
         let authority = Authority::open(&keys, passphrase, &args.trust_domain, random.clone(), now)?;
         publish_root(&data_dir.join("ca.pem"), &authority.root_pem())?;
+        let trust = TrustFeed::new(authority.bundle());
         let ledger = SledLedger::new(database.clone())?;
         let tokens = JoinTokens::new(database.clone())?;
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
@@ -176,6 +182,8 @@ impl Parts {
             store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),
             discovery: Arc::new(Registry::open(database.clone())?),
             issuing: Issuing::new(Arc::new(authority), Arc::new(ledger), random.clone(), clock.clone()),
+            nodes: Nodes::default(),
+            trust,
             tokens,
             random,
             proxies: Proxies::new(clock.clone()),

@@ -1,0 +1,312 @@
+//! The agents that are connected, what each told last, and what each is advised.
+//!
+//! ```text
+//!  agent ══ Watch ══▶ service ──▶ Session::report ──▶ Nodes ──▶ NodeViews (watch: the latest, whole)
+//!                        ▲────────────── advice ◀── Nodes::advise
+//! ```
+//!
+//! Nothing here is on disk: agents tell it all again after a restart of the server.
+
+mod leaf;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use rpds::RedBlackTreeMapSync;
+use signet_policies::{identity::Workload, time::Timestamp};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::Serial;
+pub use leaf::PresentedLeaf;
+pub(crate) use report::read;
+pub use report::{
+    InvalidReport, Loaded, MAX_CERTIFICATES, MAX_CHAIN, MAX_DER, MAX_SECRETS, MAX_TEXT, Presented,
+    RefusedTrust, Renewal, Report, SecretState,
+};
+
+/// Agents that are known at once, connected or not.
+pub const MAX_NODES: usize = 50_000;
+
+/// One proxy of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeKey {
+    /// Whose proxy it is.
+    pub workload: Workload,
+    /// Which of them: as the agent says, the same for as long as its state folder is.
+    pub instance: String,
+}
+
+/// `mesh/MESH/virtualNode/NAME/INSTANCE`.
+impl fmt::Display for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.workload, self.instance)
+    }
+}
+
+/// What is known of one agent and its proxy.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// Which.
+    pub key: NodeKey,
+    /// Whether its stream is open.
+    pub connected: bool,
+    /// When its stream was opened, or ended.
+    pub since: SystemTime,
+    /// When it reported last, by the server's clock.
+    pub reported_at: SystemTime,
+    /// The serial of the certificate that its stream was opened with.
+    pub presented_serial: Option<Serial>,
+    /// What it told last.
+    pub report: Arc<Report>,
+    session: u64,
+}
+
+/// Every agent that is known, in the order of their keys. Clones share everything.
+#[derive(Clone, Debug, Default)]
+pub struct NodeViews(RedBlackTreeMapSync<NodeKey, Arc<NodeView>>);
+
+impl NodeViews {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<NodeView>> {
+        self.0.values()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, key: &NodeKey) -> Option<&Arc<NodeView>> {
+        self.0.get(key)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.size()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Advice to renew one certificate within a window, both ends in seconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The certificate that is meant.
+    pub serial: Serial,
+    /// The first second.
+    pub start: Timestamp,
+    /// The last second.
+    pub end: Timestamp,
+    /// For the agent's log.
+    pub reason: Arc<str>,
+}
+
+/// Which agents are advised to renew, and when.
+pub type Advice = Arc<BTreeMap<NodeKey, Window>>;
+
+/// The hub of all node streams. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Nodes(Arc<Hub>);
+
+#[derive(Debug)]
+struct Hub {
+    views: watch::Sender<Arc<NodeViews>>,
+    advice: watch::Sender<Advice>,
+    sessions: std::sync::Mutex<BTreeMap<NodeKey, CancellationToken>>,
+    numbers: AtomicU64,
+}
+
+/// Why an agent's stream is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_NODES} agents are connected, which is the most")]
+pub struct TooManyNodes;
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self(Arc::new(Hub {
+            views: watch::Sender::default(),
+            advice: watch::Sender::default(),
+            sessions: std::sync::Mutex::default(),
+            numbers: AtomicU64::new(1),
+        }))
+    }
+}
+
+impl Nodes {
+    /// Takes an agent's first report. Another stream of the same instance that is open ends.
+    ///
+    /// # Errors
+    /// [`TooManyNodes`].
+    pub fn connect(
+        &self,
+        key: NodeKey,
+        presented_serial: Option<Serial>,
+        report: Report,
+        now: SystemTime,
+    ) -> Result<Session, TooManyNodes> {
+        self.forget_ended(now.into());
+        let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
+        let replaced = CancellationToken::new();
+        let before = self.lock().insert(key.clone(), replaced.clone());
+        if let Some(before) = before {
+            before.cancel();
+        }
+        let view = NodeView {
+            key: key.clone(),
+            connected: true,
+            since: now,
+            reported_at: now,
+            presented_serial,
+            report: Arc::new(report),
+            session: number,
+        };
+        let is_let_in = self.0.views.send_if_modified(|views| {
+            let there_is_room = views.len() < MAX_NODES || views.get(&key).is_some();
+            if there_is_room {
+                *views = Arc::new(NodeViews(views.0.insert(key.clone(), Arc::new(view))));
+            }
+            there_is_room
+        });
+        if !is_let_in {
+            self.lock().remove(&key);
+            return Err(TooManyNodes);
+        }
+        info!(node = %key, "an agent watches");
+        Ok(Session { nodes: self.clone(), key, number, replaced, left: false })
+    }
+
+    /// Whether the agent's stream is open now.
+    #[must_use]
+    pub fn connected(&self, key: &NodeKey) -> bool {
+        self.0.views.borrow().get(key).is_some_and(|view| view.connected)
+    }
+
+    /// Everything that is known, and every change.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<NodeViews>> {
+        self.0.views.subscribe()
+    }
+
+    /// Whom to advise what from now on; who is not in it is advised nothing more.
+    pub fn advise(&self, advice: BTreeMap<NodeKey, Window>) {
+        self.0.advice.send_if_modified(|now| {
+            let is_new = **now != advice;
+            if is_new {
+                *now = Arc::new(advice);
+            }
+            is_new
+        });
+    }
+
+    /// The advice that is given, and every change.
+    #[must_use]
+    pub fn advice(&self) -> watch::Receiver<Advice> {
+        self.0.advice.subscribe()
+    }
+
+    /// Drops agents that are gone and whose certificates have ended: nobody can be them any more.
+    fn forget_ended(&self, now: Timestamp) {
+        self.0.views.send_if_modified(|views| {
+            let ended = |view: &&Arc<NodeView>| {
+                let end = view.report.held.as_ref().map(|leaf| leaf.not_after);
+                !view.connected && end.is_none_or(|end| end < now)
+            };
+            let gone: Vec<NodeKey> = views.iter().filter(ended).map(|view| view.key.clone()).collect();
+            let rest = gone.iter().fold(views.0.clone(), |rest, key| rest.remove(key));
+            if !gone.is_empty() {
+                *views = Arc::new(NodeViews(rest));
+            }
+            !gone.is_empty()
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeKey, CancellationToken>> {
+        self.0.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Changes what is known of an agent, if the session is still its latest.
+    fn change(&self, key: &NodeKey, session: u64, change: impl FnOnce(&NodeView) -> Option<NodeView>) {
+        self.0.views.send_if_modified(|views| {
+            let Some(view) = views.get(key).filter(|view| view.session == session) else {
+                return false;
+            };
+            let next = match change(view) {
+                Some(next) => views.0.insert(key.clone(), Arc::new(next)),
+                None => views.0.remove(key),
+            };
+            *views = Arc::new(NodeViews(next));
+            true
+        });
+    }
+}
+
+/// One open stream. When it is dropped the agent counts as gone, and is remembered until its certificate has ended.
+#[derive(Debug)]
+pub struct Session {
+    nodes: Nodes,
+    key: NodeKey,
+    number: u64,
+    replaced: CancellationToken,
+    left: bool,
+}
+
+impl Session {
+    /// Whose it is.
+    #[must_use]
+    pub fn key(&self) -> &NodeKey {
+        &self.key
+    }
+
+    /// Cancelled when another stream of the same instance takes this one's place.
+    #[must_use]
+    pub fn replaced(&self) -> CancellationToken {
+        self.replaced.clone()
+    }
+
+    /// Takes what the agent tells, in place of what it told before.
+    pub fn report(&self, report: Report, now: SystemTime) {
+        let report = Arc::new(report);
+        self.nodes.change(&self.key, self.number, |view| {
+            Some(NodeView { report: Arc::clone(&report), reported_at: now, ..view.clone() })
+        });
+    }
+
+    /// The agent has ended its proxy for good: it is forgotten at once.
+    pub fn leave(mut self) {
+        self.left = true;
+    }
+
+    fn end(&self) {
+        let left = self.left;
+        // The last report is the last that was heard: when it ended is the clock's to say, and nobody here has one.
+        self.nodes.change(&self.key, self.number, |view| {
+            (!left).then(|| NodeView { connected: false, since: view.reported_at, ..view.clone() })
+        });
+        let mut sessions = self.nodes.lock();
+        // Another stream's token is not ours to take away.
+        if !self.replaced.is_cancelled() {
+            sessions.remove(&self.key);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
+        info!(node = %self.key, left = self.left, "an agent watches no more");
+    }
+}

@@ -1,0 +1,259 @@
+//! What an agent tells, read from the wire within bounds.
+
+use std::net::SocketAddr;
+
+use signet_policies::time::Timestamp;
+use thiserror::Error;
+
+use super::PresentedLeaf;
+use crate::{Serial, service::proto};
+
+/// Secrets of a report, over all streams of the agent's socket.
+pub const MAX_SECRETS: usize = 512;
+/// Listeners and certificates of a report, each.
+pub const MAX_CERTIFICATES: usize = 128;
+/// Longest text of a report, in bytes.
+pub const MAX_TEXT: usize = 1024;
+/// Longest certificate of a report, in bytes.
+pub const MAX_DER: usize = 16 * 1024;
+/// Certificates behind a leaf.
+pub const MAX_CHAIN: usize = 8;
+
+/// A whole report of one agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The agent's clock, in milliseconds since the epoch.
+    pub now_unix_ms: i64,
+    /// The agent's release.
+    pub agent_version: String,
+    /// The [`Trust`](crate::Trust) that the agent hands to its proxy; empty before there is one.
+    pub trust_version: String,
+    /// What it did not hand on.
+    pub refused_trust: Option<RefusedTrust>,
+    /// Every secret on every stream of the SDS socket.
+    pub secrets: Vec<SecretState>,
+    /// What the proxy's listeners present.
+    pub presented: Vec<Presented>,
+    /// What the proxy says that it holds.
+    pub loaded: Vec<Loaded>,
+    /// How renewal goes.
+    pub renewal: Renewal,
+    /// The leaf that the agent holds.
+    pub held: Option<PresentedLeaf>,
+}
+
+/// A trust that an agent kept from its proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedTrust {
+    /// Its version.
+    pub version: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One secret on one stream. A version is a [`Trust`](crate::Trust)'s, or the serial number of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretState {
+    /// Tells the streams of a socket apart.
+    pub stream: String,
+    /// The secret's name.
+    pub name: String,
+    /// What was sent last; empty for nothing.
+    pub sent: String,
+    /// What the proxy accepted last.
+    pub accepted: String,
+    /// What it refuses.
+    pub rejected: String,
+    /// In its words.
+    pub reason: String,
+    /// When this was news, in milliseconds since the epoch.
+    pub at_unix_ms: i64,
+}
+
+/// What one listener presents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The leaf; `None` where the handshake failed.
+    pub leaf: Option<PresentedLeaf>,
+    /// What came after the leaf, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// Why there is no leaf.
+    pub error: String,
+    /// When it was looked at, in milliseconds since the epoch.
+    pub at_unix_ms: i64,
+}
+
+/// A certificate that Envoy says it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its serial number; `None` where it is none of ours.
+    pub serial: Option<Serial>,
+    /// The file it was read from, or `<inline>`.
+    pub path: String,
+    /// Its URI SANs.
+    pub uris: Vec<String>,
+    /// Its first valid second.
+    pub not_before: Timestamp,
+    /// Its last valid second.
+    pub not_after: Timestamp,
+}
+
+/// How an agent's renewal goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renewal {
+    /// When it asks next.
+    pub next: Option<Timestamp>,
+    /// When it got a certificate last.
+    pub last_success: Option<Timestamp>,
+    /// Attempts that failed since.
+    pub failures: u32,
+    /// Why the last one did.
+    pub last_error: String,
+}
+
+/// A report that is out of bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidReport {
+    /// Too many of something.
+    #[error("the report has {count} {what}; at most {most} are read")]
+    Many {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// The most.
+        most: usize,
+    },
+    /// Something is too long.
+    #[error("the report's {what} has {length} bytes; at most {most} are read")]
+    Long {
+        /// What.
+        what: &'static str,
+        /// How long.
+        length: usize,
+        /// The longest.
+        most: usize,
+    },
+    /// The instance is empty, or holds what a name cannot.
+    #[error("the report's instance is empty or not printable")]
+    Instance,
+    /// No listener has such an address.
+    #[error("{0:?} is no address of a listener; it has the form IP:PORT")]
+    Address(String),
+}
+
+/// Reads a report: the instance, and what it tells.
+pub(crate) fn read(report: proto::NodeReport) -> Result<(String, Report), InvalidReport> {
+    let proto::NodeReport {
+        instance,
+        now_unix_ms,
+        agent_version,
+        trust_version,
+        secrets,
+        presented,
+        loaded,
+        renewal,
+        held,
+        leaving: _,
+        refused_trust_version,
+        refused_trust_reason,
+    } = report;
+    if instance.is_empty() || instance.chars().any(|letter| letter.is_control() || letter == '/') {
+        return Err(InvalidReport::Instance);
+    }
+    few("secrets", secrets.len(), MAX_SECRETS)?;
+    few("listeners", presented.len(), MAX_CERTIFICATES)?;
+    few("certificates", loaded.len(), MAX_CERTIFICATES)?;
+    let refused = RefusedTrust {
+        version: text("refused trust", refused_trust_version)?,
+        reason: text("refused trust", refused_trust_reason)?,
+    };
+    let report = Report {
+        now_unix_ms,
+        agent_version: text("agent version", agent_version)?,
+        trust_version: text("trust version", trust_version)?,
+        refused_trust: (!refused.version.is_empty()).then_some(refused),
+        secrets: secrets.into_iter().map(secret).collect::<Result<_, _>>()?,
+        presented: presented.into_iter().map(listener).collect::<Result<_, _>>()?,
+        loaded: loaded.into_iter().map(certificate).collect::<Result<_, _>>()?,
+        renewal: renewal.map(renewal_of).transpose()?.unwrap_or_default(),
+        held: leaf(held)?,
+    };
+    Ok((text("instance", instance)?, report))
+}
+
+fn secret(secret: proto::SecretStatus) -> Result<SecretState, InvalidReport> {
+    let proto::SecretStatus {
+        stream,
+        name,
+        sent_version,
+        accepted_version,
+        rejected_version,
+        reason,
+        at_unix_ms,
+    } = secret;
+    Ok(SecretState {
+        stream: text("stream", stream)?,
+        name: text("secret's name", name)?,
+        sent: text("version", sent_version)?,
+        accepted: text("version", accepted_version)?,
+        rejected: text("version", rejected_version)?,
+        reason: text("reason", reason)?,
+        at_unix_ms,
+    })
+}
+
+fn listener(presented: proto::PresentedCertificate) -> Result<Presented, InvalidReport> {
+    let proto::PresentedCertificate { address, leaf: der, chain, error, at_unix_ms } = presented;
+    few("certificates of a chain", chain.len(), MAX_CHAIN)?;
+    chain.iter().try_for_each(|der| short("certificate", der.len(), MAX_DER))?;
+    let address = text("address", address)?;
+    let address = address.parse().map_err(|_| InvalidReport::Address(address))?;
+    Ok(Presented { address, leaf: leaf(der)?, chain, error: text("error", error)?, at_unix_ms })
+}
+
+fn certificate(loaded: proto::LoadedCertificate) -> Result<Loaded, InvalidReport> {
+    let proto::LoadedCertificate { serial, path, uris, not_before_unix, not_after_unix } = loaded;
+    few("URIs of a certificate", uris.len(), MAX_CHAIN)?;
+    let serial = text("serial number", serial)?;
+    Ok(Loaded {
+        serial: hex::decode(serial).ok().and_then(|bytes| Serial::from_be_bytes(&bytes)),
+        path: text("path", path)?,
+        uris: uris.into_iter().map(|uri| text("URI", uri)).collect::<Result<_, _>>()?,
+        not_before: Timestamp::from_unix(not_before_unix),
+        not_after: Timestamp::from_unix(not_after_unix),
+    })
+}
+
+fn renewal_of(renewal: proto::RenewalStatus) -> Result<Renewal, InvalidReport> {
+    let proto::RenewalStatus { next_unix, last_success_unix, failures, last_error } = renewal;
+    let moment = |unix: i64| (unix > 0).then(|| Timestamp::from_unix(unix));
+    Ok(Renewal {
+        next: moment(next_unix),
+        last_success: moment(last_success_unix),
+        failures,
+        last_error: text("error", last_error)?,
+    })
+}
+
+/// Bytes that are no certificate are told as none: what a listener presents may be anything.
+fn leaf(der: Vec<u8>) -> Result<Option<PresentedLeaf>, InvalidReport> {
+    short("certificate", der.len(), MAX_DER)?;
+    Ok(PresentedLeaf::read(der))
+}
+
+fn text(what: &'static str, text: String) -> Result<String, InvalidReport> {
+    short(what, text.len(), MAX_TEXT)?;
+    Ok(text)
+}
+
+fn short(what: &'static str, length: usize, most: usize) -> Result<(), InvalidReport> {
+    if length > most { Err(InvalidReport::Long { what, length, most }) } else { Ok(()) }
+}
+
+fn few(what: &'static str, count: usize, most: usize) -> Result<(), InvalidReport> {
+    if count > most { Err(InvalidReport::Many { what, count, most }) } else { Ok(()) }
+}

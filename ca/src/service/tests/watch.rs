@@ -1,0 +1,156 @@
+//! Node streams: who may open one, what comes down it, and what ends it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::{StreamExt as _, channel::mpsc};
+
+use super::*;
+use crate::nodes::{NodeKey, Window};
+use proto::{NodeReport, NodeUpdate};
+
+/// Every node exists until all are deleted.
+#[derive(Default)]
+struct Fleeting(AtomicBool);
+
+impl Registry for Fleeting {
+    fn registration(&self, workload: &Workload) -> Option<Registration> {
+        (!self.0.load(Ordering::SeqCst)).then(|| registration(workload))
+    }
+}
+
+type Reports = mpsc::UnboundedSender<Result<NodeReport, Status>>;
+
+fn report(instance: &str) -> NodeReport {
+    NodeReport { instance: instance.to_owned(), ..NodeReport::default() }
+}
+
+async fn open(
+    service: &NodeService,
+    caller: Option<Caller>,
+    first: NodeReport,
+) -> Result<(Reports, super::super::watch::Updates), Status> {
+    let (reports, incoming) = mpsc::unbounded();
+    reports.unbounded_send(Ok(first)).unwrap();
+    let mut request = Request::new(incoming);
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    service.watch_for(request).await.map(|updates| (reports, updates))
+}
+
+async fn update(updates: &mut super::super::watch::Updates) -> NodeUpdate {
+    updates.next().await.unwrap().unwrap()
+}
+
+async fn end(mut updates: super::super::watch::Updates) -> Code {
+    loop {
+        if let Err(status) = updates.next().await.expect("a status") {
+            return status.code();
+        }
+    }
+}
+
+fn key(instance: &str) -> NodeKey {
+    NodeKey { workload: node("a"), instance: instance.to_owned() }
+}
+
+#[tokio::test]
+async fn an_agent_is_told_what_to_trust_at_once_and_whenever_that_changes() {
+    let Fixture { service, _folders, .. } = Fixture::new();
+    let (_reports, mut updates) = open(&service, Some(holder(&node("a"))), report("1")).await.unwrap();
+    let first = update(&mut updates).await.trust.unwrap();
+    assert_eq!(first.bundle, service.issuing.authority().bundle());
+    assert_eq!(first.version, service.trust.now().version());
+    service.trust.set_crls(vec![b"crl".to_vec()]);
+    let second = update(&mut updates).await.trust.unwrap();
+    assert_eq!((second.bundle, second.crls), (first.bundle, vec![b"crl".to_vec()]));
+    assert_ne!(second.version, first.version);
+}
+
+#[tokio::test]
+async fn advice_reaches_the_one_that_is_meant_and_once() {
+    let Fixture { service, _folders, .. } = Fixture::new();
+    let caller = || Some(holder(&node("a")));
+    let (_one, mut meant) = open(&service, caller(), report("1")).await.unwrap();
+    let (_two, mut other) = open(&service, caller(), report("2")).await.unwrap();
+    for updates in [&mut meant, &mut other] {
+        assert!(update(updates).await.trust.is_some());
+    }
+    let window = |end: i64| Window {
+        serial: Serial::from_be_bytes(&[0, 7]).unwrap(),
+        start: NOW,
+        end: Timestamp::from_unix(end),
+        reason: "why".into(),
+    };
+    service.nodes.advise([(key("1"), window(5))].into());
+    let told = update(&mut meant).await.renewal.unwrap();
+    assert_eq!(
+        (told.serial.as_str(), told.start, told.end, told.reason.as_str()),
+        ("07", NOW.unix(), 5, "why")
+    );
+    service.nodes.advise([(key("1"), window(5)), (key("3"), window(5))].into());
+    service.nodes.advise([(key("1"), window(6))].into());
+    assert_eq!(update(&mut meant).await.renewal.unwrap().end, 6, "the same again is not sent");
+    service.trust.set_crls(vec![b"crl".to_vec()]);
+    let next = update(&mut other).await;
+    assert!(next.renewal.is_none() && next.trust.is_some(), "the other was advised nothing: {next:?}");
+}
+
+#[tokio::test]
+async fn reports_are_kept_and_a_stream_that_ends_is_seen_as_gone() {
+    let Fixture { service, _folders, .. } = Fixture::new();
+    let (reports, mut updates) = open(&service, Some(holder(&node("a"))), report("1")).await.unwrap();
+    assert!(service.nodes.connected(&key("1")));
+    let later = NodeReport { trust_version: "abc".to_owned(), ..report("1") };
+    reports.unbounded_send(Ok(later)).unwrap();
+    assert!(update(&mut updates).await.trust.is_some());
+    reports.close_channel();
+    assert!(updates.next().await.is_none());
+    drop(updates);
+    assert!(!service.nodes.connected(&key("1")));
+    assert_eq!(service.nodes.subscribe().borrow().get(&key("1")).unwrap().report.trust_version, "abc");
+}
+
+#[tokio::test]
+async fn an_agent_that_leaves_is_not_waited_for() {
+    let Fixture { service, _folders, .. } = Fixture::new();
+    let (reports, mut updates) = open(&service, Some(holder(&node("a"))), report("1")).await.unwrap();
+    reports.unbounded_send(Ok(NodeReport { leaving: true, ..report("1") })).unwrap();
+    while updates.next().await.is_some() {}
+    assert!(service.nodes.subscribe().borrow().is_empty());
+}
+
+#[tokio::test]
+async fn strangers_the_unregistered_and_reports_out_of_bounds_are_turned_away() {
+    let Fixture { service, _folders, .. } = Fixture::new();
+    let code = async |caller, first| open(&service, caller, first).await.map(drop).unwrap_err().code();
+    assert_eq!(code(None, report("1")).await, Code::Unauthenticated);
+    assert_eq!(code(Some(Caller::Joining(node("a"))), report("1")).await, Code::Unauthenticated);
+    assert_eq!(code(Some(holder(&node("absent"))), report("1")).await, Code::PermissionDenied);
+    assert_eq!(code(Some(holder(&node("a"))), report("")).await, Code::InvalidArgument);
+    assert!(service.nodes.subscribe().borrow().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_node_with_the_server_with_a_second_one_and_with_a_changed_instance() {
+    let Fixture { service, _folders, .. } = Fixture::new();
+    let caller = || Some(holder(&node("a")));
+    let (reports, updates) = open(&service, caller(), report("1")).await.unwrap();
+    reports.unbounded_send(Ok(report("2"))).unwrap();
+    assert_eq!(end(updates).await, Code::InvalidArgument);
+
+    let (_first, updates) = open(&service, caller(), report("1")).await.unwrap();
+    let (_second, _updates) = open(&service, caller(), report("1")).await.unwrap();
+    assert_eq!(end(updates).await, Code::Aborted);
+
+    let registry = Arc::new(Fleeting::default());
+    let fleeting = NodeService { registry: registry.clone(), ..service.clone() };
+    let (reports, updates) = open(&fleeting, caller(), report("1")).await.unwrap();
+    registry.0.store(true, Ordering::SeqCst);
+    reports.unbounded_send(Ok(report("1"))).unwrap();
+    assert_eq!(end(updates).await, Code::PermissionDenied);
+
+    let (_reports, updates) = open(&service, caller(), report("1")).await.unwrap();
+    service.drain.cancel();
+    assert_eq!(end(updates).await, Code::Unavailable);
+}
