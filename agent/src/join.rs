@@ -194,10 +194,11 @@ impl Signer for NodeSigner {
             Ok(Err(failure)) => failure,
             Err(_) => CallError::Late(DEADLINE),
         };
-        let text = format!("{} at {}", failure, self.server.addr);
-        match failure.is_final() {
-            true => Err(SignerError::Refused(text)),
-            false => Err(SignerError::Unavailable(text)),
+        let reason = format!("{} at {}", failure, self.server.addr);
+        match (failure.is_final(), failure.stay_away()) {
+            (true, _) => Err(SignerError::Refused(reason)),
+            (false, Some(after)) => Err(SignerError::Busy { reason, after }),
+            (false, None) => Err(SignerError::Unavailable(reason)),
         }
     }
 }

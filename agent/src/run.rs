@@ -296,8 +296,8 @@ impl Agent {
                     return Ok(Outcome::Shutdown);
                 }
                 Some(AgentCommand::RotateNow) = controls.commands.recv() => {
-                    // Full means that one such command waits already.
-                    let _ = self.rotator.commands.try_send(Command::RotateNow);
+                    // Whether the rotator has ended is seen below.
+                    let _ = self.rotator.commands.send(Command::RotateNow).await;
                 }
                 held = &mut live, if ready.is_some() => {
                     if let (Some(ready), Some(held)) = (ready.take(), held) {

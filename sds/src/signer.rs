@@ -1,9 +1,9 @@
 //! The port behind which some authority signs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use thiserror::Error;
 
 use crate::secret::Secrets;
@@ -29,6 +29,15 @@ pub struct Signed {
     pub bundle: Vec<CertificateDer<'static>>,
 }
 
+/// What a proxy should trust from now on. Not believed before [`crate::verify::trust`] has seen it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// The roots.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// A CRL of every authority in chains and roots, as Envoy wants it; none where nothing is revoked.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
 /// Why nothing was signed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SignerError {
@@ -38,4 +47,12 @@ pub enum SignerError {
     /// It did not answer, or said that it cannot now; asking again may help.
     #[error("the certificate authority is not available: {0}")]
     Unavailable(String),
+    /// It has too much to do, and says when to come back.
+    #[error("the certificate authority is busy: {reason}")]
+    Busy {
+        /// In its words.
+        reason: String,
+        /// How long to stay away.
+        after: Duration,
+    },
 }

@@ -1,7 +1,7 @@
 //! Secrets in Envoy's words. A pure function: the same secrets are the same bytes.
 
 use pem::{EncodeConfig, LineEnding, Pem};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use signet_xds::{
     Resource, ResourceType, Snapshot,
     pb::envoy::{
@@ -53,7 +53,8 @@ fn tls_certificate(leaf: &Leaf) -> TlsCertificate {
 
 fn validation_context(bundle: &Bundle) -> CertificateValidationContext {
     let trusted_ca = Some(inline(certificates(bundle.roots())));
-    CertificateValidationContext { trusted_ca, ..CertificateValidationContext::default() }
+    let crl = (!bundle.crls().is_empty()).then(|| inline(revocation_lists(bundle.crls())));
+    CertificateValidationContext { trusted_ca, crl, ..CertificateValidationContext::default() }
 }
 
 fn inline(pem: String) -> DataSource {
@@ -64,6 +65,13 @@ fn inline(pem: String) -> DataSource {
 #[must_use]
 pub fn certificates(certificates: &[CertificateDer<'_>]) -> String {
     let blocks: Vec<Pem> = certificates.iter().map(|der| Pem::new("CERTIFICATE", der.to_vec())).collect();
+    pem::encode_many_config(&blocks, line_feeds())
+}
+
+/// Certificate revocation lists as PEM, in the order given, with line feeds only.
+#[must_use]
+pub fn revocation_lists(lists: &[CertificateRevocationListDer<'_>]) -> String {
+    let blocks: Vec<Pem> = lists.iter().map(|der| Pem::new("X509 CRL", der.to_vec())).collect();
     pem::encode_many_config(&blocks, line_feeds())
 }
 

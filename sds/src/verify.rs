@@ -1,8 +1,8 @@
 //! The last look before a certificate is published, with the eyes of those who will be shown it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use signet_policies::{
     identity::SpiffeId,
     time::{Timestamp, Validity},
@@ -11,7 +11,10 @@ use thiserror::Error;
 use webpki::{
     ALL_VERIFICATION_ALGS, EndEntityCert, ExtendedKeyUsageValidator, KeyUsage, anchor_from_trusted_cert,
 };
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::{
+    prelude::{FromDer, GeneralName, X509Certificate},
+    revocation_list::CertificateRevocationList,
+};
 
 use crate::{
     keypair::KeyPair,
@@ -23,6 +26,8 @@ use crate::{
 const MAX_CHAIN: usize = 8;
 /// More roots than any change of roots needs; more are not looked at.
 const MAX_BUNDLE: usize = 64;
+/// One for every authority below as many roots, and more.
+const MAX_CRLS: usize = 1024;
 
 /// Why a certificate is not published.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -34,10 +39,13 @@ pub enum Refused {
     /// No root, or more than a bundle can have.
     #[error("the bundle has {0} roots; it has 1 to {MAX_BUNDLE}")]
     BundleLength(usize),
-    /// Bytes that are no certificate.
-    #[error("certificate {position} of the {part} cannot be read: {reason}")]
+    /// More CRLs than there can be authorities.
+    #[error("there are {0} CRLs; at most {MAX_CRLS} are taken")]
+    CrlsLength(usize),
+    /// Bytes that are no certificate, or no CRL.
+    #[error("number {position} of the {part} cannot be read: {reason}")]
     Malformed {
-        /// `"chain"` or `"bundle"`.
+        /// `"chain"`, `"bundle"` or `"CRLs"`.
         part: &'static str,
         /// Counted from 0.
         position: usize,
@@ -110,8 +118,37 @@ pub fn verify(signed: Signed, key: KeyPair, expected: &SpiffeId, now: Timestamp)
     let validity = check_time(&parsed, &serial, now)?;
     check_path(&chain, &bundle, &serial, now)?;
     drop(parsed);
-    let leaf = Leaf { chain, key, identity: expected.clone(), validity, serial };
-    Ok(Secrets::new(leaf, Bundle::new(bundle)))
+    let leaf = Leaf { chain, key, identity: expected.clone(), validity, serial, is_first: false };
+    Ok(Secrets::new(Arc::new(leaf), Bundle::new(bundle, Vec::new())))
+}
+
+/// Puts other roots and CRLs beside the leaf that is held.
+///
+/// # Errors
+/// There are none or too many, one cannot be read, or they do not vouch for the leaf: its own peers would refuse it.
+pub fn trust(
+    held: &Secrets,
+    roots: Vec<CertificateDer<'static>>,
+    crls: Vec<CertificateRevocationListDer<'static>>,
+    now: Timestamp,
+) -> Result<Secrets, Refused> {
+    if !(1..=MAX_BUNDLE).contains(&roots.len()) {
+        return Err(Refused::BundleLength(roots.len()));
+    }
+    if crls.len() > MAX_CRLS {
+        return Err(Refused::CrlsLength(crls.len()));
+    }
+    parse_all("bundle", &roots)?;
+    for (position, crl) in crls.iter().enumerate() {
+        let malformed = |reason: String| Refused::Malformed { part: "CRLs", position, reason };
+        let (rest, _) = CertificateRevocationList::from_der(crl.as_ref())
+            .map_err(|error| malformed(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(malformed(format!("{} bytes follow it", rest.len())));
+        }
+    }
+    check_path(held.leaf().chain(), &roots, held.leaf().serial(), now)?;
+    Ok(Secrets::new(held.shared_leaf(), Bundle::new(roots, crls)))
 }
 
 /// The URI SANs of a certificate, in its order.
@@ -237,7 +274,7 @@ mod tests {
     }
 
     fn signer() -> FakeSigner {
-        FakeSigner::new(&identity(), std::sync::Arc::new(moment), LIFE)
+        FakeSigner::new(&identity(), Arc::new(moment), LIFE)
     }
 
     fn look_at(answer: Answer) -> Result<Secrets, Refused> {
@@ -310,7 +347,7 @@ mod tests {
         let mut signed = one.certificate(Answer::Good, &key.request(&identity()).unwrap());
         let foreign = other.certificate(Answer::Good, &key.request(&identity()).unwrap());
         signed.bundle.extend(foreign.bundle);
-        let forward = Bundle::new(signed.bundle.clone());
+        let forward = Bundle::new(signed.bundle.clone(), Vec::new());
         signed.bundle.reverse();
         let first = signed.bundle[0].clone();
         signed.bundle.push(first);

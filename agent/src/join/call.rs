@@ -40,7 +40,7 @@ pub(super) enum CallError {
     #[error("the server refused: {message} ({code:?})")]
     Refused { code: Code, message: String },
     #[error("the server cannot answer: {message} ({code:?})")]
-    Unavailable { code: Code, message: String },
+    Unavailable { code: Code, message: String, stay_away: Option<Duration> },
     #[error("the server did not answer within {} s", .0.as_secs())]
     Late(Duration),
     #[error("there is neither a valid certificate nor a token; {}", token_hint(.0))]
@@ -60,9 +60,27 @@ impl CallError {
         }
     }
 
+    /// How long the server wants not to be asked again.
+    pub(super) fn stay_away(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { stay_away, .. } => *stay_away,
+            Self::Unreachable(_)
+            | Self::Late(_)
+            | Self::Tls(_)
+            | Self::NotTheServer(_)
+            | Self::NotAccepted(_)
+            | Self::Refused { .. }
+            | Self::NoCredentials(_) => None,
+        }
+    }
+
     /// What a failed call means.
     fn from_status(status: &Status) -> Self {
         let (code, message) = (status.code(), status.message().to_owned());
+        // As gRPC's own retries have it (gRFC A6).
+        let pushback = status.metadata().get("grpc-retry-pushback-ms");
+        let pushback = pushback.and_then(|value| value.to_str().ok()?.parse().ok());
+        let stay_away = pushback.map(Duration::from_millis);
         match code {
             Code::InvalidArgument
             | Code::NotFound
@@ -80,7 +98,7 @@ impl CallError {
             | Code::Aborted
             | Code::Internal
             | Code::Unavailable
-            | Code::DataLoss => Self::Unavailable { code, message },
+            | Code::DataLoss => Self::Unavailable { code, message, stay_away },
         }
     }
 

@@ -161,6 +161,18 @@ async fn statuses_that_may_pass_are_told_from_those_that_do_not() {
 }
 
 #[tokio::test]
+async fn a_server_that_sends_an_agent_away_for_a_while_is_no_refusal_and_the_while_is_heard() {
+    let mut status = Status::new(Code::ResourceExhausted, "too many");
+    for (pushback, heard) in [("1500", Some(1500)), ("-1", None), ("soon", None)] {
+        status.metadata_mut().insert("grpc-retry-pushback-ms", pushback.parse().unwrap());
+        let server = start(Setup { answer: Err(status.clone()), ..Setup::default() }).await;
+        let answer = ask(&NodeSigner::new(known(&server), workload(), token()), None).await.unwrap_err();
+        let away = if let SignerError::Busy { after, .. } = answer { Some(after.as_millis()) } else { None };
+        assert_eq!(away, heard, "{pushback}");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_is_obtained_without_an_agent_and_a_wrong_one_is_not() {
     let server = start(Setup::default()).await;
     let secrets = obtain(known(&server), &workload(), token().unwrap()).await.unwrap();

@@ -7,15 +7,15 @@ use std::{
     path::PathBuf,
 };
 
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivatePkcs8KeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use signet_policies::{identity::SpiffeId, time::Timestamp};
 use signet_sds::{
     keypair::KeyPair,
     secret::Secrets,
     signer::Signed,
-    translate::{certificates, private_key},
-    verify::{Refused, verify},
+    translate::{certificates, private_key, revocation_lists},
+    verify::{Refused, trust, verify},
 };
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -33,6 +33,9 @@ const OTHERS: u32 = 0o077;
 enum IdentityFile {
     #[serde(rename = "1")]
     V1 { key: Zeroizing<String>, chain: String, bundle: String },
+    /// Knows what was revoked, and whether the certificate is the agent's first.
+    #[serde(rename = "2")]
+    V2 { key: Zeroizing<String>, chain: String, bundle: String, crls: String, first: bool },
 }
 
 /// Why the file must not be used or overwritten; somebody has to look.
@@ -108,10 +111,12 @@ impl StateDir {
     /// [`StateError`]; the file that was there before is still there.
     pub fn write_identity(&self, secrets: &Secrets) -> Result<(), StateError> {
         let leaf = secrets.leaf();
-        let file = IdentityFile::V1 {
+        let file = IdentityFile::V2 {
             key: private_key(leaf.key().pkcs8()),
             chain: certificates(leaf.chain()),
             bundle: certificates(secrets.bundle().roots()),
+            crls: revocation_lists(secrets.bundle().crls()),
+            first: leaf.is_first(),
         };
         let encode = |source: serde_json::Error| StateError::Io {
             action: "encode",
@@ -125,15 +130,22 @@ impl StateDir {
 
 fn parse(text: &[u8], identity: &SpiffeId, now: Timestamp) -> Result<Secrets, Unusable> {
     let malformed = |error: &dyn std::fmt::Display| Unusable::Malformed(error.to_string());
-    let IdentityFile::V1 { key, chain, bundle } =
-        serde_json::from_slice(text).map_err(|error| malformed(&error))?;
+    let file: IdentityFile = serde_json::from_slice(text).map_err(|error| malformed(&error))?;
+    let (key, chain, bundle, crls, first) = match file {
+        IdentityFile::V1 { key, chain, bundle } => (key, chain, bundle, String::new(), false),
+        IdentityFile::V2 { key, chain, bundle, crls, first } => (key, chain, bundle, crls, first),
+    };
     let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).map_err(|error| malformed(&error))?;
     let key = Zeroizing::new(key.secret_pkcs8_der().to_vec());
     let key = KeyPair::from_pkcs8(key).map_err(|error| malformed(&error))?;
     let read = |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
     let chain = read(&chain).map_err(|error| malformed(&error))?;
     let bundle = read(&bundle).map_err(|error| malformed(&error))?;
-    Ok(verify(Signed { chain, bundle }, key, identity, now)?)
+    let crls = CertificateRevocationListDer::pem_slice_iter(crls.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let crls = crls.map_err(|error| malformed(&error))?;
+    let held = verify(Signed { chain, bundle: bundle.clone() }, key, identity, now)?;
+    let held = if first { held.marked_first() } else { held };
+    Ok(trust(&held, bundle, crls, now)?)
 }
 
 #[cfg(test)]
@@ -162,7 +174,7 @@ mod tests {
         let signer = FakeSigner::new(&identity("a"), std::sync::Arc::new(moment), LIFE);
         let key = KeyPair::generate().unwrap();
         let signed = signer.certificate(Answer::Good, &key.request(&identity("a")).unwrap());
-        verify(signed, key, &identity("a"), moment().into()).unwrap()
+        verify(signed, key, &identity("a"), moment().into()).unwrap().marked_first()
     }
 
     fn kept() -> (tempfile::TempDir, StateDir, Secrets) {
@@ -182,6 +194,27 @@ mod tests {
         assert_eq!(back.leaf().serial(), secrets.leaf().serial());
         assert_eq!(back.leaf().key().pkcs8(), secrets.leaf().key().pkcs8());
         assert_eq!(back.bundle(), secrets.bundle());
+        assert!(back.leaf().is_first(), "when it is renewed was decided before");
+    }
+
+    #[test]
+    fn the_first_form_of_the_file_is_read_for_ever() {
+        let (_folder, state, secrets) = kept();
+        let leaf = secrets.leaf();
+        let file = IdentityFile::V1 {
+            key: private_key(leaf.key().pkcs8()),
+            chain: certificates(leaf.chain()),
+            bundle: certificates(secrets.bundle().roots()),
+        };
+        let text = serde_json::to_string(&file).unwrap();
+        assert!(
+            text.starts_with(r#"{"version":"1","key":"-----BEGIN PRIVATE KEY"#),
+            "as it was written then"
+        );
+        state.replace(IDENTITY, text.as_bytes()).unwrap();
+        let back = state.read_identity(&identity("a"), moment().into()).unwrap().unwrap().unwrap();
+        assert_eq!(back.leaf().serial(), leaf.serial());
+        assert!(!back.leaf().is_first());
     }
 
     #[test]

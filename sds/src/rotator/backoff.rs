@@ -44,7 +44,26 @@ impl Backoff {
         let longest = self.base.checked_mul(factor).map_or(self.cap, |wait| wait.min(self.cap));
         longest.mul_f64(rng.random_range(0.5..=1.0))
     }
+
+    /// The wait after an authority said when to come back: not before, and not all at once.
+    ///
+    /// Its word does not count beyond ten minutes, nor beyond half of what is `left` of the certificate's
+    /// life; it never makes the wait shorter than [`Backoff::after`] would.
+    pub fn asked_to(
+        &self,
+        stay_away: Duration,
+        earlier: u32,
+        left: Option<Duration>,
+        rng: &mut impl Rng,
+    ) -> Duration {
+        let spread = stay_away.min(LONGEST_ABSENCE).mul_f64(rng.random_range(1.0..=1.25));
+        let heeded = left.map_or(spread, |left| spread.min(left / 2));
+        heeded.max(self.after(earlier, rng))
+    }
 }
+
+/// How long an authority may send somebody away at most.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -71,6 +90,20 @@ mod tests {
         let wait = |seed| Backoff::DEFAULT.after(3, &mut StdRng::seed_from_u64(seed));
         assert_ne!(wait(1), wait(2));
         assert_eq!(wait(1), wait(1));
+    }
+
+    #[test]
+    fn who_is_sent_away_comes_back_after_that_and_before_half_of_its_life_is_gone() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let second = Duration::from_secs(1);
+        for _ in 0..100 {
+            let mut wait = |away, left| Backoff::DEFAULT.asked_to(away, 0, left, &mut rng);
+            let asked = wait(20 * second, Some(3600 * second));
+            assert!(20 * second <= asked && asked <= 25 * second, "{asked:?}");
+            assert!(wait(20 * second, Some(10 * second)) <= 5 * second);
+            assert!(wait(u32::MAX * second, None) <= LONGEST_ABSENCE.mul_f64(1.25));
+            assert!(wait(Duration::ZERO, Some(Duration::ZERO)) >= Backoff::DEFAULT.base / 2, "no busy loop");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Answer {
     Never,
     Refused,
     Unavailable,
+    /// Too much to do: come back after this.
+    Busy(Duration),
     /// For another workload.
     SomebodyElses,
     /// Over before it was signed.
@@ -144,6 +146,7 @@ impl Signer for FakeSigner {
         match answer {
             Answer::Refused => Err(SignerError::Refused("as the script says".to_owned())),
             Answer::Unavailable => Err(SignerError::Unavailable("as the script says".to_owned())),
+            Answer::Busy(after) => Err(SignerError::Busy { reason: "as the script says".to_owned(), after }),
             Answer::Never => std::future::pending().await,
             Answer::Slow(delay) => {
                 tokio::time::sleep(delay).await;
