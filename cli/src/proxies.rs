@@ -24,7 +24,8 @@ pub const HELP: &str = "Examples:\n  signet proxies\n  signet proxies --mesh sho
     signet proxies diff mesh/shop/virtualNode/cart --admin-addr 127.0.0.1:9901\n  \
     signet proxies history\n\n\
     STATUS is synced (Envoy accepted everything), pending (something was sent and not answered), or rejected\n\
-    (Envoy refused a resource; REASON says which and why; it is sent again once it changes).";
+    (Envoy refused a resource; REASON says which and why, and which change brought it: the operation, what was written,\n\
+    by whose key pair and when. It is sent again once it changes).";
 
 /// Flags of `signet proxies`.
 #[derive(Args, Clone, Debug)]
@@ -56,7 +57,8 @@ pub enum ProxiesCommand {
     /// What was refused lately, also what is mended by now
     #[command(
         after_help = "Examples:\n  signet proxies history\n  signet proxies history --mesh shop --format json\n\n\
-        The newest 500 refusals since the server's start."
+        The newest 500 refusals, those before the server's last start among them. What was refused when it\n\
+        ended is shown to have ended when it was back."
     )]
     History(list::HistoryArgs),
 }

@@ -23,7 +23,7 @@ use signet_policies::identity::ResourceName;
 
 pub use self::{
     by_name::ByName,
-    changes::Changes,
+    changes::{Author, Changes, Deed, Written},
     document::{Document, Spec},
     routing::{
         GatewayRoute, GatewayRule, GrpcMatch, GrpcRetryEvent, HeaderMatch, HostnameMatch, HttpMatch,

@@ -14,6 +14,7 @@
 
 mod detail;
 mod entries;
+mod keep;
 mod origins;
 mod refusals;
 mod stream;
@@ -37,12 +38,13 @@ use tonic::Status as Refusal;
 
 use crate::{server::Refused, translate::Proxy};
 use entries::Entries;
+pub(crate) use origins::Cause;
 use origins::Origins;
 use stream::Stream;
 
 pub use detail::{ProxyDetail, ResourceState, ResourceView};
 pub use refusals::RefusalView;
-pub use view::{GoneView, ProxyState, ProxyView, RejectionView};
+pub use view::{ChangeView, GoneView, ProxyState, ProxyView, RejectionView};
 
 /// The registry. Shared by the server, which adds, and reconcile, which feeds.
 pub struct Proxies {
@@ -95,6 +97,15 @@ pub(crate) struct Concerned {
     pub(crate) proxy: Proxy,
     /// What it should hold so far; `None` until reconcile saw it.
     pub(crate) wanted: Option<Arc<Snapshot>>,
+}
+
+/// What a proxy is told.
+pub(crate) struct Told {
+    pub(crate) key: Key,
+    /// What it should hold; `None` ends its stream for good: there is no such workload any more.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// What brought it.
+    pub(crate) cause: Arc<Cause>,
 }
 
 /// What a proxy runs of one resource that it should hold.
@@ -237,7 +248,7 @@ impl Proxies {
     pub fn list(&self) -> Vec<ProxyView> {
         let entries = self.lock();
         let connected = entries.by_key.values().filter(|entry| entry.gone.is_none());
-        let mut listed: Vec<_> = connected.map(ProxyView::of).collect();
+        let mut listed: Vec<_> = connected.map(|entry| entries.explained(ProxyView::of(entry))).collect();
         listed.sort_by(|a, b| a.workload.cmp(&b.workload));
         listed
     }
@@ -263,7 +274,7 @@ impl Proxies {
         let entries = self.lock();
         let keys = entries.by_workload.get(workload).into_iter().flatten();
         let connected = keys.filter_map(|key| entries.by_key.get(key)).filter(|entry| entry.gone.is_none());
-        connected.map(ProxyDetail::of).collect()
+        connected.map(|entry| entries.explained_in_detail(ProxyDetail::of(entry))).collect()
     }
 
     /// What was refused lately, the newest first: also what is mended, and by proxies that are gone.
@@ -290,9 +301,9 @@ impl Proxies {
     }
 
     /// The proxies of these workloads, and those that are new.
-    pub(crate) fn concerned(&self, workloads: &BTreeSet<Workload>) -> Vec<Concerned> {
+    pub(crate) fn concerned<'a>(&self, workloads: impl IntoIterator<Item = &'a Workload>) -> Vec<Concerned> {
         let entries = self.lock();
-        let known = workloads.iter().filter_map(|workload| entries.by_workload.get(workload)).flatten();
+        let known = workloads.into_iter().filter_map(|workload| entries.by_workload.get(workload)).flatten();
         let keys: BTreeSet<Key> = known.chain(&entries.unfed).copied().collect();
         let concerned = |key: Key| {
             let Entry { proxy, wanted, .. } = entries.by_key.get(&key)?;
@@ -316,13 +327,12 @@ impl Proxies {
         self.lock().gone.first().map(|(gone, _)| *gone)
     }
 
-    /// Gives proxies what they should hold by the model at `revision`; equal snapshots wake nobody. `None` ends
-    /// the stream for good: there is no such workload any more.
-    pub(crate) fn publish(&self, revision: u64, snapshots: Vec<(Key, Option<Arc<Snapshot>>)>) {
+    /// Gives proxies what they should hold by the model at `revision`; equal snapshots wake nobody.
+    pub(crate) fn publish(&self, revision: u64, told: Vec<Told>) {
         let now = (self.clock)();
         let mut entries = self.lock();
         entries.revision = revision;
-        for (key, snapshot) in snapshots {
+        for Told { key, snapshot, cause } in told {
             let Some(snapshot) = snapshot else {
                 if let Some(Entry { proxy, feed: Some(tap), .. }) = entries.remove(key) {
                     // A stream that is ending by itself does not hear it.
@@ -337,7 +347,7 @@ impl Proxies {
             if entry.wanted.as_ref() == Some(&snapshot) {
                 continue;
             }
-            entry.origins = entry.origins.after(&snapshot, revision);
+            entry.origins = entry.origins.after(&snapshot, &cause);
             entry.wanted = Some(Arc::clone(&snapshot));
             entry.stale_since.get_or_insert(now);
             if let Some(tap) = &entry.feed {

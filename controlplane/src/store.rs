@@ -43,7 +43,7 @@ pub use self::{
 };
 use crate::{
     model::{
-        Document, Model, Tags,
+        Author, Document, Model, Tags,
         key::{Collection, Key, Kind},
     },
     quotas::Quota,
@@ -57,7 +57,15 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Refused`] with nothing changed; [`StoreError::Unavailable`] with the outcome unknown.
-    async fn write(&self, write: Write) -> Result<Arc<Resource>, StoreError>;
+    async fn write(&self, write: Write) -> Result<Arc<Resource>, StoreError> {
+        self.write_by(None, write).await
+    }
+
+    /// As [`Store::write`], and the model's [`Changes`](crate::model::Changes) say who made it.
+    ///
+    /// # Errors
+    /// As for [`Store::write`].
+    async fn write_by(&self, by: Option<Author>, write: Write) -> Result<Arc<Resource>, StoreError>;
 
     /// Finds one resource.
     ///

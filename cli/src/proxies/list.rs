@@ -101,7 +101,7 @@ pub(super) async fn history(args: HistoryArgs, clock: Clock) -> Result<()> {
     match args.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
         Format::Table if answer.refusals.is_empty() => {
-            println!("nothing was refused since the server started")
+            println!("nothing was refused, as far as the server remembers")
         }
         Format::Table => println!("{}", history_table(&answer.refusals)),
     }
@@ -159,14 +159,22 @@ fn history_table(refusals: &[RefusalView]) -> Table {
     table
 }
 
-/// What was refused, why, and since which change of the mesh.
+/// What was refused, why, and which change of the mesh brought it.
 fn reason(one: &RejectionView) -> String {
-    let change = one.revision.map_or(String::new(), |revision| format!(" (since revision {revision})"));
-    format!("{} {}: {}{change}", one.kind, one.name, one.reason)
+    let RejectionView { kind, name, reason, revision, changes, .. } = one;
+    let change = match (&changes[..], revision) {
+        ([], None) => String::new(),
+        ([], Some(revision)) => format!(" (since revision {revision})"),
+        ([change], _) => format!(" (since {change})"),
+        ([newest, others @ ..], _) => format!(" (since {newest}, or one of {} before it)", others.len()),
+    };
+    format!("{kind} {name}: {reason}{change}")
 }
 
 #[cfg(test)]
 mod tests {
+    use signet_controlplane::proxies::ChangeView;
+
     use super::*;
 
     #[test]
@@ -178,6 +186,7 @@ mod tests {
             reason: "cannot bind".into(),
             suspected: false,
             revision: Some(7),
+            changes: Vec::new(),
         };
         let proxy = ProxyView {
             workload: "mesh/m/virtualNode/a".into(),
@@ -197,6 +206,32 @@ mod tests {
                 && text.contains("listener lds_ingress: cannot bind (since revision 7)"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_refusal_names_the_change_that_brought_it_and_says_how_many_may_have() {
+        let change = ChangeView {
+            revision: 7,
+            operation: "UpdateVirtualNode".into(),
+            resource: "mesh/m/virtualNode/a".into(),
+            access_key_id: Some("AKIA1".into()),
+            user: Some("alice".into()),
+            at: "2026-11-26T15:00:00Z".into(),
+        };
+        let one = RejectionView {
+            kind: "listener".into(),
+            name: "l".into(),
+            version: "1".into(),
+            reason: "cannot bind".into(),
+            suspected: false,
+            revision: Some(7),
+            changes: vec![change.clone()],
+        };
+        let text = "listener l: cannot bind (since UpdateVirtualNode mesh/m/virtualNode/a by alice (AKIA1), \
+            2026-11-26T15:00:00Z, revision 7";
+        assert_eq!(reason(&one), format!("{text})"));
+        let three = RejectionView { changes: vec![change.clone(), change.clone(), change], ..one };
+        assert_eq!(reason(&three), format!("{text}, or one of 2 before it)"));
     }
 
     #[test]

@@ -40,6 +40,16 @@ fn print(Told { identity, proxies }: &Told) {
     }
 }
 
+/// Why a resource is refused, and what brought it.
+fn remark(one: &ResourceView) -> Option<String> {
+    let changes: Vec<String> = one.changes.iter().map(ToString::to_string).collect();
+    let reason = one.reason.as_ref()?;
+    Some(match changes.is_empty() {
+        true => reason.clone(),
+        false => format!("{reason} (since {})", changes.join("; or ")),
+    })
+}
+
 fn table(resources: &[ResourceView]) -> Table {
     let mut table = Table::new();
     let header = ["TYPE", "NAME", "VERSION", "STATE", "SINCE REVISION", "REMARK"];
@@ -53,7 +63,7 @@ fn table(resources: &[ResourceView]) -> Table {
             version.map_or("-".to_owned(), |version| version.chars().take(DIGITS).collect()),
             format!("{:?}", one.state).to_lowercase(),
             one.revision.map_or("-".to_owned(), |revision| revision.to_string()),
-            one.reason.clone().unwrap_or(hosts),
+            remark(one).unwrap_or(hosts),
         ]);
     }
     table

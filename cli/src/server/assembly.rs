@@ -90,6 +90,8 @@ impl Running {
             identity.keep(stop).await;
             Ok(())
         });
+        let refusals = parts.proxies.clone().keep_refusals(parts.database.clone(), drain.clone());
+        running.tasks.spawn(async move { refusals.await.context("the history of refusals") });
         running.tasks.spawn(prune_tokens(parts.tokens, clock.clone(), drain.clone()));
         let pages =
             ops::router(Ops { proxies: parts.proxies, database: parts.database, draining: drain.clone() });
@@ -178,6 +180,8 @@ impl Parts {
         let ledger = SledLedger::new(database.clone())?;
         let tokens = JoinTokens::new(database.clone())?;
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
+        let proxies = Proxies::new(clock.clone());
+        proxies.recall_refusals(&database)?;
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),
             discovery: Arc::new(Registry::open(database.clone())?),
@@ -186,7 +190,7 @@ impl Parts {
             trust,
             tokens,
             random,
-            proxies: Proxies::new(clock.clone()),
+            proxies,
             terms: Terms { trust_domain: args.trust_domain.clone(), default_lifetime },
             quotas,
             database,

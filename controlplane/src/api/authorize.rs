@@ -1,10 +1,12 @@
 //! Whether the caller may do what a request asks for. Asked before anything is read or written.
 
+use std::sync::Arc;
+
 use axum::extract::{Extension, FromRequestParts};
 use http::request::Parts;
 
 use super::{ApiError, ApiSettings, sigv4::Principal};
-use crate::access::Verdict;
+use crate::{access::Verdict, model::Author};
 
 /// Who calls, as handlers see them.
 #[derive(Clone, Debug)]
@@ -39,6 +41,12 @@ impl Caller {
     #[must_use]
     pub fn user(&self) -> &str {
         &self.0.user
+    }
+
+    /// As whoever reads of a write sees them.
+    #[must_use]
+    pub fn author(&self) -> Author {
+        Author { access_key_id: self.0.access_key_id.as_str().into(), user: Arc::clone(&self.0.user) }
     }
 
     /// Refuses what the caller's policy does not allow, in AWS's words.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     access::{self, Verb},
     model::{
-        Document,
+        Author, Document,
         key::{Key, Kind},
     },
     store::{Resource, Store, StoreError, Write},
@@ -57,7 +57,7 @@ impl App {
     async fn create(&self, kind: Kind, input: Input) -> Answer {
         self.check_owner(&input.query)?;
         let collection = input.names.collection(kind)?;
-        let body = input.json()?;
+        let (by, body) = (input.caller.author(), input.json()?);
         let member = uri::name_member(kind);
         let key = collection.key(body.text(member)?);
         let key = key.map_err(|error| ApiError::bad_request(format!("{member}: {error}")))?;
@@ -68,16 +68,16 @@ impl App {
         }
         let document = self.document(key, body)?;
         let write = Write::Create { document, uid: Uuid::new_v4(), token, tags, at: self.now() };
-        self.write(write, Status::Active).await
+        self.write(by, write, Status::Active).await
     }
 
     async fn update(&self, kind: Kind, input: Input) -> Answer {
         let key = self.key(kind, &input, Verb::Update)?;
         let expected = input.expected;
-        let body = input.json()?;
+        let (by, body) = (input.caller.author(), input.json()?);
         let token = body.token()?;
         let document = self.document(key, body)?;
-        self.write(Write::Update { document, token, expected, at: self.now() }, Status::Active).await
+        self.write(by, Write::Update { document, token, expected, at: self.now() }, Status::Active).await
     }
 
     /// The spec that a body holds.
@@ -89,7 +89,8 @@ impl App {
     async fn delete(&self, kind: Kind, input: Input) -> Answer {
         let key = self.key(kind, &input, Verb::Delete)?;
         let expected = input.expected;
-        self.write(Write::Delete { key, expected, at: self.now() }, Status::Deleted).await
+        let by = input.caller.author();
+        self.write(by, Write::Delete { key, expected, at: self.now() }, Status::Deleted).await
     }
 
     async fn describe(&self, kind: Kind, input: Input) -> Answer {
@@ -114,8 +115,8 @@ impl App {
         Ok(answer(&Listing { collection: &collection, resources, settings: &self.settings, is_last }))
     }
 
-    async fn write(&self, write: Write, status: Status) -> Answer {
-        let written = self.store.write(write).await.map_err(|error| self.refused(error))?;
+    async fn write(&self, by: Author, write: Write, status: Status) -> Answer {
+        let written = self.store.write_by(Some(by), write).await.map_err(|error| self.refused(error))?;
         Ok(self.description(&written, status))
     }
 

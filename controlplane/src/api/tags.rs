@@ -45,13 +45,13 @@ impl App {
     async fn tag(&self, input: &Input) -> Answer {
         let key = self.tagged(input, access::TAG)?;
         let tags = input.json()?.required_tags()?;
-        self.change_tags(Write::Tag { key, tags }).await
+        self.change_tags(input, Write::Tag { key, tags }).await
     }
 
     async fn untag(&self, input: &Input) -> Answer {
         let key = self.tagged(input, access::UNTAG)?;
         let names = input.json()?.tag_keys()?;
-        self.change_tags(Write::Untag { key, names }).await
+        self.change_tags(input, Write::Untag { key, names }).await
     }
 
     async fn tags(&self, input: &Input) -> Answer {
@@ -75,8 +75,8 @@ impl App {
         Ok(key)
     }
 
-    async fn change_tags(&self, write: Write) -> Answer {
-        self.store.write(write).await.map_err(|error| self.refused(error))?;
+    async fn change_tags(&self, input: &Input, write: Write) -> Answer {
+        self.store.write_by(Some(input.caller.author()), write).await.map_err(|error| self.refused(error))?;
         Ok(Json(json!({})).into_response())
     }
 }

@@ -12,7 +12,7 @@ use signet_xds::{
     },
 };
 
-use super::{Entry, ProxyView};
+use super::{ChangeView, Entry, ProxyView};
 
 /// A proxy and everything that it is to hold, or still holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct ResourceView {
     /// Since which revision of the model it is wanted as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// The change that brought it; see [`RejectionView::changes`](super::RejectionView::changes).
+    #[serde(default)]
+    pub changes: Vec<ChangeView>,
     /// Why it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -91,6 +94,7 @@ impl ResourceView {
         let (sent, accepted) = known.map_or((None, None), |it| (it.sent.as_deref(), it.accepted.as_deref()));
         let rejection = known.and_then(|it| it.rejected.as_ref());
         let version = wanted.map(Resource::version);
+        let cause = version.and_then(|version| entry.origins.cause(kind, name, version));
         let state = match (version, rejection) {
             (Some(version), Some(refused)) if *refused.version == *version => ResourceState::Rejected,
             (None, _) => ResourceState::Leaving,
@@ -107,7 +111,8 @@ impl ResourceView {
             sent: sent.map(str::to_owned),
             accepted: accepted.map(str::to_owned),
             state,
-            revision: version.and_then(|version| entry.origins.revision(kind, name, version)),
+            revision: cause.map(|cause| cause.revision),
+            changes: cause.map(|cause| ChangeView::all(cause)).unwrap_or_default(),
             reason: rejection.map(|refused| refused.reason.to_string()),
             hosts: wanted.filter(|_| kind == ResourceType::Endpoint).map(hosts),
         }

@@ -9,7 +9,7 @@ use signet_policies::identity::Workload;
 use signet_xds::Status;
 use tokio::time::Instant;
 
-use super::{Entry, Key, RejectionView, refusals::Refusals};
+use super::{Entry, Key, ProxyDetail, ProxyView, RejectionView, ResourceState, refusals::Refusals};
 use crate::translate::Proxy;
 
 /// All of them, and how they are found.
@@ -76,6 +76,27 @@ impl Entries {
         };
         self.refusals.note(key, who, &new, stands, now);
         Some((entry.proxy.clone(), new))
+    }
+
+    /// With the changes that brought what a proxy refuses, as far as they are known from earlier refusals.
+    pub(super) fn explained(&self, mut view: ProxyView) -> ProxyView {
+        view.rejections.iter_mut().for_each(|rejection| self.refusals.explain(&view.workload, rejection));
+        view
+    }
+
+    /// As [`Entries::explained`], resource by resource.
+    pub(super) fn explained_in_detail(
+        &self,
+        ProxyDetail { proxy, mut resources }: ProxyDetail,
+    ) -> ProxyDetail {
+        let proxy = self.explained(proxy);
+        for one in resources.iter_mut().filter(|one| one.state == ResourceState::Rejected) {
+            let is_it = |refused: &&RejectionView| refused.kind == one.kind && refused.name == one.name;
+            if let Some(refused) = proxy.rejections.iter().find(is_it) {
+                (one.revision, one.changes) = (refused.revision, refused.changes.clone());
+            }
+        }
+        ProxyDetail { proxy, resources }
     }
 
     /// How many proxies of a workload are connected.

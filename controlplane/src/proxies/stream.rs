@@ -21,9 +21,10 @@ impl Observer for Stream {
         let heard = self.proxies.lock().hear(self.key, status, now);
         // A log line may take its time.
         if let Some((Proxy { workload, ingress_address, .. }, rejections)) = heard {
-            for RejectionView { kind, name, version, suspected, revision, .. } in rejections {
+            for RejectionView { kind, name, version, suspected, revision, changes, .. } in rejections {
+                let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
                 warn!(
-                    %workload, %ingress_address, kind, name, version, suspected, revision,
+                    %workload, %ingress_address, kind, name, version, suspected, revision, ?changes,
                     "a proxy refuses a resource"
                 );
             }

@@ -1,12 +1,16 @@
 //! Proxies as `signet proxies` shows them.
 
-use std::time::SystemTime;
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use signet_xds::{Rejection, ResourceType};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::Entry;
+use super::{Entry, origins::Cause};
+use crate::model::{Author, Written};
 
 /// One connected proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,17 +84,75 @@ pub struct RejectionView {
     /// The revision of the model since which this proxy is to hold this version: that of the change that brought
     /// it, or of the moment when the proxy first connected. `None` when another version is wanted by now.
     pub revision: Option<u64>,
+    /// The change that brought it, the newest first where several came together and each may have been the one.
+    /// Empty where that is not known any more: the server remembers its last 64 writes, and a refusal for longer.
+    #[serde(default)]
+    pub changes: Vec<ChangeView>,
+}
+
+/// A write to the mesh, as the cause of something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeView {
+    /// The revision that it made.
+    pub revision: u64,
+    /// The operation of the API: `UpdateVirtualNode`.
+    pub operation: String,
+    /// What was written: `mesh/<mesh>/virtualNode/<name>`.
+    pub resource: String,
+    /// The key pair that signed it; absent where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// The name that the key pair was made under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// When: RFC 3339, in UTC.
+    pub at: String,
+}
+
+/// In words: `UpdateVirtualNode mesh/m/virtualNode/a by alice (AKIA…), 2026-11-26T15:00:00Z, revision 7`.
+impl fmt::Display for ChangeView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { revision, operation, resource, access_key_id, user, at } = self;
+        write!(f, "{operation} {resource}")?;
+        match (user, access_key_id) {
+            (Some(user), Some(key)) => write!(f, " by {user} ({key})")?,
+            (Some(by), None) | (None, Some(by)) => write!(f, " by {by}")?,
+            (None, None) => {}
+        }
+        write!(f, ", {at}, revision {revision}")
+    }
+}
+
+impl ChangeView {
+    fn of(write: &Written) -> Self {
+        let text = |of: fn(&Author) -> &str| write.by.as_ref().map(|by| of(by).to_owned());
+        Self {
+            revision: write.revision,
+            operation: write.operation(),
+            resource: write.key.to_string(),
+            access_key_id: text(|by| &by.access_key_id),
+            user: text(|by| &by.user),
+            at: rfc3339(UNIX_EPOCH + Duration::from_millis(write.at)),
+        }
+    }
+
+    pub(super) fn all(cause: &Cause) -> Vec<Self> {
+        cause.changes.iter().map(|write| Self::of(write)).collect()
+    }
 }
 
 impl RejectionView {
     pub(super) fn of(entry: &Entry, kind: ResourceType, name: &str, rejection: &Rejection) -> Self {
+        let cause = entry.origins.cause(kind, name, &rejection.version);
         Self {
             kind: kind.to_string(),
             name: name.to_owned(),
             version: rejection.version.to_string(),
             reason: rejection.reason.to_string(),
             suspected: rejection.suspected,
-            revision: entry.origins.revision(kind, name, &rejection.version),
+            revision: cause.map(|cause| cause.revision),
+            changes: cause.map(|cause| ChangeView::all(cause)).unwrap_or_default(),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Whom a change concerns: which workloads' proxies depend on which parts of their mesh.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use signet_policies::identity::{ResourceName, Workload, WorkloadKind};
 
 use crate::{
-    model::{Model, key::Key},
+    model::{Model, Written, key::Key},
     translate::{Part, PortId, reach},
 };
 
@@ -26,27 +29,31 @@ pub(super) fn workload(key: &Key) -> Option<Workload> {
 /// What has changed and was not told yet.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    /// Meshes that changed as a whole.
-    meshes: BTreeSet<ResourceName>,
+    /// Meshes that changed as a whole, and by which writes, as far as those are known.
+    meshes: BTreeMap<ResourceName, Vec<Arc<Written>>>,
     /// Parts of others.
-    parts: BTreeSet<(ResourceName, Part)>,
+    parts: BTreeMap<(ResourceName, Part), Vec<Arc<Written>>>,
 }
 
 impl Touched {
-    pub(super) fn add(&mut self, key: &Key) {
-        match Part::of(key) {
-            Some(part) => drop(self.parts.insert((key.mesh().clone(), part))),
-            None => self.add_mesh(key.mesh()),
-        }
+    pub(super) fn add(&mut self, write: &Arc<Written>) {
+        let mesh = write.key.mesh().clone();
+        let writes = match Part::of(&write.key) {
+            Some(part) => self.parts.entry((mesh, part)).or_default(),
+            None => self.meshes.entry(mesh).or_default(),
+        };
+        writes.push(Arc::clone(write));
     }
 
+    /// A mesh is another, and by which writes is not known.
     pub(super) fn add_mesh(&mut self, mesh: &ResourceName) {
-        self.meshes.insert(mesh.clone());
+        self.meshes.entry(mesh.clone()).or_default();
     }
 
-    /// A port stands otherwise than before.
-    pub(super) fn add_port(&mut self, id: &PortId) {
-        self.parts.insert((id.workload.mesh.clone(), Part::own(&id.workload)));
+    /// A port stands otherwise than before, because of the last write to its workload.
+    pub(super) fn add_port(&mut self, id: &PortId, write: Option<&Arc<Written>>) {
+        let writes = self.parts.entry((id.workload.mesh.clone(), Part::own(&id.workload))).or_default();
+        writes.extend(write.cloned());
     }
 }
 
@@ -86,12 +93,34 @@ impl Audience {
         }
     }
 
-    /// The workloads that depend on what was touched.
-    pub(super) fn of(&self, touched: &Touched) -> BTreeSet<Workload> {
-        let users = touched.parts.iter().filter_map(|part| self.of.get(part)).flatten();
-        let whole = self.reach.keys().filter(|workload| touched.meshes.contains(&workload.mesh));
-        let whole = whole.take(if touched.meshes.is_empty() { 0 } else { usize::MAX });
-        users.chain(whole).cloned().collect()
+    /// The workloads that depend on what was touched, and the writes that touched it.
+    pub(super) fn of(&self, touched: &Touched) -> BTreeMap<Workload, Vec<Arc<Written>>> {
+        let mut concerned: BTreeMap<Workload, Vec<Arc<Written>>> = BTreeMap::new();
+        let mut add = |workload: &Workload, writes: &[Arc<Written>]| {
+            concerned.entry(workload.clone()).or_default().extend(writes.iter().cloned());
+        };
+        for (part, writes) in &touched.parts {
+            self.of.get(part).into_iter().flatten().for_each(|workload| add(workload, writes));
+        }
+        if !touched.meshes.is_empty() {
+            for workload in self.reach.keys() {
+                touched.meshes.get(&workload.mesh).into_iter().for_each(|writes| add(workload, writes));
+            }
+        }
+        concerned
+    }
+
+    /// Which of these writes a workload depends on, as far as it was noted.
+    pub(super) fn reached<'a>(
+        &self,
+        workload: &Workload,
+        writes: impl Iterator<Item = &'a Arc<Written>>,
+    ) -> Vec<Arc<Written>> {
+        let Some(parts) = self.reach.get(workload) else {
+            return Vec::new();
+        };
+        let is_part = |key: &Key| Part::of(key).is_none_or(|part| parts.contains(&part));
+        writes.filter(|write| *write.key.mesh() == workload.mesh && is_part(&write.key)).cloned().collect()
     }
 }
 

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     discovery::Instances,
-    model::{Listener, Mesh, Model, PortMapping, key::Key},
-    proxies::{self, Entry},
+    model::{Listener, Mesh, Model, PortMapping, Written, key::Key},
+    proxies::{self, Cause, Entry, Told},
     translate::{InForce, PortId, Standing},
 };
 
@@ -62,6 +62,8 @@ const SAVE_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Tracked {
     mapping: PortMapping,
     pub(super) asked: Standing,
+    /// The last write to its node or gateway, if this process saw one.
+    asked_by: Option<Arc<Written>>,
     pub(super) port: Port,
     pub(super) servers: Wait,
     pub(super) clients: Wait,
@@ -144,8 +146,11 @@ impl<M: Memory> Task<M> {
         let changed =
             endpoints::of_services(&self.model, &instances, &instances.changed_since(&self.instances));
         let updates = self.context.proxies.look(|entries| {
+            // No write to the mesh brought them.
+            let cause = Cause::of(&[], self.model.revision);
             let update = |(key, entry): (proxies::Key, &Entry)| {
-                Some((key, Some(endpoints::merged(entry.wanted()?, &changed)?)))
+                let snapshot = Some(endpoints::merged(entry.wanted()?, &changed)?);
+                Some(Told { key, snapshot, cause: Arc::clone(&cause) })
             };
             entries.filter_map(update).collect()
         });
@@ -160,12 +165,12 @@ impl<M: Memory> Task<M> {
             return;
         }
         let before = std::mem::replace(&mut self.model, Arc::clone(&model));
-        if let Some(keys) = model.changes.between(before.revision, model.revision) {
-            for key in keys {
-                self.unpublished.add(key);
-                match (key, audience::workload(key)) {
+        if let Some(writes) = model.changes.between(before.revision, model.revision) {
+            for write in writes {
+                self.unpublished.add(write);
+                match (&write.key, audience::workload(&write.key)) {
                     (Key::Mesh(mesh), _) => self.follow_mesh(mesh),
-                    (_, Some(workload)) => self.follow_workload(&workload),
+                    (_, Some(workload)) => self.follow_workload(&workload, Some(write)),
                     (_, None) => {}
                 }
             }
@@ -192,19 +197,20 @@ impl<M: Memory> Task<M> {
         let gateways = mesh.virtual_gateways.keys();
         workloads.extend(gateways.map(|gateway| of_kind(WorkloadKind::VirtualGateway, gateway)));
         for workload in workloads {
-            self.follow_workload(&workload);
+            self.follow_workload(&workload, None);
         }
     }
 
     /// Looks at the ports of a node or gateway that is new, changed or gone.
-    fn follow_workload(&mut self, workload: &Workload) {
+    fn follow_workload(&mut self, workload: &Workload, write: Option<&Arc<Written>>) {
         let port = |port| PortId { workload: workload.clone(), port };
         let own = port(NonZeroU16::MIN)..=port(NonZeroU16::MAX);
         let mut before: BTreeMap<PortId, Tracked> = self.ports.extract_if(own, |_, _| true).collect();
         let model = Arc::clone(&self.model);
         for listener in model.listeners(workload) {
             let id = port(listener.port_mapping.port);
-            let tracked = self.track(&id, listener, before.remove(&id));
+            let mut tracked = self.track(&id, listener, before.remove(&id));
+            tracked.asked_by = write.cloned().or(tracked.asked_by);
             self.unsettled.insert(id.clone());
             self.unshown.insert(id.clone());
             self.ports.insert(id, tracked);
@@ -237,6 +243,7 @@ impl<M: Memory> Task<M> {
             mapping,
             asked,
             port,
+            asked_by: None,
             servers: Wait::default(),
             clients: Wait::default(),
             held_by: BTreeSet::new(),
@@ -248,7 +255,7 @@ impl<M: Memory> Task<M> {
         let incomplete = Instant::now() < self.complete_from;
         for id in &self.unsettled {
             let Some(tracked) = self.ports.get_mut(id) else { continue };
-            let Tracked { mapping: _, asked, port, servers, clients, held_by } = tracked;
+            let Tracked { mapping: _, asked, asked_by, port, servers, clients, held_by } = tracked;
             *held_by = match asked.offer.tls.is_none() && port.standing.offer.tls.is_some() {
                 true => wait::enforcers(&self.context.proxies, &self.model, id, incomplete),
                 false => BTreeSet::new(),
@@ -268,7 +275,7 @@ impl<M: Memory> Task<M> {
             self.in_force.insert(id.clone(), port.standing.clone());
             self.unsaved.insert(id.clone());
             self.unshown.insert(id.clone());
-            self.unpublished.add_port(id);
+            self.unpublished.add_port(id, asked_by.as_ref());
         }
     }
 
@@ -312,7 +319,7 @@ impl<M: Memory> Task<M> {
             };
             self.unshown.insert(id.clone());
             for end in [End::Servers, End::Clients] {
-                let Tracked { mapping, asked: _, port, servers, clients, held_by: _ } = tracked;
+                let Tracked { mapping, port, servers, clients, .. } = tracked;
                 let wait = match end {
                     End::Servers => servers,
                     End::Clients => clients,

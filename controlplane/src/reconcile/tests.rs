@@ -1,3 +1,4 @@
+mod causes;
 mod envoy;
 
 use std::{

@@ -17,7 +17,7 @@ use super::{
     records::{Change, Records},
     rules::{Decision, State},
 };
-use crate::model::Model;
+use crate::model::{Author, Changes, Model};
 
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -51,6 +51,8 @@ impl Engine {
         ahead.records.revision = revision;
         published.revision = revision;
         model.revision = revision;
+        // What was loaded was not written now, nor at this revision.
+        model.changes = Changes::since(revision);
         Self {
             ahead: Mutex::new(ahead),
             waiting: Mutex::default(),
@@ -67,11 +69,13 @@ impl Engine {
     pub(super) fn decide<E>(
         &self,
         write: Write,
+        by: Option<Author>,
         persist: impl FnOnce(&Change) -> Result<(), E>,
     ) -> Result<Decided, E> {
         let mut ahead = lock(&self.ahead);
         let answer = match ahead.decide(write) {
-            Ok(Decision::Change(change)) => {
+            Ok(Decision::Change(mut change)) => {
+                change.by = by;
                 persist(&change)?;
                 ahead.apply(&change);
                 let resource = change.resource.clone();
@@ -147,7 +151,7 @@ mod tests {
     };
 
     fn decide(engine: &Engine, write: Write) -> Decided {
-        let Ok(decided) = engine.decide(write, |_| Ok::<_, Infallible>(()));
+        let Ok(decided) = engine.decide(write, None, |_| Ok::<_, Infallible>(()));
         decided
     }
 
@@ -180,7 +184,7 @@ mod tests {
     #[test]
     fn a_write_that_the_disk_refuses_changes_nothing() {
         let engine = Engine::new(0, State::default(), &[]);
-        let failed = engine.decide(creation("mesh/m", json!({})), |_| Err("disk full"));
+        let failed = engine.decide(creation("mesh/m", json!({})), None, |_| Err("disk full"));
         assert_eq!(failed.unwrap_err(), "disk full");
         let again = decide(&engine, creation("mesh/m", json!({})));
         assert_eq!((again.answer.is_ok(), again.revision), (true, 1));

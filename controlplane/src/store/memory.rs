@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{Event, Resource, Store, StoreError, Write, engine::Engine, rules::State};
 use crate::{
     model::{
-        Model, Tags,
+        Author, Model, Tags,
         key::{Collection, Key},
     },
     quotas::Quotas,
@@ -36,8 +36,8 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn write(&self, write: Write) -> Result<Arc<Resource>, StoreError> {
-        let Ok(decided) = self.engine.decide(write, |_| Ok::<_, Infallible>(()));
+    async fn write_by(&self, by: Option<Author>, write: Write) -> Result<Arc<Resource>, StoreError> {
+        let Ok(decided) = self.engine.decide(write, by, |_| Ok::<_, Infallible>(()));
         self.engine.publish(decided.revision);
         Ok(decided.answer?)
     }

@@ -3,18 +3,30 @@
 use std::sync::Arc;
 
 use super::records::{Change, Effect};
-use crate::model::{Model, Spec, VirtualGateway, key::Key};
+use crate::model::{Deed, Model, Spec, VirtualGateway, Written, key::Key};
 
 /// Makes a change to the model. Parts that a reader still holds are copied, not altered.
 pub(super) fn apply(model: &mut Model, change: &Change) {
     model.revision = change.revision;
     let document = &change.resource.document;
-    model.changes.push(change.revision, document.key().clone());
+    model.changes.push(written(change));
     match change.effect {
         Effect::Put => put(model, document.key(), document.spec()),
         Effect::Tag => {}
         Effect::Remove => remove(model, document.key()),
     }
+}
+
+fn written(change: &Change) -> Written {
+    let metadata = &change.resource.metadata;
+    let deed = match change.effect {
+        Effect::Put if metadata.version == 1 => Deed::Create,
+        Effect::Put => Deed::Update,
+        Effect::Tag => Deed::Tag,
+        Effect::Remove => Deed::Delete,
+    };
+    let key = change.resource.document.key().clone();
+    Written { revision: change.revision, key, deed, by: change.by.clone(), at: metadata.updated_at }
 }
 
 fn put(model: &mut Model, key: &Key, spec: &Spec) {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Refusal, Resource, tokens::Use};
 use crate::model::{
-    Tags,
+    Author, Tags,
     key::{Collection, Key},
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Records {
 pub(super) struct Change {
     /// The revision that it makes.
     pub(super) revision: u64,
+    /// Who makes it, as far as that is known. Not kept on disk.
+    pub(super) by: Option<Author>,
     /// What it does.
     pub(super) effect: Effect,
     /// The resource as it then is, or last was.

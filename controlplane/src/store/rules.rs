@@ -213,7 +213,7 @@ impl State {
 
     fn change_of(&self, effect: Effect, resource: Arc<Resource>) -> Change {
         let revision = self.records.revision + 1;
-        Change { revision, effect, resource, tags: None, used: None, forgotten: Vec::new() }
+        Change { revision, by: None, effect, resource, tags: None, used: None, forgotten: Vec::new() }
     }
 
     /// What a spec refers to must be there.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     model::{
-        Model, Tags,
+        Author, Model, Tags,
         key::{Collection, Key},
     },
     quotas::Quotas,
@@ -75,11 +75,11 @@ impl SledStore {
 
 #[async_trait]
 impl Store for SledStore {
-    async fn write(&self, write: Write) -> Result<Arc<Resource>, StoreError> {
+    async fn write_by(&self, by: Option<Author>, write: Write) -> Result<Arc<Resource>, StoreError> {
         let (database, tree, engine) = (self.database.clone(), self.tree.clone(), self.engine.clone());
         let task = self.writes.spawn(async move {
             let (writer, disk) = (engine.clone(), database.clone());
-            let change = move || writer.decide(write, |change| persist::persist(&disk, &tree, change));
+            let change = move || writer.decide(write, by, |change| persist::persist(&disk, &tree, change));
             let Decided { revision, answer } = database.commit(change).await?;
             engine.publish(revision);
             Ok(answer?)

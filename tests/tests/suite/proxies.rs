@@ -10,7 +10,7 @@ use http::Method;
 use serde_json::{Value, json};
 use signet_tests::{
     bed::{Bed, Node, PATIENCE, app::App},
-    eventually, program,
+    clock, eventually, program,
 };
 use tokio::net::TcpListener;
 
@@ -73,13 +73,48 @@ async fn an_operator_sees_what_each_proxy_was_sent_and_how_its_envoy_differs() -
     let nobody = signet(&bed, &["proxies", "show", "mesh/m/virtualNode/nobody"])?;
     assert!(printed(&nobody).contains("does not exist"), "{}", printed(&nobody));
 
-    refused_and_mended(&bed, one, &served, app.port).await?;
+    refused_and_mended(&mut bed, one, &served, app.port).await?;
     bed.end().await;
     Ok(())
 }
 
+async fn the_refusal_is_shown(bed: &Bed) -> Result<()> {
+    eventually("the refusal", PATIENCE, || async {
+        let list = printed(&signet(bed, &["proxies"])?);
+        ensure!(list.contains("1 rejected") && list.contains("Address already in use"), "{list}");
+        Ok(())
+    })
+    .await
+}
+
+/// What is said to have brought what `one` refuses: the same in the list, of the node, and in the history.
+fn names_its_change(bed: &Bed, one: &str) -> Result<Value> {
+    let credentials = std::fs::read_to_string(bed.server.credentials())?;
+    let key = credentials.lines().find_map(|line| line.strip_prefix("aws_access_key_id")).context("a key")?;
+    let key = key.trim_start_matches([' ', '=']).trim();
+    let list = json_of(&signet(bed, &["proxies", "--workload", one, "--format", "json"])?)?;
+    let changes = list["proxies"][0]["rejections"][0]["changes"].clone();
+    let change = &changes[0];
+    let said = [&change["operation"], &change["resource"], &change["accessKeyId"]];
+    assert_eq!(said, ["UpdateVirtualNode", one, key], "{list}");
+    assert!(
+        change["revision"].is_u64() && change["at"].as_str().is_some_and(|at| at.ends_with('Z')),
+        "{list}"
+    );
+    assert_eq!(changes.as_array().map(Vec::len), Some(1), "{list}");
+    let shown = json_of(&signet(bed, &["proxies", "show", one, "--format", "json"])?)?;
+    assert_eq!(shown["proxies"][0]["rejections"][0]["changes"], changes, "{shown}");
+    let history = json_of(&signet(bed, &["proxies", "history", "--format", "json"])?)?;
+    assert_eq!(history["refusals"][0]["changes"], changes, "{history}");
+    for args in [&["proxies"][..], &["proxies", "show", one], &["proxies", "history"]] {
+        let table = printed(&signet(bed, args)?);
+        assert!(table.contains(&format!("UpdateVirtualNode {one} by ")) && table.contains(key), "{table}");
+    }
+    Ok(changes)
+}
+
 /// A listener that Envoy cannot bind is a difference and a refusal, and stays in the history when it is mended.
-async fn refused_and_mended(bed: &Bed, one: &str, served: &Node, port: u16) -> Result<()> {
+async fn refused_and_mended(bed: &mut Bed, one: &str, served: &Node, port: u16) -> Result<()> {
     let path = "/v20190125/meshes/m/virtualNodes/one";
     let good = bed.client.call(Method::GET, path, None).await?["spec"].take();
     let taken = TcpListener::bind((served.ingress, 0)).await?;
@@ -88,12 +123,14 @@ async fn refused_and_mended(bed: &Bed, one: &str, served: &Node, port: u16) -> R
     bad["listeners"].as_array_mut().context("listeners")?.push(listener);
     assert_ne!(port, second);
     bed.respec("m", "one", bad).await?;
-    eventually("the refusal", PATIENCE, || async {
-        let list = printed(&signet(bed, &["proxies"])?);
-        ensure!(list.contains("1 rejected") && list.contains("Address already in use"), "{list}");
-        Ok(())
-    })
-    .await?;
+    the_refusal_is_shown(bed).await?;
+    let change = names_its_change(bed, one)?;
+    // The server forgets the writes, and not what they led to.
+    bed.server.kill().await?;
+    bed.server.restart().await?;
+    bed.client = bed.server.client(clock())?;
+    the_refusal_is_shown(bed).await?;
+    assert_eq!(names_its_change(bed, one)?, change);
     let differs = diff(bed, one, served, "json")?;
     assert_eq!(differs.status.code(), Some(1));
     let differences = json_of(&differs)?["differences"].take();

@@ -9,6 +9,7 @@ fn resource(kind: &str, name: &str, wanted: Option<&str>, state: ResourceState) 
         accepted: None,
         state,
         revision: None,
+        changes: Vec::new(),
         reason: None,
         hosts: None,
     }

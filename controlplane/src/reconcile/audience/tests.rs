@@ -9,7 +9,7 @@ use signet_policies::identity::{TrustDomain, WorkloadKind};
 use super::*;
 use crate::{
     discovery::Instances,
-    model::{Document, Mesh, Spec},
+    model::{Deed, Document, Mesh, Spec},
     translate::{self, InForce, Interception, Proxy},
 };
 
@@ -99,7 +99,8 @@ fn name_of_mesh() -> ResourceName {
 /// Makes the write, as the store does.
 fn apply(model: &mut Model, (key, spec): Write) {
     model.revision += 1;
-    model.changes.push(model.revision, key.clone());
+    let deed = if spec.is_some() { Deed::Update } else { Deed::Delete };
+    model.changes.push(Written { revision: model.revision, key: key.clone(), deed, by: None, at: 0 });
     let mesh: &mut Mesh = Arc::make_mut(model.meshes.entry(name("m")).or_default());
     let spec = spec.map(|spec| Document::parse(key.clone(), spec).unwrap().spec().clone());
     match (key, spec) {
@@ -169,10 +170,10 @@ proptest! {
             let before = model.clone();
             apply(&mut model, write.clone());
             let mut touched = Touched::default();
-            model.changes.between(before.revision, model.revision).unwrap().into_iter().for_each(|key| touched.add(key));
+            model.changes.between(before.revision, model.revision).unwrap().into_iter().for_each(|write| touched.add(write));
             let concerned = audience.of(&touched);
             for workload in &workloads {
-                if concerned.contains(workload) || number == 0 {
+                if concerned.contains_key(workload) || number == 0 {
                     audience.note(&model, workload);
                 } else {
                     spared += 1;

@@ -6,7 +6,7 @@ use signet_xds::Snapshot;
 
 use super::Task;
 use crate::{
-    proxies::Concerned,
+    proxies::{Cause, Concerned, Told},
     reconcile::Memory,
     translate::{self, Proxy},
 };
@@ -16,7 +16,8 @@ impl<M: Memory> Task<M> {
     /// proxies; one that only a newer model knows is fed when that is taken up.
     pub(super) fn publish(&mut self) {
         let touched = std::mem::take(&mut self.unpublished);
-        let concerned = self.context.proxies.concerned(&self.audience.of(&touched));
+        let writes = self.audience.of(&touched);
+        let concerned = self.context.proxies.concerned(writes.keys());
         // Asked after the look: who was admitted by a newer model was seen with that model already there.
         let is_outdated = self.context.model.has_changed().unwrap_or(true);
         let mut made: BTreeMap<Proxy, Arc<Snapshot>> = BTreeMap::new();
@@ -24,10 +25,12 @@ impl<M: Memory> Task<M> {
         for Concerned { key, proxy, wanted } in concerned {
             if !self.model.has(&proxy.workload) {
                 if wanted.is_some() || !is_outdated {
-                    told.push((key, None));
+                    told.push(Told { key, snapshot: None, cause: Arc::default() });
                 }
                 continue;
             }
+            let workload = proxy.workload.clone();
+            let is_new = wanted.is_none();
             let snapshot = match made.get(&proxy) {
                 Some(snapshot) => Arc::clone(snapshot),
                 None => {
@@ -37,7 +40,15 @@ impl<M: Memory> Task<M> {
                     snapshot
                 }
             };
-            told.push((key, Some(snapshot)));
+            let cause = match writes.get(&workload) {
+                Some(writes) if !is_new => Cause::of(writes, self.model.revision),
+                // Everything is new to it, so it may be any write that it depends on.
+                _ => Cause::of(
+                    &self.audience.reached(&workload, self.model.changes.newest()),
+                    self.model.revision,
+                ),
+            };
+            told.push(Told { key, snapshot: Some(snapshot), cause });
         }
         self.context.proxies.publish(self.model.revision, told);
         self.audience.keep(|workload| self.context.proxies.has(workload), self.context.proxies.workloads());

@@ -51,8 +51,8 @@ pub(super) fn load(tree: &sled::Tree, quotas: Quotas) -> Result<Loaded, OpenErro
         let key = resource.document.key();
         check_fits(&state, &resource).map_err(|refusal| misfit(&Place::Resource(key.clone()), refusal))?;
         let tags = tags.remove(key);
-        let change =
-            Change { revision, effect: Effect::Put, resource, tags, used: None, forgotten: Vec::new() };
+        let (effect, forgotten) = (Effect::Put, Vec::new());
+        let change = Change { revision, by: None, effect, resource, tags, used: None, forgotten };
         state.apply(&change);
         changes.push(change);
     }
