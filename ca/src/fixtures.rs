@@ -16,7 +16,10 @@ use signet_policies::{
 };
 use tempfile::TempDir;
 
-use crate::{Authority, Issuing, Ledger, LedgerError, Random, Record, Serial, VerifiedCsr};
+use crate::{
+    Authority, Issuing, Ledger, LedgerError, Random, Record, Serial, VerifiedCsr,
+    ledger::{Digest, Entry, Event, Head, RawEntry},
+};
 
 /// 2026-11-23T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_795_392_000);
@@ -111,7 +114,7 @@ pub(crate) struct FullLedger;
 
 #[async_trait]
 impl Ledger for FullLedger {
-    async fn append(&self, _: Record) -> Result<(), LedgerError> {
+    async fn append(&self, _: Entry) -> Result<u64, LedgerError> {
         Err(LedgerError::Unavailable("no space left on device".to_owned()))
     }
 
@@ -119,7 +122,31 @@ impl Ledger for FullLedger {
         Ok(None)
     }
 
+    async fn position(&self, _: Serial) -> Result<Option<u64>, LedgerError> {
+        Ok(None)
+    }
+
     async fn list(&self, _: Option<Serial>, _: usize) -> Result<Vec<Record>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    async fn read(&self, _: u64, _: usize) -> Result<Vec<RawEntry>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    async fn events(&self) -> Result<Vec<(u64, Event)>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    fn size(&self) -> u64 {
+        0
+    }
+
+    async fn head(&self) -> Result<Head, LedgerError> {
+        Err(LedgerError::Unavailable("no space left on device".to_owned()))
+    }
+
+    fn hashes(&self, _: &[u64]) -> Result<Vec<Digest>, LedgerError> {
         Ok(Vec::new())
     }
 }

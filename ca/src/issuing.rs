@@ -11,7 +11,7 @@ use tracing::info;
 
 use crate::{
     Authority, Certificate, Error, Ledger, LedgerError, Origin, PrivateKey, PublicKey, Random, Record,
-    Serial, VerifiedCsr,
+    Serial, VerifiedCsr, ledger::Entry,
 };
 
 /// A certificate whose record is durable. Only these leave the crate's service.
@@ -99,7 +99,7 @@ impl Issuing {
         origin: Origin,
         now: Timestamp,
     ) -> Result<Issued, NotIssued> {
-        self.ledger.append(Record::new(&certificate, key, grant, origin, now)).await?;
+        self.ledger.append(Entry::Issued(Record::new(&certificate, key, grant, origin, now))).await?;
         let (serial, not_after) = (certificate.serial(), certificate.validity().not_after());
         info!(spiffe_id = %grant.spiffe_id(), %serial, %not_after, "issued a certificate");
         Ok(Issued(certificate))

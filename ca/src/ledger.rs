@@ -1,10 +1,24 @@
-//! The ledger: every certificate that was ever issued.
+//! The ledger: every certificate that was ever issued, and whatever else was done with the authority.
+//!
+//! ```text
+//!  Entry ─▶ format ─▶ bytes ─▶ leaf ─▶ Edge ─▶ hashes         stored together, durable before anybody is answered
+//!                                        │
+//!                      Checkpointer ◀── Head ─▶ proofs         signed, anchored, checkable without the ledger
+//! ```
+//!
+//! Entries are added and read, never changed. Over them stands a Merkle tree (RFC 6962), so that who holds an old
+//! checkpoint sees it when anything in it was altered or taken away.
 
+mod checkpoint;
+mod entry;
 mod format;
 mod memory;
+mod notary;
+mod proof;
 mod sled;
 #[cfg(test)]
 mod suite;
+mod tree;
 
 use std::fmt;
 
@@ -17,8 +31,16 @@ use signet_policies::{
 use thiserror::Error;
 
 use crate::{Certificate, IssuerName, PublicKey, Serial, certificate::sha256};
+pub use checkpoint::{Checkpoint, InvalidCheckpoint, LogVerifier};
+pub use entry::{
+    AuthorityChange, Entry, Event, InvalidReason, InvalidSubject, Reason, RevokedCertificate, Subject, What,
+};
 pub use memory::MemoryLedger;
-pub use sled::SledLedger;
+pub(crate) use notary::key_file;
+pub use notary::{Notary, NotaryError, compare};
+pub use proof::{Consistency, Inclusion, InvalidProof};
+pub use sled::{Checked, SledLedger};
+pub use tree::{Digest, Head};
 
 /// How whoever got a certificate proved who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +79,8 @@ pub struct Record {
     pub validity: Validity,
     /// When it was signed.
     pub issued_at: Timestamp,
+    /// The certificate, DER. `None` in a record of the first version, which kept its fingerprint alone.
+    pub certificate: Option<Vec<u8>>,
     /// SHA-256 of the certificate's DER.
     pub fingerprint: [u8; 32],
     /// SHA-256 of its SubjectPublicKeyInfo's DER.
@@ -81,6 +105,7 @@ impl Record {
             issuer: certificate.issuer_name().clone(),
             validity: certificate.validity(),
             issued_at,
+            certificate: Some(certificate.leaf_der().to_vec()),
             fingerprint: certificate.fingerprint(),
             key_hash: sha256(key.spki()),
             origin,
@@ -108,14 +133,39 @@ pub enum LedgerError {
     },
 }
 
-/// Where records are kept. They are added and read, never changed.
+impl LedgerError {
+    fn missing(position: u64) -> Self {
+        Self::Damaged { key: position.to_string(), reason: "it is not there".to_owned() }
+    }
+}
+
+/// An entry as it is stored, byte for byte, which is what the tree is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawEntry {
+    /// Where it is, from 0.
+    pub position: u64,
+    /// Its text, JSON.
+    pub text: Vec<u8>,
+}
+
+impl RawEntry {
+    /// What it says.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`].
+    pub fn entry(&self) -> Result<Entry, LedgerError> {
+        format::read(self)
+    }
+}
+
+/// Where entries are kept. They are added and read, never changed.
 #[async_trait]
 pub trait Ledger: fmt::Debug + Send + Sync + 'static {
-    /// Adds a record. When this returns, the record survives whatever the storage promises to survive.
+    /// Adds an entry, and says where it is. When this returns, it survives whatever the storage promises to survive.
     ///
     /// # Errors
     /// [`LedgerError::Duplicate`], which changes nothing, or [`LedgerError::Unavailable`].
-    async fn append(&self, record: Record) -> Result<(), LedgerError>;
+    async fn append(&self, entry: Entry) -> Result<u64, LedgerError>;
 
     /// The record of one certificate.
     ///
@@ -123,9 +173,42 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
     async fn get(&self, serial: Serial) -> Result<Option<Record>, LedgerError>;
 
+    /// Where the record of one certificate is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
+    async fn position(&self, serial: Serial) -> Result<Option<u64>, LedgerError>;
+
     /// At most `limit` records in the order of their serials, from the first one behind `after` on.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
     async fn list(&self, after: Option<Serial>, limit: usize) -> Result<Vec<Record>, LedgerError>;
+
+    /// At most `limit` entries in the order in which they were added, from position `from` on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<RawEntry>, LedgerError>;
+
+    /// Every entry that is no issued certificate, with its position, in the order in which they were added.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
+    async fn events(&self) -> Result<Vec<(u64, Event)>, LedgerError>;
+
+    /// How many entries there are; the last ones may not be durable yet.
+    fn size(&self) -> u64;
+
+    /// How the tree stands. Everything in it survives what the storage promises to survive.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    async fn head(&self) -> Result<Head, LedgerError>;
+
+    /// Hashes of the tree by the numbers under which they are stored (those of C2SP tlog-tiles' reference).
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
+    fn hashes(&self, indexes: &[u64]) -> Result<Vec<Digest>, LedgerError>;
 }

@@ -31,7 +31,7 @@ mod error;
 mod fixtures;
 mod issuing;
 mod key;
-mod ledger;
+pub mod ledger;
 pub mod nodes;
 mod pem;
 mod profile;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Authority, store::Store};
-use crate::{Error, KeyError, KeyFileError, Passphrase, PrivateKey};
+use crate::{Error, KeyError, KeyFileError, Passphrase, PrivateKey, key::LogKey, ledger::key_file};
 
 impl Authority {
     /// Writes every key in `folder`, sealed with `from` (or not sealed), anew, sealed with `to` (or not sealed).
@@ -32,8 +32,13 @@ impl Authority {
                 },
             }
         }
+        let log_key = Some(key_file(folder)).filter(|path| path.exists());
+        if let Some(path) = &log_key {
+            LogKey::read(path, to).or_else(|_| LogKey::read(path, from))?;
+        }
         keys.iter().try_for_each(|(key, path)| key.replace(path, to))?;
-        Ok(keys.len())
+        let is_log_key_written = log_key.map_or(Ok(false), |path| LogKey::reseal(&path, from, to))?;
+        Ok(keys.len() + usize::from(is_log_key_written))
     }
 }
 

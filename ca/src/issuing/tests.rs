@@ -26,6 +26,7 @@ async fn the_ledger_remembers_what_was_issued() {
             issuer: IssuerName::Mesh("my-mesh".parse().unwrap()),
             validity: certificate.validity(),
             issued_at: NOW,
+            certificate: Some(certificate.leaf_der().to_vec()),
             fingerprint: sha256(certificate.leaf_der()),
             key_hash: sha256(csr.key().spki()),
             origin,

@@ -57,13 +57,7 @@ impl PrivateKey {
     /// The file exists already, or cannot be written.
     pub fn write_new(&self, path: &Path, passphrase: Option<&Passphrase>) -> Result<(), KeyFileError> {
         let content = |source| KeyFileError::Content { path: path.to_owned(), source };
-        let text = self.to_pem(passphrase).map_err(content)?;
-        let write = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
+        write_text(path, &self.to_pem(passphrase).map_err(content)?)
     }
 
     /// Writes the key in place of a key file. After a crash the file is the old one or the new one, whole.
@@ -71,17 +65,8 @@ impl PrivateKey {
     /// # Errors
     /// The folder cannot be written.
     pub fn replace(&self, path: &Path, passphrase: Option<&Passphrase>) -> Result<(), KeyFileError> {
-        let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(failed(io::ErrorKind::InvalidFilename.into()));
-        };
-        let beside = folder.join(format!(".unfinished-{}", name.display()));
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Err(_) | Ok(()) => {}
-        }
-        self.write_new(&beside, passphrase)?;
-        fs::rename(&beside, path).and_then(|()| File::open(folder)?.sync_all()).map_err(failed)
+        let content = |source| KeyFileError::Content { path: path.to_owned(), source };
+        replace_text(path, &self.to_pem(passphrase).map_err(content)?)
     }
 
     /// Reads a key file, which is sealed if there is a passphrase, and only then.
@@ -89,22 +74,53 @@ impl PrivateKey {
     /// # Errors
     /// Not there, open to others, sealed otherwise, or no key.
     pub fn read(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, KeyFileError> {
-        let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
-        // Of the open file, so that nobody swaps it between the check and the use.
-        let metadata = file.metadata().map_err(failed)?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & OTHERS != 0 {
-            return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
-        }
         let content = |source| KeyFileError::Content { path: path.to_owned(), source };
-        let Some(length) = usize::try_from(metadata.len()).ok().filter(|_| metadata.len() <= MAX_FILE) else {
-            return Err(content(KeyError::NotPem));
-        };
-        let mut text = Zeroizing::new(String::with_capacity(length + 1));
-        file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+        let text = read_text(path)?;
         Self::from_pem(&text, passphrase).map_err(content)
     }
+}
+
+/// Writes a new file of mode 0600, and waits for the disk.
+pub(super) fn write_text(path: &Path, text: &str) -> Result<(), KeyFileError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
+}
+
+/// Writes a file in place of another. After a crash it is the old one or the new one, whole.
+pub(super) fn replace_text(path: &Path, text: &str) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(failed(io::ErrorKind::InvalidFilename.into()));
+    };
+    let beside = folder.join(format!(".unfinished-{}", name.display()));
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Err(_) | Ok(()) => {}
+    }
+    write_text(&beside, text)?;
+    fs::rename(&beside, path).and_then(|()| File::open(folder)?.sync_all()).map_err(failed)
+}
+
+/// Reads a file that nobody but its owner can reach.
+pub(super) fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    // Of the open file, so that nobody swaps it between the check and the use.
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & OTHERS != 0 {
+        return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
+    }
+    let Some(length) = usize::try_from(metadata.len()).ok().filter(|_| metadata.len() <= MAX_FILE) else {
+        return Err(KeyFileError::Content { path: path.to_owned(), source: KeyError::NotPem });
+    };
+    let mut text = Zeroizing::new(String::with_capacity(length + 1));
+    file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -53,6 +53,9 @@ pub enum KeyError {
     /// PKCS#8 of another kind of key, or damaged.
     #[error("not a P-256 key in PKCS#8 with its public half: {0}")]
     NotP256(String),
+    /// PKCS#8 of another kind of key, or damaged, where the ledger's key should be.
+    #[error("not an Ed25519 key in PKCS#8 with its public half: {0}")]
+    NotEd25519(String),
 }
 
 impl PrivateKey {
@@ -72,14 +75,7 @@ impl PrivateKey {
     /// Not such a block, sealed when it should not be or the other way round, another passphrase, or another kind of
     /// key.
     pub fn from_pem(text: &str, passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
-        let pkcs8 = match (pem::decode(LABEL, text), pem::decode(SEALED_LABEL, text), passphrase) {
-            (Some(pkcs8), _, None) => pkcs8,
-            (_, Some(sealed), Some(passphrase)) => passphrase.open(&sealed)?,
-            (Some(_), _, Some(_)) => return Err(KeyError::NotSealed),
-            (_, Some(_), None) => return Err(KeyError::Sealed),
-            (None, None, _) => return Err(KeyError::NotPem),
-        };
-        let key = Self::from_trusted_pkcs8(pkcs8)?;
+        let key = Self::from_trusted_pkcs8(from_pem(text, passphrase)?)?;
         SigningKey::new(&key)?;
         Ok(key)
     }
@@ -103,10 +99,7 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::NoRandomness`], [`KeyError::Seal`].
     pub fn to_pem(&self, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyError> {
-        Ok(match passphrase {
-            None => pem::encode(LABEL, &self.pkcs8),
-            Some(passphrase) => pem::encode(SEALED_LABEL, &passphrase.seal(&self.pkcs8)?),
-        })
+        to_pem(&self.pkcs8, passphrase)
     }
 
     /// The public half.
@@ -114,6 +107,25 @@ impl PrivateKey {
     pub fn public(&self) -> PublicKey {
         PublicKey::p256(&self.point)
     }
+}
+
+/// The PKCS#8 of one PEM block, which is sealed if there is a passphrase, and only then.
+pub(super) fn from_pem(text: &str, passphrase: Option<&Passphrase>) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    match (pem::decode(LABEL, text), pem::decode(SEALED_LABEL, text), passphrase) {
+        (Some(pkcs8), _, None) => Ok(pkcs8),
+        (_, Some(sealed), Some(passphrase)) => passphrase.open(&sealed),
+        (Some(_), _, Some(_)) => Err(KeyError::NotSealed),
+        (_, Some(_), None) => Err(KeyError::Sealed),
+        (None, None, _) => Err(KeyError::NotPem),
+    }
+}
+
+/// PKCS#8 as PEM, sealed if there is a passphrase.
+pub(super) fn to_pem(pkcs8: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, KeyError> {
+    Ok(match passphrase {
+        None => pem::encode(LABEL, pkcs8),
+        Some(passphrase) => pem::encode(SEALED_LABEL, &passphrase.seal(pkcs8)?),
+    })
 }
 
 impl std::fmt::Debug for PrivateKey {

@@ -1,5 +1,9 @@
 use super::*;
-use crate::ledger::suite;
+use crate::ledger::{suite, suite::issued};
+
+fn open(folder: &std::path::Path) -> SledLedger {
+    SledLedger::new(Database::open(folder).unwrap()).unwrap()
+}
 
 #[tokio::test]
 async fn the_sled_ledger_passes_the_suite() {
@@ -7,32 +11,96 @@ async fn the_sled_ledger_passes_the_suite() {
     let mut count = 0;
     suite::all(|| {
         count += 1;
-        let database = Database::open(&folder.path().join(count.to_string())).unwrap();
-        SledLedger::new(database).unwrap()
+        open(&folder.path().join(count.to_string()))
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_record_is_there_after_the_database_was_opened_again() {
+async fn entries_and_their_tree_are_there_after_the_database_was_opened_again() {
     let folder = tempfile::tempdir().unwrap();
-    let record = suite::record(7);
-    let open = || SledLedger::new(Database::open(folder.path()).unwrap()).unwrap();
-    open().append(record.clone()).await.unwrap();
-    assert_eq!(open().get(record.serial).await, Ok(Some(record)));
+    let mut heads = Vec::new();
+    for number in 1..=20 {
+        let ledger = open(folder.path());
+        ledger.append(issued(number)).await.unwrap();
+        heads.push(ledger.head().await.unwrap());
+    }
+    let ledger = open(folder.path());
+    assert_eq!(ledger.get(suite::record(7).serial).await, Ok(Some(suite::record(7))));
+    assert_eq!(ledger.check().unwrap(), Checked { head: heads[19], certificates: 20 });
+    let ledger: &dyn Ledger = &ledger;
+    for (size, head) in (1..).zip(heads) {
+        assert_eq!(ledger.head_of(size).unwrap(), head);
+    }
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_an_error_and_no_absence() {
+async fn any_byte_that_was_flipped_is_found() {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = SledLedger::new(Database::open(folder.path()).unwrap()).unwrap();
-    let record = suite::record(7);
-    ledger.append(record.clone()).await.unwrap();
-    let moved = suite::record(8).serial;
-    let text = ledger.records.get(record.serial.to_bytes()).unwrap().unwrap();
-    for (key, text) in [(moved, &*text), (record.serial, b"{}"), (record.serial, b"{\"version\":\"9\"}")] {
-        ledger.records.insert(key.to_bytes(), text).unwrap();
-        assert!(matches!(ledger.get(key).await, Err(LedgerError::Damaged { .. })), "{key}");
+    let ledger = open(folder.path());
+    for number in 1..=4 {
+        ledger.append(issued(number)).await.unwrap();
+    }
+    ledger.append(Entry::Event(suite::event(1))).await.unwrap();
+    ledger.check().unwrap();
+    for tree in [&ledger.entries, &ledger.serials, &ledger.events] {
+        for entry in tree.iter().collect::<Result<Vec<_>, _>>().unwrap() {
+            let (key, value) = entry;
+            for place in 0..value.len() {
+                let mut flipped = value.to_vec();
+                flipped[place] ^= 1;
+                tree.insert(&key, flipped).unwrap();
+                assert!(ledger.check().is_err(), "byte {place} of {}", hex::encode(&key));
+            }
+            tree.remove(&key).unwrap();
+            // The last entry may be taken away whole: only the checkpoint tells.
+            let is_last = tree.name() == ledger.entries.name() && key == 4_u64.to_be_bytes();
+            assert_eq!(ledger.check().is_err(), !is_last, "without {}", hex::encode(&key));
+            tree.insert(&key, value).unwrap();
+        }
+    }
+    ledger.check().unwrap();
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_an_error_and_no_absence() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    ledger.append(issued(7)).await.unwrap();
+    for text in [&b"{}"[..], b"{\"version\":\"9\"}", b""] {
+        ledger.entries.insert(0_u64.to_be_bytes(), value(&[[0; 32]], text)).unwrap();
+        let found = ledger.get(suite::record(7).serial).await;
+        assert!(matches!(found, Err(LedgerError::Damaged { .. })), "{found:?}");
         assert!(ledger.list(None, 10).await.is_err());
     }
+    ledger.entries.insert(0_u64.to_be_bytes(), &[9, 1, 2]).unwrap();
+    assert!(SledLedger::new(ledger.database.clone()).is_err());
+}
+
+#[tokio::test]
+async fn records_of_the_first_version_are_taken_in_once_in_the_order_of_their_issue() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<&str> = include_str!("../format/corpus.jsonl").lines().take(2).collect();
+    let database = Database::open(folder.path()).unwrap();
+    let first = database.tree("issued-certificates").unwrap();
+    // Of two of the same second the lower serial comes first, and it is the second line's.
+    let serials = ["0123456789abcdef0123456789abcdef", "00000000000000000000000000000001"];
+    for (serial, line) in serials.iter().zip(&lines) {
+        first.insert(hex::decode(serial).unwrap(), line.as_bytes()).unwrap();
+    }
+    let ledger = SledLedger::new(database).unwrap();
+    // As an interruption leaves it: the index is written, and the entry is not.
+    ledger.serials.insert(hex::decode(serials[1]).unwrap(), &0_u64.to_be_bytes()).unwrap();
+    assert_eq!(ledger.take_in_first_records().await, Ok(2));
+    assert_eq!(ledger.take_in_first_records().await, Ok(0));
+    let texts: Vec<_> = ledger
+        .read(0, 9)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|raw| String::from_utf8(raw.text).unwrap())
+        .collect();
+    assert_eq!(texts, [lines[1], lines[0]]);
+    assert!(ledger.get(serials[0].parse().unwrap()).await.unwrap().is_some());
+    assert_eq!(ledger.check().unwrap().certificates, 2);
 }
