@@ -36,7 +36,6 @@ pub use entry::{
     AuthorityChange, Entry, Event, InvalidReason, InvalidSubject, Reason, RevokedCertificate, Subject, What,
 };
 pub use memory::MemoryLedger;
-pub(crate) use notary::key_file;
 pub use notary::{Notary, NotaryError, compare};
 pub use proof::{Consistency, Inclusion, InvalidProof};
 pub use sled::{Checked, SledLedger};

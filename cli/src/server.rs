@@ -5,6 +5,7 @@ mod assembly;
 mod credentials;
 mod http;
 mod identity;
+mod ledger;
 mod ops;
 mod private_file;
 mod quotas;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 pub(crate) use self::v1::InstanceView;
-use self::{assembly::Running, quotas::QuotaArgs};
+use self::{assembly::Running, ledger::LedgerArgs, quotas::QuotaArgs};
 use crate::{WrongUsage, ca::PassphraseArgs};
 
 /// The store's folder in a data folder.
@@ -39,7 +40,8 @@ const DRAIN: Duration = Duration::from_secs(7);
 pub const HELP: &str = "Examples:\n  \
     signet server\n  \
     signet server --data-dir /var/lib/signet --grpc-addr 10.0.0.5:7443 --leaf-lifetime 3600\n  \
-    signet server --ca-passphrase-file /etc/signet/passphrase\n\n\
+    signet server --ca-passphrase-file /etc/signet/passphrase\n  \
+    signet server --anchor /mnt/elsewhere/signet.anchor\n\n\
     When it is ready it prints one line of JSON with its addresses. The first start makes an administrator's key\n\
     pair in <data-dir>/credentials (AWS format) and the root certificate in <data-dir>/ca.pem. SIGTERM drains.";
 
@@ -73,6 +75,8 @@ pub struct ServerArgs {
     leaf_lifetime: u64,
     #[command(flatten)]
     ca_passphrase: PassphraseArgs,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     #[command(flatten)]
     quotas: QuotaArgs,
     /// Serve the API without TLS on an address that others can reach: bodies can be read on the way

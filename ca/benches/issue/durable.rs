@@ -16,8 +16,8 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use super::{Fixture, NOW, report, time};
 
 const ROUNDS: usize = 11;
-/// About as long as a record on the disk.
-const RECORD: [u8; 600] = [7; 600];
+/// About as long as a record on the disk, with its certificate.
+const RECORD: [u8; 1500] = [7; 1500];
 const ORIGIN: Origin = Origin { attestation: Attestation::Renew, predecessor: None };
 
 /// What every caller has a share of.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Authority, store::Store};
-use crate::{Error, KeyError, KeyFileError, Passphrase, PrivateKey, key::LogKey, ledger::key_file};
+use crate::{Error, KeyError, KeyFileError, Passphrase, PrivateKey, key::LogKey};
 
 impl Authority {
     /// Writes every key in `folder`, sealed with `from` (or not sealed), anew, sealed with `to` (or not sealed).
@@ -32,7 +32,7 @@ impl Authority {
                 },
             }
         }
-        let log_key = Some(key_file(folder)).filter(|path| path.exists());
+        let log_key = Some(LogKey::file_in(folder)).filter(|path| path.exists());
         if let Some(path) = &log_key {
             LogKey::read(path, to).or_else(|_| LogKey::read(path, from))?;
         }

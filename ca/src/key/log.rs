@@ -1,6 +1,6 @@
 //! The key that signs the ledger's checkpoints: Ed25519 (RFC 8032) in PKCS#8, in a file like the authority's other keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ring::{
     rand::SystemRandom,
@@ -21,6 +21,11 @@ pub(crate) struct LogKey {
 }
 
 impl LogKey {
+    /// Where it is, in the authority's folder.
+    pub(crate) fn file_in(folder: &Path) -> PathBuf {
+        folder.join("ledger").join("key.pem")
+    }
+
     /// Makes a key in a new file of mode 0600, sealed if there is a passphrase, and waits for the disk. The folder is
     /// the caller's to sync.
     ///

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use signet_policies::identity::TrustDomain;
@@ -26,7 +26,15 @@ pub struct Notary {
     key: LogKey,
     verifier: LogVerifier,
     anchor: Option<PathBuf>,
-    latest: Mutex<Option<Checkpoint>>,
+    stated: Mutex<Stated>,
+}
+
+/// What was stated last.
+#[derive(Debug, Default)]
+struct Stated {
+    latest: Option<Checkpoint>,
+    /// Entries that the anchor covers.
+    anchored: u64,
 }
 
 /// Why a ledger is not gone on with, or how it stands not stated.
@@ -111,7 +119,7 @@ impl Notary {
         anchor: Option<&Path>,
     ) -> Result<Self, NotaryError> {
         let kept = ledger.kept_checkpoint()?;
-        let path = key_file(folder);
+        let path = LogKey::file_in(folder);
         let is_there = path.try_exists().map_err(at(&path))?;
         let key = match (is_there, &kept) {
             (true, _) => LogKey::read(&path, passphrase)?,
@@ -119,18 +127,14 @@ impl Notary {
             (false, None) => make_key(&path, passphrase)?,
         };
         let verifier = LogVerifier::new(origin(trust_domain), key.public());
-        let notary =
-            Self { ledger, key, verifier, anchor: anchor.map(Path::to_owned), latest: Mutex::default() };
-        if let Some(note) = kept {
-            let checkpoint = notary.compare(&note, "the checkpoint in the data folder")?;
-            *notary.latest() = Some(checkpoint);
-        }
-        if let Some(anchor) = anchor
-            && let Some(note) = read_anchor(anchor)?
-        {
-            notary.compare(&note, &anchor.display().to_string())?;
-        }
-        Ok(notary)
+        let latest = kept.map(|note| compare(&ledger, &note, &verifier, "the checkpoint in the data folder"));
+        let latest = latest.transpose()?;
+        let anchored = anchor.map(read_anchor).transpose()?.flatten();
+        let what = anchor.unwrap_or(folder).display().to_string();
+        let anchored = anchored.map(|note| compare(&ledger, &note, &verifier, &what)).transpose()?;
+        let anchored = anchored.map_or(0, |anchored| anchored.head().size);
+        let stated = Mutex::new(Stated { latest, anchored });
+        Ok(Self { ledger, key, verifier, anchor: anchor.map(Path::to_owned), stated })
     }
 
     /// Whom to give to those who check checkpoints.
@@ -145,29 +149,32 @@ impl Notary {
     /// # Errors
     /// The ledger or the anchor cannot be read or written.
     pub async fn checkpoint(&self) -> Result<Checkpoint, NotaryError> {
-        let last = self.latest().clone();
-        if let Some(last) = last.filter(|last| last.head().size == self.ledger.size()) {
-            return Ok(last);
-        }
-        let head = self.ledger.head().await?;
-        let checkpoint = Checkpoint::sign(self.verifier.name(), head, &self.key);
-        self.ledger.keep_checkpoint(checkpoint.note()).await?;
-        if let Some(anchor) = &self.anchor {
+        let size = self.ledger.size();
+        let last = self.stated().latest.clone().filter(|last| last.head().size == size);
+        let checkpoint = match last {
+            Some(last) => last,
+            None => {
+                let head = self.ledger.head().await?;
+                let checkpoint = Checkpoint::sign(self.verifier.name(), head, &self.key);
+                self.ledger.keep_checkpoint(checkpoint.note()).await?;
+                checkpoint
+            }
+        };
+        // One at a time from here on, so that an older one never takes a newer one's place.
+        let mut stated = self.stated();
+        let size = checkpoint.head().size;
+        if let Some(anchor) = self.anchor.as_ref().filter(|_| stated.anchored < size) {
             write_anchor(anchor, checkpoint.note()).map_err(at(anchor))?;
+            stated.anchored = size;
         }
-        let mut latest = self.latest();
-        if latest.as_ref().is_none_or(|latest| latest.head().size < head.size) {
-            *latest = Some(checkpoint.clone());
+        if stated.latest.as_ref().is_none_or(|latest| latest.head().size < size) {
+            stated.latest = Some(checkpoint.clone());
         }
         Ok(checkpoint)
     }
 
-    fn latest(&self) -> std::sync::MutexGuard<'_, Option<Checkpoint>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn compare(&self, note: &str, what: &str) -> Result<Checkpoint, NotaryError> {
-        compare(&self.ledger, note, &self.verifier, what)
+    fn stated(&self) -> MutexGuard<'_, Stated> {
+        self.stated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -196,11 +203,6 @@ pub fn compare(
 fn head_of(ledger: &SledLedger, size: u64) -> Result<Head, LedgerError> {
     let ledger: &dyn Ledger = ledger;
     ledger.head_of(size)
-}
-
-/// Where the key that signs checkpoints is, in the authority's folder.
-pub(crate) fn key_file(folder: &Path) -> PathBuf {
-    folder.join("ledger").join("key.pem")
 }
 
 fn make_key(path: &Path, passphrase: Option<&Passphrase>) -> Result<LogKey, NotaryError> {

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use axum::Router;
-use signet_ca::{Authority, Issuing, JoinTokens, NodeService, Nodes, Random, SledLedger, TrustFeed};
+use signet_ca::{Authority, Issuing, JoinTokens, NodeService, Nodes, Random, TrustFeed, ledger::Notary};
 use signet_controlplane::{
     api::{self, ApiSettings},
     credentials::Keyring,
@@ -34,6 +34,7 @@ use super::{
     credentials::{self, ServerKeys},
     http,
     identity::ServerIdentity,
+    ledger,
     ops::{self, Ops},
     registry::MeshRegistry,
     tls,
@@ -63,6 +64,7 @@ struct Parts {
     store: Arc<dyn Store>,
     discovery: Arc<dyn Discovery>,
     issuing: Issuing,
+    notary: Arc<Notary>,
     nodes: Nodes,
     trust: TrustFeed,
     tokens: JoinTokens,
@@ -74,7 +76,7 @@ struct Parts {
 
 impl Running {
     pub(super) async fn start(args: &ServerArgs, clock: Clock, drain: CancellationToken) -> Result<Self> {
-        let parts = Parts::open(args, &clock)?;
+        let parts = Parts::open(args, &clock).await?;
         let identity = ServerIdentity::new(parts.issuing.clone(), parts.terms.clone(), clock.clone()).await?;
         let api = bind(args.api_addr, "--api-addr").await?;
         let grpc = bind(args.grpc_addr, "--grpc-addr").await?;
@@ -92,6 +94,7 @@ impl Running {
         });
         let refusals = parts.proxies.clone().keep_refusals(parts.database.clone(), drain.clone());
         running.tasks.spawn(async move { refusals.await.context("the history of refusals") });
+        running.tasks.spawn(ledger::keep(parts.notary.clone(), drain.clone()));
         running.tasks.spawn(prune_tokens(parts.tokens, clock.clone(), drain.clone()));
         let pages =
             ops::router(Ops { proxies: parts.proxies, database: parts.database, draining: drain.clone() });
@@ -164,7 +167,7 @@ impl Running {
 }
 
 impl Parts {
-    fn open(args: &ServerArgs, clock: &Clock) -> Result<Self> {
+    async fn open(args: &ServerArgs, clock: &Clock) -> Result<Self> {
         let data_dir = &args.data_dir;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
         made.with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
@@ -177,7 +180,7 @@ impl Parts {
         let authority = Authority::open(&keys, passphrase, &args.trust_domain, random.clone(), now)?;
         publish_root(&data_dir.join("ca.pem"), &authority.root_pem())?;
         let trust = TrustFeed::new(authority.bundle());
-        let ledger = SledLedger::new(database.clone())?;
+        let (ledger, notary) = ledger::open(args, database.clone()).await?;
         let tokens = JoinTokens::new(database.clone())?;
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
         let proxies = Proxies::new(clock.clone());
@@ -186,6 +189,7 @@ impl Parts {
             store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),
             discovery: Arc::new(Registry::open(database.clone())?),
             issuing: Issuing::new(Arc::new(authority), Arc::new(ledger), random.clone(), clock.clone()),
+            notary: Arc::new(notary),
             nodes: Nodes::default(),
             trust,
             tokens,

@@ -121,7 +121,7 @@ async fn an_empty_folder_is_refused_beside_the_anchor_of_another() {
 async fn a_key_that_has_signed_is_never_replaced() {
     let place = Place::new();
     place.add(&[issued(1)]).await;
-    let key = key_file(place.folder.path());
+    let key = LogKey::file_in(place.folder.path());
     fs::remove_file(&key).unwrap();
     let refused = place.open().unwrap_err();
     assert!(matches!(refused, NotaryError::KeyMissing { .. }), "{refused}");
@@ -133,7 +133,7 @@ async fn the_key_is_sealed_with_the_others() {
     let place = Place::new();
     place.add(&[issued(1)]).await;
     let secret = Passphrase::new(zeroize::Zeroizing::new("correct horse battery".to_owned())).unwrap();
-    let key = key_file(place.folder.path());
+    let key = LogKey::file_in(place.folder.path());
     assert!(LogKey::reseal(&key, None, Some(&secret)).unwrap());
     assert!(!LogKey::reseal(&key, None, Some(&secret)).unwrap(), "it is so already");
     assert!(matches!(place.open(), Err(NotaryError::Key(_))));
