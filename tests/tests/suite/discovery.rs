@@ -1,5 +1,7 @@
 //! Instances come, go and fall ill under load; Envoy follows at once and loses nothing.
 
+mod warming;
+
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv6Addr},
