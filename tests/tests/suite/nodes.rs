@@ -3,6 +3,7 @@
 mod bounds;
 mod discovery;
 mod goldens;
+mod health;
 mod logs;
 mod redirected;
 mod served;
