@@ -13,6 +13,7 @@ pub mod app;
 pub mod call;
 pub mod grpc;
 pub mod namespace;
+pub mod resets;
 pub mod resolver;
 
 use std::{

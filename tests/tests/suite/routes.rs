@@ -10,6 +10,7 @@ mod grpc;
 mod kinds;
 mod matchers;
 mod ordering;
+mod resets;
 mod splits;
 
 use anyhow::Result;
