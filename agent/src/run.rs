@@ -23,12 +23,14 @@ use signet_policies::{
 };
 use signet_sds::{
     attest::AllowedUsers,
+    deliveries::Deliveries,
     rotator::{self, Backoff, Command, Handle, Rotation, rotator},
     secret::Secrets,
-    server, socket,
+    server::{self, Serving},
+    socket,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
     time::timeout,
 };
@@ -170,13 +172,17 @@ pub async fn run(
     let AgentConfig { workload, server: server_addr, token, sds_socket, allowed_uids, envoy, .. } = config;
     let signer = Arc::new(NodeSigner::new(server, workload, token));
     let keeper = keep_in(Arc::clone(&state));
+    let deliveries = Deliveries::new(Arc::clone(&clock));
     let rotation = Rotation { identity, signer, clock, rng, backoff: Backoff::DEFAULT, held, keeper };
     let (rotator, rotating) = rotator(rotation);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { rotating.await.map_err(AgentError::from) });
     let serving = CancellationToken::new();
     let users = AllowedUsers::new(allowed_uids);
-    let serve = server::run(listener, rotator.secrets.clone(), users, serving.clone());
+    let further = watch::channel(Vec::new()).1;
+    let own = rotator.secrets.clone();
+    let what = Serving { own, further, users, recheck: server::RECHECK, deliveries };
+    let serve = server::run(listener, what, serving.clone());
     tasks.spawn(async move { serve.await.map_err(AgentError::from) });
     Agent { state, envoy, server_addr, rotator, tasks, serving, sds_socket }.run(plan, controls).await
 }

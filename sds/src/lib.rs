@@ -4,8 +4,8 @@
 //!              request (PKCS #10)                             ┌▶ keeper (survives a restart)
 //!  rotator ──────────────────────▶ Signer (port)              │
 //!  (one task, a fresh key        ◀────────────── verify ──▶ Secrets ──watch──▶ translate ──▶ server ══ Envoy
-//!   per certificate)                chain, bundle                                              ▲
-//!                                                                          attest: which user is at the socket
+//!   per certificate)                chain, bundle                                            │ ▲
+//!                                            deliveries: who holds what ◀──────────────────────┘ attest: who is there
 //! ```
 //!
 //! Invariants:
@@ -17,6 +17,7 @@
 //! - Nothing here knows the CA, the mesh or the environment.
 
 pub mod attest;
+pub mod deliveries;
 pub mod keypair;
 pub mod rotator;
 pub mod secret;

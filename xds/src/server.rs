@@ -63,6 +63,14 @@ pub trait Observer: Send {
     /// Called after every request (ACK, NACK or change of subscription) and every response. It runs on the
     /// stream's own task, so it must neither block nor wait.
     fn changed(&mut self, status: &Status);
+
+    /// Whether anything of this snapshot may be sent now. What may not is held until there is another snapshot.
+    ///
+    /// It is asked at the last moment before a response is made, so that what has a time to live can end at it.
+    fn may_send(&self, snapshot: &Snapshot) -> bool {
+        let _ = snapshot;
+        true
+    }
 }
 
 /// The aggregated discovery service, SotW and delta, for every kind of resource.

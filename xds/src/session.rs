@@ -32,7 +32,7 @@ use tracing::warn;
 
 use crate::{resource::ResourceType, snapshot::Snapshot, status::Status};
 use order::Step;
-pub use request::{Ask, MAX_NAME, MAX_NAMES, ProtocolError, Request};
+pub use request::{Ask, MAX_NAME, MAX_NAMES, MAX_SECRETS, ProtocolError, Request};
 pub use response::Response;
 use watch::Watch;
 
@@ -105,7 +105,7 @@ impl Session {
         let Some(kind) = self.kind(&request.type_url)? else {
             return Ok(());
         };
-        request.ask.check()?;
+        request.ask.check(kind)?;
         let Some(watch) = self.watches.get_mut(&kind) else {
             return Ok(());
         };

@@ -64,6 +64,11 @@ impl Status {
         self.interests.get(&kind).is_some_and(|interest| !interest.is_empty())
     }
 
+    /// The names of this kind that the client asks for, whether or not there is anything to send for them.
+    pub fn names(&self, kind: ResourceType) -> impl Iterator<Item = &str> {
+        self.interests.get(&kind).into_iter().flat_map(|interest| interest.names.iter().map(|name| &**name))
+    }
+
     /// Whether the client accepted every resource of `snapshot` that it asks for, at the snapshot's version,
     /// and holds no cluster or listener that the snapshot no longer has.
     ///

@@ -10,14 +10,18 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 use rustix::thread::set_thread_res_uid;
 use signet_policies::identity::SpiffeId;
-use signet_xds::pb::envoy::{
-    extensions::transport_sockets::tls::v3::Secret,
-    service::{
-        discovery::v3::{DiscoveryRequest, DiscoveryResponse},
-        secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient,
+use signet_xds::{
+    ResourceType,
+    pb::envoy::{
+        extensions::transport_sockets::tls::v3::Secret,
+        service::{
+            discovery::v3::{DiscoveryRequest, DiscoveryResponse},
+            secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient,
+        },
     },
 };
 use tokio::{
+    net::UnixStream,
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, timeout},
@@ -27,9 +31,11 @@ use tonic::{Code, Streaming, transport::Endpoint};
 
 use super::*;
 use crate::{
+    deliveries::Delivery,
     keypair::KeyPair,
     socket,
     testing::{Answer, FakeSigner},
+    translate::{Held, Validator, translate},
     verify::verify,
 };
 
@@ -52,6 +58,7 @@ struct Served {
     _folder: tempfile::TempDir,
     path: PathBuf,
     secrets: watch::Sender<Option<Arc<Secrets>>>,
+    deliveries: Deliveries,
     shutdown: CancellationToken,
     tasks: JoinSet<Result<(), ServeError>>,
 }
@@ -69,8 +76,16 @@ fn serve(held: Option<Arc<Secrets>>) -> Served {
     let (sender, receiver) = watch::channel(held);
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(run(listener, receiver, AllowedUsers::new([own_uid()]), shutdown.clone()));
-    Served { _folder: folder, path, secrets: sender, shutdown, tasks }
+    let deliveries = Deliveries::new(Arc::new(moment));
+    let serving = Serving {
+        own: receiver,
+        further: watch::channel(Vec::new()).1,
+        users: AllowedUsers::new([own_uid()]),
+        recheck: RECHECK,
+        deliveries: deliveries.clone(),
+    };
+    tasks.spawn(run(listener, serving, shutdown.clone()));
+    Served { _folder: folder, path, secrets: sender, deliveries, shutdown, tasks }
 }
 
 /// One SotW stream, as Envoy opens one for each secret.
@@ -116,8 +131,8 @@ fn request(names: &[&str], answered: Option<&DiscoveryResponse>) -> DiscoveryReq
     }
 }
 
-fn expected(secrets: &Secrets, name: &str) -> Vec<Secret> {
-    let snapshot = translate(secrets);
+fn expected(secrets: &Arc<Secrets>, name: &str) -> Vec<Secret> {
+    let snapshot = translate(&Held::of(Arc::clone(secrets)), Validator::TrustedCa);
     vec![Secret::decode(snapshot.get(ResourceType::Secret, name).unwrap().value().clone()).unwrap()]
 }
 
@@ -136,6 +151,38 @@ async fn every_name_is_answered_with_its_secret_and_the_next_one_is_pushed() {
     for (stream, name) in streams.iter_mut().zip(names) {
         assert_eq!(stream.next(&[name]).await, expected(&second, name), "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_each_stream_was_sent_and_accepted_is_told_in_the_words_of_the_authority() {
+    let (first, second) = (secrets(), secrets());
+    let served = serve(Some(Arc::clone(&first)));
+    let mut changes = served.deliveries.changes();
+    let mut until = async |wanted: &dyn Fn(&[Delivery]) -> bool| {
+        let told = timeout(PATIENCE, changes.wait_for(|_| wanted(&served.deliveries.list()))).await;
+        drop(told.expect("in time").unwrap());
+    };
+    let mut streams = [Stream::open(&served, &["default"]).await, Stream::open(&served, &["ROOTCA"]).await];
+    for secrets in [&first, &second] {
+        served.secrets.send_replace(Some(Arc::clone(secrets)));
+        for (stream, name) in streams.iter_mut().zip(["default", "ROOTCA"]) {
+            stream.next(&[name]).await;
+        }
+        let versions = [secrets.leaf().serial().to_owned(), secrets.bundle().version()];
+        until(&|list| {
+            let told = |name: &str, version: &String| {
+                let one = list.iter().find(|one| one.name == name);
+                one.is_some_and(|one| one.accepted.as_ref() == Some(version) && one.sent == one.accepted)
+            };
+            ["default", "ROOTCA"].iter().zip(&versions).all(|(name, version)| told(name, version))
+        })
+        .await;
+    }
+    let convergence = served.deliveries.convergence().unwrap();
+    assert_eq!((convergence.serial.as_str(), convergence.streams), (second.leaf().serial(), 1));
+    assert!(convergence.took.is_some());
+    drop(streams);
+    until(&|list| list.is_empty()).await;
 }
 
 #[tokio::test]

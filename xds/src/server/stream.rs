@@ -149,6 +149,9 @@ where
     fn next_response(&mut self) -> Option<Response> {
         let feed = self.feed.as_mut()?;
         let snapshot = feed.snapshots.borrow_and_update().clone()?;
+        if !feed.observer.may_send(&snapshot) {
+            return None;
+        }
         let response = self.session.next_response(&snapshot)?;
         debug!(
             kind = %response.kind, nonce = response.nonce, resources = response.resources.len(),

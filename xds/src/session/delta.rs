@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     ProtocolError,
-    request::MAX_NAMES,
+    request::most_names,
     watch::{Told, Watch},
 };
 use crate::{resource::Name, status::Status};
@@ -57,8 +57,9 @@ impl Watch {
                 }
             }
         }
-        if self.interest.names.len() > MAX_NAMES {
-            return Err(ProtocolError::TooManyNames);
+        let most = most_names(self.kind);
+        if self.interest.names.len() > most {
+            return Err(ProtocolError::TooManyNames(most));
         }
         if self.flights.len() > MAX_FLIGHTS {
             return Err(ProtocolError::Unacknowledged);

@@ -16,6 +16,9 @@ use crate::{
 /// than this could never come back.
 pub const MAX_NAMES: usize = 32_768;
 
+/// How many secrets a client may ask for on one stream: Envoy asks for one on each, and nobody has many.
+pub const MAX_SECRETS: usize = 100;
+
 /// The longest name, version or node id, in bytes.
 pub const MAX_NAME: usize = 2048;
 
@@ -69,9 +72,9 @@ pub enum ProtocolError {
     /// A service for one kind was asked for another.
     #[error("the request is for another type than this service's, {}", .0.type_url())]
     OtherType(ResourceType),
-    /// More names than [`MAX_NAMES`].
-    #[error("more than {MAX_NAMES} resource names")]
-    TooManyNames,
+    /// More names than [`MAX_NAMES`], or of secrets than [`MAX_SECRETS`].
+    #[error("more than {0} resource names")]
+    TooManyNames(usize),
     /// A name (or a version) that no resource can have.
     #[error("a resource name or version {0}")]
     BadName(&'static str),
@@ -84,23 +87,38 @@ pub enum ProtocolError {
 }
 
 impl Ask {
-    /// Checks every bound before anything is kept.
-    pub(super) fn check(&self) -> Result<(), ProtocolError> {
+    /// Checks every bound on a request for this kind before anything is kept.
+    pub(super) fn check(&self, kind: ResourceType) -> Result<(), ProtocolError> {
         match self {
-            Self::Names(names) => check_names(names.len(), names),
+            Self::Names(names) => check_names(kind, names.len(), names),
             Self::Changes { subscribe, unsubscribe, initial } => {
-                check_names(subscribe.len(), subscribe)?;
-                check_names(unsubscribe.len(), unsubscribe)?;
-                check_names(initial.len(), initial.keys())?;
-                check_names(initial.len(), initial.values().filter(|version| !version.is_empty()))
+                check_names(kind, subscribe.len(), subscribe)?;
+                check_names(kind, unsubscribe.len(), unsubscribe)?;
+                check_names(kind, initial.len(), initial.keys())?;
+                check_names(kind, initial.len(), initial.values().filter(|version| !version.is_empty()))
             }
         }
     }
 }
 
-fn check_names<'a>(count: usize, names: impl IntoIterator<Item = &'a String>) -> Result<(), ProtocolError> {
-    if count > MAX_NAMES {
-        return Err(ProtocolError::TooManyNames);
+/// How many names of a kind a client may ask for.
+pub(super) const fn most_names(kind: ResourceType) -> usize {
+    match kind {
+        ResourceType::Secret => MAX_SECRETS,
+        ResourceType::Cluster | ResourceType::Endpoint | ResourceType::Listener | ResourceType::Route => {
+            MAX_NAMES
+        }
+    }
+}
+
+fn check_names<'a>(
+    kind: ResourceType,
+    count: usize,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Result<(), ProtocolError> {
+    let most = most_names(kind);
+    if count > most {
+        return Err(ProtocolError::TooManyNames(most));
     }
     names.into_iter().try_for_each(|name| match name.as_str() {
         // Dropping it instead would turn a list of one empty name into a wildcard.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::session::{MAX_NAME, MAX_NAMES};
+use crate::session::{MAX_NAME, MAX_NAMES, MAX_SECRETS};
 
 fn refusal(service: Service, request: impl FnOnce(&mut Request)) -> Option<ProtocolError> {
     let peer = Peer::new(Variant::Sotw, service, "");
@@ -80,13 +80,20 @@ fn names_that_no_resource_can_have_are_refused() {
 #[test]
 fn the_number_of_names_is_bounded_over_all_requests() {
     let names = |count: usize| (0..count).map(|i| format!("n{i}")).collect::<Vec<_>>();
-    assert_eq!(refusal(SDS, |it| it.ask = Ask::Names(names(MAX_NAMES))), None);
-    let refused = refusal(SDS, |it| it.ask = Ask::Names(names(MAX_NAMES + 1)));
-    assert_eq!(refused, Some(ProtocolError::TooManyNames));
+    for (service, most) in [(SDS, MAX_SECRETS), (Service::Only(ResourceType::Route), MAX_NAMES)] {
+        let ask = |count| {
+            refusal(service, |it| {
+                it.type_url.clear();
+                it.ask = Ask::Names(names(count));
+            })
+        };
+        assert_eq!(ask(most), None);
+        assert_eq!(ask(most + 1), Some(ProtocolError::TooManyNames(most)));
+    }
     let mut peer = Peer::delta("");
-    peer.give(peer.request("S", changes(names(MAX_NAMES), &[], &[])));
+    peer.give(peer.request("S", changes(names(MAX_SECRETS), &[], &[])));
     let more = peer.request("S", changes(vec!["one-more".into()], &[], &[]));
-    assert_eq!(peer.session.on_request(more), Err(ProtocolError::TooManyNames));
+    assert_eq!(peer.session.on_request(more), Err(ProtocolError::TooManyNames(MAX_SECRETS)));
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! What the proxies on the socket were sent, and what each made of it.
+
+mod contents;
+mod follower;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::{Duration, SystemTime},
+};
+
+use signet_policies::time::{Clock, Timestamp};
+use tokio::sync::watch;
+
+use contents::{Content, Contents};
+use follower::Slot;
+
+/// Follows every stream of one socket. Clones share what they know.
+#[derive(Clone)]
+pub struct Deliveries(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    contents: Contents,
+    opened: AtomicU64,
+    /// The streams that are open, by number.
+    streams: Mutex<BTreeMap<u64, Arc<Slot>>>,
+    totals: Mutex<Totals>,
+    /// The certificate that was published last, and which streams still owe an answer to it.
+    latest: Mutex<Option<Flight>>,
+    changes: watch::Sender<u64>,
+}
+
+/// One secret on one stream, as it stands. Versions are in the words of whoever issued them: a certificate is its
+/// serial number, what is trusted its [`crate::secret::Bundle::version`]; what nobody remembers is the secret's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Tells the streams of a socket apart: `<pid>-<number>`, with 0 for a process that the kernel does not name.
+    pub stream: String,
+    /// The secret's name.
+    pub name: String,
+    /// What was sent last; `None` for a name that there is nothing for.
+    pub sent: Option<String>,
+    /// What the proxy accepted last, or brought along when it reconnected. A rejection does not change it.
+    pub accepted: Option<String>,
+    /// What it refuses until it accepts something else, and why: bounded, and cleaned of anything that looks like a key.
+    pub rejected: Option<(String, String)>,
+    /// When this was last news.
+    pub at: SystemTime,
+}
+
+/// Counters since the start. Names are those of secrets that were served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Secrets sent, each version to each stream once.
+    pub sent: u64,
+    /// Secrets accepted.
+    pub accepted: u64,
+    /// Secrets refused, by name.
+    pub rejected: BTreeMap<String, u64>,
+    /// Requests that answered a response other than the last.
+    pub stale_nonces: u64,
+    /// Names asked for that there was nothing for, once for each stream and name.
+    pub unserved: u64,
+}
+
+/// How long it took until every proxy had a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Convergence {
+    /// The certificate's serial number.
+    pub serial: String,
+    /// From its publication to the last answer; `None` while one is missing.
+    pub took: Option<Duration>,
+    /// Streams that held the certificate before it when it was published.
+    pub streams: usize,
+}
+
+struct Flight {
+    convergence: Convergence,
+    published: SystemTime,
+    waiting: BTreeSet<(String, String)>,
+}
+
+impl Deliveries {
+    /// Nothing was sent yet.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            contents: Contents::default(),
+            opened: AtomicU64::new(0),
+            streams: Mutex::default(),
+            totals: Mutex::default(),
+            latest: Mutex::default(),
+            changes: watch::Sender::default(),
+        }))
+    }
+
+    /// Everything that is known, by stream and name.
+    #[must_use]
+    pub fn list(&self) -> Vec<Delivery> {
+        let streams: Vec<Arc<Slot>> = lock(&self.0.streams).values().map(Arc::clone).collect();
+        streams.iter().flat_map(|slot| slot.list()).collect()
+    }
+
+    /// Told of every change: the number has no meaning.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        lock(&self.0.totals).clone()
+    }
+
+    /// Names that open streams ask for and that there is nothing for.
+    #[must_use]
+    pub fn unserved(&self) -> BTreeSet<String> {
+        let nothing = |one: &Delivery| one.sent.is_none() && one.accepted.is_none() && one.rejected.is_none();
+        self.list().into_iter().filter(nothing).map(|one| one.name).collect()
+    }
+
+    /// The certificates that proxies may present now: what each accepted last, until it ends. A proxy that refuses a
+    /// newer one goes on with it.
+    #[must_use]
+    pub fn in_use(&self, now: Timestamp) -> BTreeSet<String> {
+        let streams: Vec<Arc<Slot>> = lock(&self.0.streams).values().map(Arc::clone).collect();
+        let is_alive = |content: Content| match content {
+            Content::Leaf { serial, not_after } if now <= not_after => Some(serial),
+            Content::Leaf { .. } | Content::Trust { .. } | Content::Unknown { .. } => None,
+        };
+        streams.iter().flat_map(|slot| slot.accepted()).filter_map(is_alive).collect()
+    }
+
+    /// How far the certificate that was published last has come.
+    #[must_use]
+    pub fn convergence(&self) -> Option<Convergence> {
+        lock(&self.0.latest).as_ref().map(|flight| flight.convergence.clone())
+    }
+
+    fn now(&self) -> SystemTime {
+        (self.0.clock)()
+    }
+
+    fn told(&self) {
+        self.0.changes.send_modify(|number| *number = number.wrapping_add(1));
+    }
+
+    /// An answer, or the end, of a stream that held a certificate before.
+    fn settled(&self, stream: &str, name: &str, serial: Option<&str>) {
+        let mut latest = lock(&self.0.latest);
+        let Some(flight) = latest.as_mut().filter(|flight| flight.convergence.took.is_none()) else { return };
+        if serial.is_some_and(|serial| serial != flight.convergence.serial) {
+            return;
+        }
+        if flight.waiting.remove(&(stream.to_owned(), name.to_owned())) && flight.waiting.is_empty() {
+            flight.arrived(self.now());
+        }
+    }
+}
+
+impl Flight {
+    fn arrived(&mut self, now: SystemTime) {
+        let took = now.duration_since(self.published).unwrap_or_default();
+        self.convergence.took = Some(took);
+        let Convergence { serial, streams, .. } = &self.convergence;
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            serial,
+            streams,
+            took_ms,
+            "every proxy on the socket has answered the new certificate"
+        );
+    }
+}
+
+impl fmt::Debug for Deliveries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deliveries").field("totals", &self.totals()).finish_non_exhaustive()
+    }
+}
+
+/// Whatever a thread left behind that panicked is as good as any other state: each is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,35 @@
+//! Who is at the other end of a stream, and what it is fed.
+
+use http::Extensions;
+use signet_xds::{
+    pb::envoy::config::core::v3::Node,
+    server::{Feed, Source},
+};
+
+use super::{connection::Bond, publish::Published};
+use crate::{deliveries::Deliveries, translate::Validator};
+
+/// Feeds every admitted peer the same: this socket is one workload's.
+pub(super) struct Own {
+    published: Published,
+    deliveries: Deliveries,
+}
+
+impl Own {
+    pub(super) fn new(published: Published, deliveries: Deliveries) -> Self {
+        Self { published, deliveries }
+    }
+}
+
+impl Source for Own {
+    fn open(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, tonic::Status> {
+        let bond = extensions.get::<Bond>().cloned();
+        let bond =
+            bond.ok_or_else(|| tonic::Status::unauthenticated("the kernel did not vouch for the peer"))?;
+        bond.check()?;
+        // What the node says decides in which form it gets what is its own anyway.
+        let snapshots = self.published.of(Validator::of(node));
+        let observer = Box::new(self.deliveries.follow(bond.peer(), snapshots.clone()));
+        Ok(Feed { snapshots, observer, end: Box::pin(bond.broken()) })
+    }
+}
