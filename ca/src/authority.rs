@@ -2,36 +2,50 @@
 //!
 //! ```text
 //!  <folder>/root/{key,cert}.pem             10 years, signs issuers
+//!           intermediate/{key,cert,chain}.pem   an operator's; signs issuers while the root's key is elsewhere
 //!           meshes/<mesh>/{key,cert}.pem    1 year, made when a mesh first needs one
 //!           server/{key,cert}.pem           the same, for the server's own certificate
+//!           requests/…/{key,request}.pem    issuers whose certificates somebody else is to sign
 //! ```
+//!
+//! `key.json` stands in place of `key.pem` where the key is on a token, or offline. `chain.pem` holds the certificates
+//! between the one beside it and the root, if there are any.
 
 mod check;
-mod pair;
+mod fit;
+mod import;
+mod issuers;
+mod limits;
+mod rehearsal;
+mod requests;
 mod seal;
+mod signer;
 mod store;
 
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use signet_policies::{
     identity::TrustDomain,
-    issuance::{Grant, MAX_LEAF_LIFE},
+    issuance::Grant,
     time::{Timestamp, Validity},
 };
 use tracing::info;
 
 use crate::{
-    Certificate, Error, IssuerName, Passphrase, PrivateKey, PublicKey, Random, Serial, VerifiedCsr,
-    key::SigningKey,
+    Certificate, Custody, Error, IssuerName, KeyError, PrivateKey, PublicKey, Random, Serial, VerifiedCsr,
     pem,
-    profile::{self, BACKDATE, ISSUER_LIFE, Leaf, Place, ROOT_LIFE, Template},
+    profile::{self, BACKDATE, Leaf, ROOT_LIFE},
 };
-use pair::Pair;
-use store::Store;
+use fit::CaCertificate;
+pub use import::{Import, ImportedKey};
+use issuers::Issuer;
+pub use requests::Adopted;
+use signer::{Chain, Signer, read_root};
+use store::{Slot, Store, Stored};
 
 /// The keys of one trust domain. It signs what it is shown a [`VerifiedCsr`] (or makes the key itself) and a
 /// [`Grant`] for, and nothing else.
@@ -40,50 +54,56 @@ pub struct Authority {
     trust_domain: TrustDomain,
     store: Store,
     random: Random,
-    root: Pair,
+    root: CaCertificate,
+    /// What makes issuers; `None` while the root is offline and no intermediate was imported.
+    signer: Option<Signer>,
     issuers: Mutex<BTreeMap<IssuerName, Arc<Issuer>>>,
-}
-
-/// An issuer that is ready to sign.
-#[derive(Debug)]
-struct Issuer {
-    key: SigningKey,
-    der: Arc<[u8]>,
-    template: Template,
-    /// From its start to the earliest end in its chain.
-    validity: Validity,
 }
 
 impl Authority {
     /// Opens the authority in `folder`, and makes a root where there is none.
     ///
     /// Every key and certificate that is there is checked. Issuers that ended are no error: they are replaced
-    /// when next needed. With a passphrase every key is sealed with it, those that are there and those that are made.
+    /// when next needed, if what signs them is here. New keys are made and kept as `custody` says; with a passphrase
+    /// every key file is sealed with it, those that are there and those that are made.
     ///
     /// # Errors
     /// A file that cannot be read or is open to others; a key that the passphrase does not open, or that is not sealed
-    /// although there is one; a pair that is incomplete, does not belong together or cannot do what its place asks
-    /// for; a root that ended; issuers without a root.
+    /// although there is one, or that its token does not have; a pair that is incomplete, does not belong together or
+    /// cannot do what its place asks for; a root or intermediate that ended; issuers without a root.
     pub fn open(
         folder: &Path,
-        passphrase: Option<Passphrase>,
+        custody: Custody,
         trust_domain: &TrustDomain,
         random: Random,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let store = Store::open(folder, passphrase)?;
-        let root = match store.root()? {
-            Some(stored) => Pair::root(stored, trust_domain, now)?,
-            None => {
-                let root = make_root(&store, trust_domain, &random, now)?;
-                info!(%trust_domain, not_after = %root.validity.not_after(), "made a new root");
-                root
-            }
+        let store = Store::open(folder, custody)?;
+        let stored = match store.root()? {
+            Some(stored) => stored,
+            None => make_root(&store, trust_domain, &random, now)?,
         };
-        let authority =
-            Self { trust_domain: trust_domain.clone(), store, random, root, issuers: Mutex::default() };
+        let (root, key) = read_root(&stored, trust_domain, now)?;
+        let signer = match (store.holds(Slot::Intermediate)?, key) {
+            (true, _) => {
+                Some(Signer::intermediate(store.read(Slot::Intermediate)?, &root, trust_domain, now)?)
+            }
+            (false, Some(key)) => {
+                let signer = Signer::new(key, Chain::of_root(&root));
+                Some(signer.map_err(|not_after| Error::ChainEnded { not_after, now })?)
+            }
+            (false, None) => None,
+        };
+        let authority = Self {
+            trust_domain: trust_domain.clone(),
+            store,
+            random,
+            root,
+            signer,
+            issuers: Mutex::default(),
+        };
         for name in authority.store.issuers()? {
-            authority.load(&name)?;
+            authority.load(&name, now)?;
         }
         Ok(authority)
     }
@@ -97,7 +117,7 @@ impl Authority {
     /// The roots to trust, each DER, in canonical (bytewise) order.
     #[must_use]
     pub fn bundle(&self) -> Vec<Vec<u8>> {
-        vec![self.root.der.clone()]
+        vec![self.root.der.to_vec()]
     }
 
     /// The root's certificate, PEM.
@@ -151,68 +171,13 @@ impl Authority {
         }
         let issuer_name = IssuerName::of(grant);
         let issuer = self.issuer(&issuer_name, now)?;
+        issuer.check_names(grant)?;
         let validity = leaf_life(issuer.validity, grant, now)?;
         let leaf =
             Leaf { serial, life: validity, key, spiffe_id: grant.spiffe_id(), dns_names: grant.dns_names() };
         let der = issuer.template.sign(&leaf, &issuer.key)?.ok_or(Error::Clock(now))?;
         check::says(&der, &leaf, &issuer.template).map_err(Error::Mismatch)?;
-        Ok(Certificate { leaf: der, issuer: issuer.der.clone(), issuer_name, serial, validity })
-    }
-
-    /// The issuer of that name, made or replaced if need be.
-    fn issuer(&self, name: &IssuerName, now: Timestamp) -> Result<Arc<Issuer>, Error> {
-        // Held while an issuer is made, so that two first requests of a mesh do not make two.
-        let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = issuers.get(name);
-        if let Some(current) = current.filter(|current| !self.is_due(current, now)) {
-            return Ok(current.clone());
-        }
-        let is_first = current.is_none();
-        let made = Arc::new(self.make_issuer(name, now)?);
-        info!(issuer = %name, is_first, not_after = %made.validity.not_after(), "made an issuer");
-        issuers.insert(name.clone(), made.clone());
-        Ok(made)
-    }
-
-    /// Whether an issuer could cut the longest leaf short, and a new one would live longer.
-    fn is_due(&self, issuer: &Issuer, now: Timestamp) -> bool {
-        let end = issuer.validity.not_after();
-        now + MAX_LEAF_LIFE > end && self.issuer_end(now) > end
-    }
-
-    fn issuer_end(&self, now: Timestamp) -> Timestamp {
-        self.root.validity.not_after().min(now + ISSUER_LIFE)
-    }
-
-    fn make_issuer(&self, name: &IssuerName, now: Timestamp) -> Result<Issuer, Error> {
-        let end = self.issuer_end(now);
-        let life = Validity::new(now - BACKDATE, end)
-            .ok()
-            .filter(|life| life.contains(now))
-            .ok_or(Error::ChainEnded { not_after: end, now })?;
-        let key = PrivateKey::generate()?;
-        let serial = Serial::draw(&self.random);
-        let root = (self.root.der.as_slice(), &self.root.key);
-        let der = profile::issuer(&self.trust_domain, &name.to_string(), &key.public(), serial, life, root)?;
-        self.store.put(&store::Slot::Issuer(name), &key, &der, serial)?;
-        self.read_issuer(name)
-    }
-
-    /// Reads an issuer that is on the disk, and keeps it.
-    fn load(&self, name: &IssuerName) -> Result<(), Error> {
-        let issuer = Arc::new(self.read_issuer(name)?);
-        self.issuers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), issuer);
-        Ok(())
-    }
-
-    fn read_issuer(&self, name: &IssuerName) -> Result<Issuer, Error> {
-        let stored = self.store.issuer(name)?;
-        let pair = Pair::issuer(stored, &self.trust_domain, &self.root)?;
-        let end = pair.validity.not_after().min(self.root.validity.not_after());
-        let validity = Validity::new(pair.validity.not_before(), end)
-            .map_err(|empty| Error::ChainEnded { not_after: end, now: empty.not_before })?;
-        let template = Template { issuer: pair.subject, issuer_key_id: pair.key_id };
-        Ok(Issuer { key: pair.key, der: pair.der.into(), template, validity })
+        Ok(Certificate { leaf: der, above: issuer.above.clone(), issuer_name, serial, validity })
     }
 }
 
@@ -221,14 +186,15 @@ fn make_root(
     trust_domain: &TrustDomain,
     random: &Random,
     now: Timestamp,
-) -> Result<Pair, Error> {
-    let key = PrivateKey::generate()?;
+) -> Result<Stored, Error> {
+    let (key, public) = store.custody.generate("root", random)?;
     let serial = Serial::draw(random);
     let life = Validity::new(now - BACKDATE, now + ROOT_LIFE).map_err(|_| Error::Clock(now))?;
-    let der = profile::root(trust_domain, &SigningKey::new(&key)?, serial, life)?;
-    store.put(&store::Slot::Root, &key, &der, serial)?;
-    let stored = store.root()?.ok_or(Error::RootMissing { folder: store.folder().to_owned() })?;
-    Pair::root(stored, trust_domain, now)
+    let signing = key.for_public(&public)?.ok_or(KeyError::Halves)?;
+    let der = profile::root(trust_domain, &signing, serial, life)?;
+    store.put(Slot::Root, Some(&key), &[&der], serial)?;
+    info!(%trust_domain, not_after = %life.not_after(), "made a new root");
+    store.root()?.ok_or(Error::RootMissing { folder: store.folder().to_owned() })
 }
 
 /// The granted life, within the chain's.

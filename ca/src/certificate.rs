@@ -50,11 +50,12 @@ impl std::str::FromStr for IssuerName {
     }
 }
 
-/// A leaf that was signed and found to say what was granted, with the certificate of its issuer.
+/// A leaf that was signed and found to say what was granted, with the certificates of those above it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     pub(crate) leaf: Vec<u8>,
-    pub(crate) issuer: Arc<[u8]>,
+    /// The issuer's, and those between it and the root.
+    pub(crate) above: Arc<[Arc<[u8]>]>,
     pub(crate) issuer_name: IssuerName,
     pub(crate) serial: Serial,
     pub(crate) validity: Validity,
@@ -67,16 +68,16 @@ impl Certificate {
         &self.leaf
     }
 
-    /// The leaf, then its issuer, each DER. The root is not in it.
+    /// The leaf, then its issuer, then whatever stands between that and the root, each DER. The root is not in it.
     #[must_use]
     pub fn chain_der(&self) -> Vec<Vec<u8>> {
-        vec![self.leaf.clone(), self.issuer.to_vec()]
+        [self.leaf.clone()].into_iter().chain(self.above.iter().map(|der| der.to_vec())).collect()
     }
 
     /// The same as PEM, as Envoy reads a certificate chain.
     #[must_use]
     pub fn chain_pem(&self) -> String {
-        [self.leaf.as_slice(), &self.issuer].map(|der| pem::encode("CERTIFICATE", der).to_string()).concat()
+        self.chain_der().iter().map(|der| pem::encode("CERTIFICATE", der).to_string()).collect()
     }
 
     /// Who signed it.

@@ -3,12 +3,15 @@
 use std::{io, path::PathBuf};
 
 use signet_policies::{
-    identity::{SpiffeId, TrustDomain},
+    identity::{DnsName, SpiffeId, TrustDomain},
     time::Timestamp,
 };
 use thiserror::Error;
 
-use crate::key::{KeyError, KeyFileError};
+use crate::{
+    InvalidPem, IssuerName, KeyRecordError, KeyRefused,
+    key::{KeyError, KeyFileError},
+};
 
 /// Why the authority cannot be opened, or does not issue.
 #[derive(Debug, Error)]
@@ -40,6 +43,91 @@ pub enum Error {
         /// The file that is not there.
         missing: &'static str,
     },
+    /// Two things say where one key is.
+    #[error(
+        "{folder} holds key.pem and key.json, which say different things of one key; move one of them away"
+    )]
+    TwoKeys {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The record of a key that is elsewhere cannot be read.
+    #[error("{path} does not say where the key is")]
+    KeyRecord {
+        /// The record's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: KeyRecordError,
+    },
+    /// A key that is elsewhere cannot be reached.
+    #[error("the key that {path} speaks of cannot be used")]
+    KeyElsewhere {
+        /// The record's file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// The file of the certificates above another holds something else.
+    #[error("the certificates above another cannot be read in {path}")]
+    Chain {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidPem,
+    },
+    /// What was given for an import or an installation is not certificates alone.
+    #[error("the certificates that were given cannot be read: {0}")]
+    GivenPem(InvalidPem),
+    /// A certificate that was given does not hold what its place asks for.
+    #[error("certificate {position} of those that were given cannot be used: {unfit}")]
+    Given {
+        /// Counted from 1, from the bottom up; the root is the last.
+        position: usize,
+        /// What is wrong with it.
+        unfit: Unfit,
+    },
+    /// The root that was given cannot be one.
+    #[error("the root that was given cannot be used: {unfit}")]
+    GivenRoot {
+        /// What is wrong with it.
+        unfit: Unfit,
+    },
+    /// The key that was given cannot be used.
+    #[error("the key that was given cannot be used")]
+    GivenKey {
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// Another root than the one that was given is there.
+    #[error(
+        "{folder} holds another root; every certificate in use hangs from it, so it is not replaced by an import"
+    )]
+    OtherRoot {
+        /// The authority's folder.
+        folder: PathBuf,
+    },
+    /// The root that was given is there already.
+    #[error("{folder} holds that root already; nothing was changed")]
+    SameRoot {
+        /// The authority's folder.
+        folder: PathBuf,
+    },
+    /// No request waits for a certificate.
+    #[error("no request of {0} waits for a certificate; run `signet ca csr {0}` first")]
+    NoRequest(IssuerName),
+    /// There is no such issuer, and nothing that could sign one.
+    #[error(
+        "there is no issuer {0}, and the root is offline; run `signet ca csr {0}`, have the root sign the request, and \
+         run `signet ca install {0}`"
+    )]
+    NoSigner(IssuerName),
+    /// An authority above may not have this name certified.
+    #[error("the name constraints of an authority above the leaf do not allow the DNS name {0}")]
+    ForbiddenName(DnsName),
     /// There are issuers, but not the root that they hang from. Nothing is made in its place.
     #[error(
         "{folder} holds issuers but no root: restore the folder {root} from a backup; with a new root, every \
@@ -102,14 +190,45 @@ pub enum Unfit {
     /// The key file beside it holds another key.
     #[error("the key file beside it holds another key")]
     OtherKey,
-    /// Its subject key identifier is not the one that we write into leaves.
-    #[error("its subject key identifier is not its key's")]
+    /// It is for another key than the one that was requested.
+    #[error("it is not for the key of the request that waits; was it signed for an older request?")]
+    NotRequested,
+    /// More certificates than agents look at.
+    #[error("there are too many certificates above the leaf; seven are the most")]
+    TooLong,
+    /// Those who verify leaves below it refuse them.
+    #[error(
+        "a certificate that was signed for a trial, and thrown away, is refused by those who would verify it: {0}"
+    )]
+    Refused(String),
+    /// Nobody here has its key, although it stands where something is signed.
+    #[error("its key is not here")]
+    NoKey,
+    /// Its key is of a kind or size that is not used.
+    #[error("{0}")]
+    Key(KeyRefused),
+    /// Leaves are signed with P-256.
+    #[error("an issuer's key is one of P-256, and its is not")]
+    IssuerKey,
+    /// It has no name, which those below it would have to give as their issuer's.
+    #[error("its subject is empty")]
+    NoSubject,
+    /// No subject key identifier, or one that nobody uses.
+    #[error("it has no subject key identifier (of 1 to 64 bytes), by which its leaves would name it")]
     KeyId,
-    /// It names another trust domain, or none.
-    #[error("it does not name {}, the trust domain of this server", .0.id())]
+    /// An extended key usage leaves servers or clients out.
+    #[error("its extended key usage does not allow both serverAuth and clientAuth")]
+    Purpose,
+    /// Name constraints that proxies or agents would refuse our certificates for.
+    #[error(
+        "it has name constraints of the kind {0}; with those, agents or proxies refuse every certificate below it"
+    )]
+    NameConstraint(&'static str),
+    /// It names another trust domain, or none where it must.
+    #[error("it does not name {}, the trust domain of this server, as its URI", .0.id())]
     TrustDomain(TrustDomain),
     /// It was not signed by whom it should be.
-    #[error("it was not signed by the root")]
+    #[error("it was not signed by the authority above it, or does not name it")]
     Signature,
     /// It ended.
     #[error("it ended at {0} (seconds since the epoch)")]

@@ -17,7 +17,7 @@ use signet_policies::{
 use tempfile::TempDir;
 
 use crate::{
-    Authority, Issuing, Ledger, LedgerError, Random, Record, Serial, VerifiedCsr,
+    Authority, Custody, Issuing, Ledger, LedgerError, Random, Record, Serial, VerifiedCsr,
     ledger::{Digest, Entry, Event, Head, RawEntry},
 };
 
@@ -58,7 +58,7 @@ pub(crate) fn authority() -> (TempDir, Authority) {
 }
 
 pub(crate) fn open(folder: &Path) -> Result<Authority, crate::Error> {
-    Authority::open(folder, None, &trust_domain(), Random::dangerously_from_seed(1), NOW)
+    Authority::open(folder, Custody::default(), &trust_domain(), Random::dangerously_from_seed(1), NOW)
 }
 
 pub(crate) fn serial(seed: u64) -> Serial {

@@ -41,14 +41,18 @@ mod service;
 mod token;
 mod trust;
 
-pub use authority::Authority;
+pub use authority::{Adopted, Authority, Import, ImportedKey};
 pub use certificate::{Certificate, IssuerName};
 pub use csr::{InvalidCsr, MAX_CSR, VerifiedCsr};
 pub use error::{Error, Unfit};
 pub use issuing::{Issued, Issuing, NotIssued};
-pub use key::{InvalidPassphrase, KeyError, KeyFileError, KeyRefused, Passphrase, PrivateKey, PublicKey};
+pub use key::{
+    Custody, InvalidPassphrase, InvalidPkcs11Uri, KeyError, KeyFileError, KeyRecordError, KeyRefused,
+    Passphrase, Pkcs11Error, Pkcs11Token, Pkcs11Uri, PrivateKey, PublicKey,
+};
 pub use ledger::{Attestation, Ledger, LedgerError, MemoryLedger, Origin, Record, SledLedger};
 pub use nodes::Nodes;
+pub use pem::InvalidPem;
 pub use profile::{BACKDATE, ISSUER_LIFE, ROOT_LIFE};
 pub use random::Random;
 pub use serial::{InvalidSerial, Serial};

@@ -1,6 +1,7 @@
 //! One PEM block (RFC 7468), in buffers that are wiped: the block may be a key.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// Characters per line of base64 (RFC 7468, section 2).
@@ -35,6 +36,56 @@ pub(crate) fn decode(label: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(der)
 }
 
+/// Why a text does not hold certificates alone.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidPem {
+    /// No block at all.
+    #[error("no PEM block \"-----BEGIN CERTIFICATE-----\" is in it")]
+    Empty,
+    /// More than any chain has.
+    #[error("it is longer than {MAX_TEXT} bytes, which no chain of certificates is")]
+    Long,
+    /// A block with another label; its content is not shown, since it may be a key.
+    #[error("PEM block {position} is a {label}, not a CERTIFICATE")]
+    Label {
+        /// Counted from 1.
+        position: usize,
+        /// What it says it is.
+        label: String,
+    },
+    /// A block that does not end, or is no Base64.
+    #[error("PEM block {0} is damaged: it does not end, or its lines are no Base64")]
+    Damaged(usize),
+}
+
+/// Longest text that is read for certificates, in bytes.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// The certificates of a text in their order, each DER, of which there is at least one. Between blocks there may be
+/// anything, as tools write it there (RFC 7468, section 2).
+pub(crate) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, InvalidPem> {
+    if text.len() > MAX_TEXT {
+        return Err(InvalidPem::Long);
+    }
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once("-----BEGIN ") {
+        let position = found.len() + 1;
+        let (label, body) = after.split_once("-----").ok_or(InvalidPem::Damaged(position))?;
+        if label != "CERTIFICATE" {
+            let label = label.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect();
+            return Err(InvalidPem::Label { position, label });
+        }
+        let end = "-----END CERTIFICATE-----";
+        let (body, after) = body.split_once(end).ok_or(InvalidPem::Damaged(position))?;
+        let block = format!("-----BEGIN CERTIFICATE-----{body}{end}");
+        found.push(decode(label, &block).ok_or(InvalidPem::Damaged(position))?.to_vec());
+        rest = after;
+    }
+    if found.is_empty() { Err(InvalidPem::Empty) } else { Ok(found) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +109,40 @@ mod tests {
         assert!(decode("CERTIFICATE", &format!("{0}{0}", *text)).is_none());
         assert!(decode("CERTIFICATE", &format!("{}junk", *text)).is_none());
         assert!(decode("CERTIFICATE", "").is_none());
+    }
+
+    #[test]
+    fn certificates_are_read_in_their_order_whatever_tools_write_around_them() {
+        let [one, two] = [&b"one"[..], b"two"].map(|der| encode("CERTIFICATE", der).to_string());
+        for text in [
+            format!("{one}{two}"),
+            format!("\n\n{one}\n\n\n{two}\n\n"),
+            format!("{one}{two}").replace('\n', "\r\n"),
+            format!("Certificate:\n    Data:\n{one}\nsubject=CN = two\n{two}"),
+        ] {
+            assert_eq!(certificates(&text).unwrap(), [b"one".to_vec(), b"two".to_vec()], "{text}");
+        }
+        let key = encode("PRIVATE KEY", b"one").to_string();
+        let label = InvalidPem::Label { position: 2, label: "PRIVATE KEY".to_owned() };
+        for (text, refused) in [
+            (String::new(), InvalidPem::Empty),
+            ("junk\n".to_owned(), InvalidPem::Empty),
+            (format!("{one}{key}"), label),
+            (format!("{one}-----BEGIN CERTIFICATE-----\nAAAA"), InvalidPem::Damaged(2)),
+            (format!("{one}-----BEGIN "), InvalidPem::Damaged(2)),
+            (two.replace("d", "*"), InvalidPem::Damaged(1)),
+        ] {
+            assert_eq!(certificates(&text), Err(refused), "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_that_would_take_long_are_refused_by_their_length() {
+        let started = tokio::time::Instant::now();
+        for text in ["-----BEGIN CERTIFICATE-----".repeat(40_000), "-----BEGIN ".repeat(95_000)] {
+            assert_eq!(certificates(&text), Err(InvalidPem::Long));
+            assert!(certificates(&text[..MAX_TEXT]).is_err());
+        }
+        assert!(started.elapsed() < std::time::Duration::from_millis(50), "{:?}", started.elapsed());
     }
 }

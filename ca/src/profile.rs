@@ -16,7 +16,7 @@ mod leaf;
 
 use std::time::Duration;
 
-pub(crate) use ca::{Place, issuer, root};
+pub(crate) use ca::{issuer, request, root};
 pub(crate) use leaf::{Leaf, Template};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,5 +1,6 @@
 //! `signet ca …`: the authority's keys and certificates, beside a server that is stopped.
 
+mod custody;
 mod passphrase;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use serde_json::json;
 use signet_ca::Authority;
 use signet_durable::Database;
 
-pub use self::passphrase::PassphraseArgs;
+pub use self::{custody::CustodyArgs, passphrase::PassphraseArgs};
 use crate::{WrongUsage, format::Format};
 
 /// Subcommands of `signet ca`.

@@ -29,7 +29,7 @@ use tracing::info;
 
 pub(crate) use self::v1::InstanceView;
 use self::{assembly::Running, ledger::LedgerArgs, quotas::QuotaArgs};
-use crate::{WrongUsage, ca::PassphraseArgs};
+use crate::{WrongUsage, ca::CustodyArgs};
 
 /// The store's folder in a data folder.
 pub(crate) const STORE: &str = "store";
@@ -41,7 +41,8 @@ pub const HELP: &str = "Examples:\n  \
     signet server\n  \
     signet server --data-dir /var/lib/signet --grpc-addr 10.0.0.5:7443 --leaf-lifetime 3600\n  \
     signet server --ca-passphrase-file /etc/signet/passphrase\n  \
-    signet server --anchor /mnt/elsewhere/signet.anchor\n\n\
+    signet server --anchor /mnt/elsewhere/signet.anchor\n  \
+    signet server --ca-key 'pkcs11:token=signet?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/signet/pin'\n\n\
     When it is ready it prints one line of JSON with its addresses. The first start makes an administrator's key\n\
     pair in <data-dir>/credentials (AWS format) and the root certificate in <data-dir>/ca.pem. SIGTERM drains.";
 
@@ -74,7 +75,7 @@ pub struct ServerArgs {
           value_parser = clap::value_parser!(u64).range(MIN_LEAF_LIFE.as_secs()..=MAX_LEAF_LIFE.as_secs()))]
     leaf_lifetime: u64,
     #[command(flatten)]
-    ca_passphrase: PassphraseArgs,
+    ca_keys: CustodyArgs,
     #[command(flatten)]
     ledger: LedgerArgs,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use criterion::measurement::{Measurement, WallTime};
-use signet_ca::{Attestation, Authority, Issuing, Origin, Random, Serial, SledLedger, VerifiedCsr};
+use signet_ca::{Attestation, Authority, Custody, Issuing, Origin, Random, Serial, SledLedger, VerifiedCsr};
 use signet_durable::Database;
 use signet_policies::issuance::Grant;
 use tokio::{runtime::Runtime, task::JoinSet};
@@ -36,7 +36,8 @@ impl Shared {
         let folder = fixture.folder.path().join("ca");
         let random = Random::system();
         let domain = fixture.authority.trust_domain();
-        let authority = Arc::new(Authority::open(&folder, None, domain, random.clone(), NOW).unwrap());
+        let authority =
+            Arc::new(Authority::open(&folder, Custody::default(), domain, random.clone(), NOW).unwrap());
         let now = UNIX_EPOCH + Duration::from_secs(NOW.unix().try_into().unwrap());
         let issuing = Issuing::new(authority.clone(), ledger, random.clone(), Arc::new(move || now));
         Self { issuing, authority, grant: fixture.grant.clone(), csrs: fixture.csrs.clone(), random }

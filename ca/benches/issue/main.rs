@@ -16,7 +16,7 @@ use criterion::{
     measurement::{Measurement, WallTime},
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
-use signet_ca::{Authority, Random};
+use signet_ca::{Authority, Custody, Random};
 use signet_policies::{
     identity::Workload,
     issuance::{Caller, DEFAULT_LEAF_LIFE, Grant, Registration, Request, Terms, decide},
@@ -42,9 +42,14 @@ impl Fixture {
         let trust_domain = "signet.internal".parse().unwrap();
         let terms = Terms { trust_domain, default_lifetime: DEFAULT_LEAF_LIFE };
         let random = Random::system();
-        let authority =
-            Authority::open(&folder.path().join("ca"), None, &terms.trust_domain, random.clone(), NOW)
-                .unwrap();
+        let authority = Authority::open(
+            &folder.path().join("ca"),
+            Custody::default(),
+            &terms.trust_domain,
+            random.clone(),
+            NOW,
+        )
+        .unwrap();
         let workload = Workload::virtual_node("my-mesh", "service-a").unwrap();
         let dns_names = vec!["service-a.apps.local".parse().unwrap()];
         let registration = Registration { workload: workload.clone(), dns_names, spiffe_ids: vec![] };

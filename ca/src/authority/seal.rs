@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Authority, store::Store};
-use crate::{Error, KeyError, KeyFileError, Passphrase, PrivateKey, key::LogKey};
+use crate::{Custody, Error, KeyError, KeyFileError, Passphrase, PrivateKey, key::LogKey};
 
 impl Authority {
     /// Writes every key in `folder`, sealed with `from` (or not sealed), anew, sealed with `to` (or not sealed).
@@ -19,10 +19,10 @@ impl Authority {
         if !folder.join("root").is_dir() {
             return Err(Error::NoAuthority { folder: folder.to_owned() });
         }
-        let store = Store::open(folder, None)?;
+        let store = Store::open(folder, Custody::default())?;
         let mut keys = Vec::new();
         // All are read before the first is written: a passphrase that opens only some changes nothing.
-        for path in store.keys()? {
+        for path in store.key_files()? {
             match PrivateKey::read(&path, to) {
                 Ok(_) => {}
                 Err(refused) => match PrivateKey::read(&path, from) {

@@ -89,6 +89,11 @@ impl Passphrase {
         Self::new(text)
     }
 
+    /// The secret text, for a token that wants it as its PIN.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// Seals a key: EncryptedPrivateKeyInfo (RFC 5958, section 3) by PBES2 with scrypt and AES-256-CBC, which
     /// `openssl pkey` opens.
     pub(super) fn seal(&self, pkcs8: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {

@@ -1,13 +1,14 @@
-//! Private keys: P-256 in PKCS#8.
+//! Private keys in PKCS#8: the P-256 ones that we make, and those that operators bring.
 
+use rcgen::PublicKeyData as _;
 use ring::{
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair},
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair},
 };
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{Passphrase, PublicKey};
+use super::{Passphrase, Pkcs11Error, PublicKey, SigningKey};
 use crate::pem;
 
 /// The PEM label of PKCS#8 (RFC 7468, section 10).
@@ -17,13 +18,14 @@ const SEALED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 /// Bytes of an uncompressed P-256 point, with which the PKCS#8 form that ring writes and reads ends.
 const POINT: usize = 65;
 
-/// A P-256 private key, PKCS#8 DER, wiped from memory when dropped. It is neither cloned nor shown.
+/// A private key, PKCS#8 DER, wiped from memory when dropped. It is neither cloned nor shown.
 ///
+/// The ones that we make are of P-256; what an operator brings may be of another kind that a [`PublicKey`] may have.
 /// (ring hands a new key out in a buffer on the stack, and holds the scalar of a signing key, without wiping
 /// either; what this crate allocates, it wipes.)
 pub struct PrivateKey {
     pkcs8: Zeroizing<Vec<u8>>,
-    point: [u8; POINT],
+    public: PublicKey,
 }
 
 /// A key that cannot be made or read.
@@ -50,12 +52,21 @@ pub enum KeyError {
     /// It is sealed in a way that is not known here, or could not be sealed.
     #[error("it cannot be sealed or opened: {0}")]
     Seal(String),
-    /// PKCS#8 of another kind of key, or damaged.
-    #[error("not a P-256 key in PKCS#8 with its public half: {0}")]
-    NotP256(String),
     /// PKCS#8 of another kind of key, or damaged, where the ledger's key should be.
     #[error("not an Ed25519 key in PKCS#8 with its public half: {0}")]
     NotEd25519(String),
+    /// PKCS#8 of a kind of key that is not used here, or damaged.
+    #[error("not a key of P-256, P-384, Ed25519 or RSA in PKCS#8 with its public half: {0}")]
+    Kind(String),
+    /// What was made does not sign as its public half says.
+    #[error("the key that was made and its public half do not fit; the token may be broken")]
+    Halves,
+    /// It is on a token, and none was given.
+    #[error("it is on a PKCS #11 token, {0}; say with --ca-key how to reach the token")]
+    NoToken(String),
+    /// A key on a token, or the token, cannot be used.
+    #[error(transparent)]
+    Pkcs11(#[from] Pkcs11Error),
 }
 
 impl PrivateKey {
@@ -75,16 +86,18 @@ impl PrivateKey {
     /// Not such a block, sealed when it should not be or the other way round, another passphrase, or another kind of
     /// key.
     pub fn from_pem(text: &str, passphrase: Option<&Passphrase>) -> Result<Self, KeyError> {
-        let key = Self::from_trusted_pkcs8(from_pem(text, passphrase)?)?;
-        SigningKey::new(&key)?;
-        Ok(key)
+        let pkcs8 = from_pem(text, passphrase)?;
+        // Loading it shows whether its halves fit.
+        let public = SigningKey::load(&pkcs8)?.subject_public_key_info();
+        let public = PublicKey::from_spki(&public).map_err(|refused| KeyError::Kind(refused.to_string()))?;
+        Ok(Self { pkcs8, public })
     }
 
-    /// Takes PKCS#8 whose point is known to fit: loading it to see would cost as much as making it.
+    /// Takes what ring made: loading it to see its point would cost as much as making it.
     fn from_trusted_pkcs8(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
-        match pkcs8.last_chunk() {
-            Some(point) => Ok(Self { point: *point, pkcs8 }),
-            None => Err(KeyError::NotP256("too short".to_owned())),
+        match pkcs8.last_chunk::<POINT>() {
+            Some(point) => Ok(Self { public: PublicKey::p256(point), pkcs8 }),
+            None => Err(KeyError::Kind("too short".to_owned())),
         }
     }
 
@@ -105,7 +118,7 @@ impl PrivateKey {
     /// The public half.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        PublicKey::p256(&self.point)
+        self.public.clone()
     }
 }
 
@@ -134,52 +147,10 @@ impl std::fmt::Debug for PrivateKey {
     }
 }
 
-/// A private key that is ready to sign certificates.
-pub(crate) struct SigningKey {
-    pair: EcdsaKeyPair,
-    random: SystemRandom,
-}
-
-impl SigningKey {
-    pub(crate) fn new(key: &PrivateKey) -> Result<Self, KeyError> {
-        let random = SystemRandom::new();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.pkcs8, &random)
-            .map_err(|error| KeyError::NotP256(error.to_string()))?;
-        Ok(Self { pair, random })
-    }
-
-    /// Signs with ECDSA and SHA-256; the signature is DER (RFC 3279, section 2.2.3).
-    pub(crate) fn sign_der(&self, message: &[u8]) -> Result<ring::signature::Signature, KeyError> {
-        self.pair.sign(&self.random, message).map_err(|_| KeyError::NoRandomness)
-    }
-}
-
-impl std::fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SigningKey(elided)")
-    }
-}
-
-impl rcgen::PublicKeyData for SigningKey {
-    fn der_bytes(&self) -> &[u8] {
-        self.pair.public_key().as_ref()
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
-impl rcgen::SigningKey for SigningKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature = self.sign_der(message).map_err(|_| rcgen::Error::RemoteKeyError)?;
-        Ok(signature.as_ref().to_vec())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::KeyKind;
 
     #[test]
     fn a_key_reads_back_from_its_pem_with_the_same_public_half() {
@@ -238,7 +209,7 @@ mod tests {
     fn the_public_half_of_a_key_that_was_never_loaded_is_the_one_that_ring_derives() {
         let key = PrivateKey::generate().unwrap();
         let derived = SigningKey::new(&key).unwrap();
-        assert_eq!(key.public().key(), derived.pair.public_key().as_ref());
+        assert_eq!(key.public().spki(), derived.subject_public_key_info());
     }
 
     #[test]
@@ -249,13 +220,36 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_operators_bring_are_read_with_their_public_half() {
+        for (kind, algorithm) in [
+            (KeyKind::P256, &rcgen::PKCS_ECDSA_P256_SHA256),
+            (KeyKind::P384, &rcgen::PKCS_ECDSA_P384_SHA384),
+            (KeyKind::Ed25519, &rcgen::PKCS_ED25519),
+        ] {
+            let theirs = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let read = PrivateKey::from_pem(&theirs.serialize_pem(), None).unwrap();
+            assert_eq!(read.public().spki(), theirs.subject_public_key_info());
+            assert_eq!(read.public().kind(), kind);
+        }
+        for (size, is_read) in [("2048", true), ("4096", true), ("1024", false), ("8192", false)] {
+            let (made, text) = crate::fixtures::openssl(&["genrsa", size]);
+            assert!(made, "{text}");
+            let start = text.find("-----BEGIN").unwrap();
+            let read = PrivateKey::from_pem(&text[start..], None);
+            assert_eq!(read.is_ok(), is_read, "{size}: {read:?}");
+        }
+    }
+
+    #[test]
     fn other_keys_and_damaged_ones_are_refused() {
-        let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        assert!(matches!(PrivateKey::from_pem(&ed25519.serialize_pem(), None), Err(KeyError::NotP256(_))));
+        let (made, secp521r1) =
+            crate::fixtures::openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]);
+        assert!(made, "{secp521r1}");
+        assert!(matches!(PrivateKey::from_pem(&secp521r1, None), Err(KeyError::Kind(_))));
         let mut damaged = PrivateKey::generate().unwrap().pkcs8_der().to_vec();
         damaged[100] ^= 1;
         let damaged = pem::encode(LABEL, &damaged);
-        assert!(matches!(PrivateKey::from_pem(&damaged, None), Err(KeyError::NotP256(_))));
+        assert!(matches!(PrivateKey::from_pem(&damaged, None), Err(KeyError::Kind(_))));
         assert_eq!(PrivateKey::from_pem("", None).unwrap_err(), KeyError::NotPem);
     }
 }

@@ -1,8 +1,8 @@
 //! Certificates of authorities: the root, and the issuers below it.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod,
-    KeyUsagePurpose, PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyUsagePurpose, PublicKeyData, SanType,
 };
 use signet_policies::{
     identity::TrustDomain,
@@ -18,24 +18,11 @@ use crate::{
 /// Most characters of a common name (RFC 5280, appendix A.1, ub-common-name).
 const MAX_COMMON_NAME: usize = 64;
 
-/// Where in the hierarchy an authority stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Signs issuers.
-    Root,
-    /// Signs leaves.
-    Issuer,
-}
-
-impl Place {
-    /// How many authorities may stand between this one and a leaf.
-    pub(crate) fn path_length(self) -> u8 {
-        match self {
-            Self::Root => 1,
-            Self::Issuer => 0,
-        }
-    }
-}
+/// How many authorities may stand between a root and a leaf, and between an issuer and a leaf.
+const ROOT_PATH: u8 = 1;
+const ISSUER_PATH: u8 = 0;
+/// id-ce-subjectKeyIdentifier (RFC 5280, section 4.2.1.2).
+const SUBJECT_KEY_ID: &[u64] = &[2, 5, 29, 14];
 
 /// A root's certificate, signed with its own key.
 pub(crate) fn root(
@@ -44,7 +31,7 @@ pub(crate) fn root(
     serial: Serial,
     life: Validity,
 ) -> Result<Vec<u8>, rcgen::Error> {
-    let params = params(trust_domain, Place::Root, "root", &public(key)?, serial, life)?;
+    let params = params(trust_domain, ROOT_PATH, "root", key.public(), serial, life)?;
     Ok(params.self_signed(key)?.der().to_vec())
 }
 
@@ -59,27 +46,51 @@ pub(crate) fn issuer(
     life: Validity,
     (root, root_key): (&[u8], &SigningKey),
 ) -> Result<Vec<u8>, rcgen::Error> {
-    let mut params = params(trust_domain, Place::Issuer, label, key, serial, life)?;
+    let mut params = params(trust_domain, ISSUER_PATH, label, key, serial, life)?;
     params.use_authority_key_identifier_extension = true;
     let signer = Issuer::from_ca_cert_der(&root.into(), root_key)?;
     Ok(params.signed_by(&Subject(key), &signer)?.der().to_vec())
 }
 
+/// A request for an issuer's certificate. Whoever signs it copies the extensions.
+pub(crate) fn request(
+    trust_domain: &TrustDomain,
+    label: &str,
+    key: &SigningKey,
+) -> Result<Vec<u8>, rcgen::Error> {
+    let mut params = extensions(trust_domain, ISSUER_PATH, label, key.public())?;
+    // rcgen leaves the key identifier out of requests.
+    let key_id = [&[0x04, 20], key.public().id().as_slice()].concat();
+    params.custom_extensions = vec![CustomExtension::from_oid_content(SUBJECT_KEY_ID, key_id)];
+    Ok(params.serialize_request(key)?.der().to_vec())
+}
+
 fn params(
     trust_domain: &TrustDomain,
-    place: Place,
+    path_length: u8,
     label: &str,
     key: &PublicKey,
     serial: Serial,
     life: Validity,
 ) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::default();
+    let mut params = extensions(trust_domain, path_length, label, key)?;
     params.serial_number = Some(serial.to_bytes().to_vec().into());
     params.not_before = calendar(life.not_before())?;
     params.not_after = calendar(life.not_after())?;
+    Ok(params)
+}
+
+/// What a certificate says of its holder, besides the key.
+fn extensions(
+    trust_domain: &TrustDomain,
+    path_length: u8,
+    label: &str,
+    key: &PublicKey,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::default();
     params.distinguished_name = subject(label, key);
     params.subject_alt_names = vec![SanType::URI(trust_domain.id().try_into()?)];
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(place.path_length()));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.key_identifier_method = KeyIdMethod::PreSpecified(key.id().to_vec());
     Ok(params)
@@ -97,11 +108,6 @@ fn subject(label: &str, key: &PublicKey) -> DistinguishedName {
 
 fn calendar(moment: Timestamp) -> Result<OffsetDateTime, rcgen::Error> {
     OffsetDateTime::from_unix_timestamp(moment.unix()).map_err(|_| rcgen::Error::Time)
-}
-
-fn public(key: &SigningKey) -> Result<PublicKey, rcgen::Error> {
-    PublicKey::from_spki(&key.subject_public_key_info())
-        .map_err(|_| rcgen::Error::UnsupportedSignatureAlgorithm)
 }
 
 /// An issuer's key, which is always one that we made.

@@ -28,8 +28,10 @@ const EXTENDED_KEY_USAGE: &[u8] =
 const ALTERNATIVE_NAME: &[u8] = b"\x06\x03\x55\x1d\x11\x01\x01\xff";
 /// subjectKeyIdentifier up to the identifier of 20 bytes.
 const SUBJECT_KEY_ID: &[u8] = b"\x30\x1d\x06\x03\x55\x1d\x0e\x04\x16\x04\x14";
-/// authorityKeyIdentifier up to the identifier of 20 bytes.
-const AUTHORITY_KEY_ID: &[u8] = b"\x30\x1f\x06\x03\x55\x1d\x23\x04\x18\x30\x16\x80\x14";
+/// authorityKeyIdentifier; the value follows.
+const AUTHORITY_KEY_ID: &[u8] = b"\x06\x03\x55\x1d\x23";
+/// AuthorityKeyIdentifier's `keyIdentifier [0]` (RFC 5280, section 4.2.1.1).
+const KEY_IDENTIFIER: u8 = 0x80;
 /// GeneralName `[2]` and `[6]` (RFC 5280, section 4.2.1.6).
 const DNS: u8 = 0x82;
 const URI: u8 = 0x86;
@@ -51,7 +53,8 @@ pub(crate) struct Leaf<'a> {
 pub(crate) struct Template {
     /// The issuer's subject, DER.
     pub(crate) issuer: Vec<u8>,
-    pub(crate) issuer_key_id: [u8; 20],
+    /// The issuer's subject key identifier.
+    pub(crate) issuer_key_id: Vec<u8>,
 }
 
 impl Template {
@@ -65,7 +68,7 @@ impl Template {
         nested(&mut certificate, SEQUENCE, |out| {
             out.extend_from_slice(&tbs);
             out.extend_from_slice(ECDSA_SHA256);
-            bits(out, signature.as_ref());
+            bits(out, &signature);
         });
         Ok(Some(certificate))
     }
@@ -90,8 +93,12 @@ impl Template {
     }
 
     fn extensions(&self, out: &mut Vec<u8>, leaf: &Leaf<'_>) {
-        out.extend_from_slice(AUTHORITY_KEY_ID);
-        out.extend_from_slice(&self.issuer_key_id);
+        nested(out, SEQUENCE, |out| {
+            out.extend_from_slice(AUTHORITY_KEY_ID);
+            nested(out, OCTET_STRING, |out| {
+                nested(out, SEQUENCE, |out| element(out, KEY_IDENTIFIER, &self.issuer_key_id));
+            });
+        });
         nested(out, SEQUENCE, |out| {
             out.extend_from_slice(ALTERNATIVE_NAME);
             nested(out, OCTET_STRING, |out| nested(out, SEQUENCE, |out| names(out, leaf)));

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::json;
-use signet_ca::{Authority, Random, Serial};
+use signet_ca::{Authority, Custody, Random, Serial};
 use signet_policies::{
     identity::Workload,
     issuance::{Caller, DEFAULT_LEAF_LIFE, Registration, Request, Terms, decide},
@@ -278,8 +278,13 @@ fn foreign_certificate(folder: &Path, clock: &Clock) -> Result<ClientCertificate
     let terms = Terms { trust_domain: "other.test".parse()?, default_lifetime: DEFAULT_LEAF_LIFE };
     let now = clock().into();
     let random = Random::system();
-    let authority =
-        Authority::open(&folder.join("other-ca"), None, &terms.trust_domain, random.clone(), now)?;
+    let authority = Authority::open(
+        &folder.join("other-ca"),
+        Custody::default(),
+        &terms.trust_domain,
+        random.clone(),
+        now,
+    )?;
     let workload = Workload::virtual_node(MESH, CALLER.0)?;
     let registration = Registration { workload: workload.clone(), dns_names: vec![], spiffe_ids: vec![] };
     let grant = decide(&Caller::Joining(workload), &Request::default(), Some(&registration), &terms)?;

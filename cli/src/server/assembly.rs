@@ -175,9 +175,9 @@ impl Parts {
         let database = Database::open(&data_dir.join(STORE))?;
         let random = Random::system();
         let now = clock().into();
-        let passphrase = args.ca_passphrase.passphrase()?;
+        let custody = args.ca_keys.custody()?;
         let keys = data_dir.join("ca");
-        let authority = Authority::open(&keys, passphrase, &args.trust_domain, random.clone(), now)?;
+        let authority = Authority::open(&keys, custody, &args.trust_domain, random.clone(), now)?;
         publish_root(&data_dir.join("ca.pem"), &authority.root_pem())?;
         let trust = TrustFeed::new(authority.bundle());
         let (ledger, notary) = ledger::open(args, database.clone()).await?;

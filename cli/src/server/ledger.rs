@@ -39,7 +39,7 @@ pub(super) async fn open(args: &ServerArgs, database: Database) -> Result<(SledL
         info!(records = taken_in, "took the records of an earlier version into the ledger's tree");
     }
     let keys = args.data_dir.join("ca");
-    let passphrase = args.ca_passphrase.passphrase()?;
+    let passphrase = args.ca_keys.passphrase()?;
     let anchor = args.ledger.anchor.as_deref();
     let notary = Notary::open(&keys, passphrase.as_ref(), &args.trust_domain, ledger.clone(), anchor)?;
     if ledger.size() <= CHECKED_AT_START {

@@ -165,8 +165,15 @@ fn an_authority_that_may_not_sign_certificates_is_refused() {
 #[test]
 fn a_root_that_ended_or_has_not_begun_is_refused() {
     let folder = Folder::new();
-    let at =
-        |now| Authority::open(folder.path(), None, &trust_domain(), Random::dangerously_from_seed(1), now);
+    let at = |now| {
+        Authority::open(
+            folder.path(),
+            Custody::default(),
+            &trust_domain(),
+            Random::dangerously_from_seed(1),
+            now,
+        )
+    };
     let end = NOW + ROOT_LIFE;
     assert!(at(end).is_ok());
     let second = std::time::Duration::from_secs(1);
@@ -183,7 +190,8 @@ fn a_root_of_another_trust_domain_is_refused() {
     let folder = Folder::new();
     let other = "other.test".parse().unwrap();
     let refused =
-        Authority::open(folder.path(), None, &other, Random::dangerously_from_seed(1), NOW).unwrap_err();
+        Authority::open(folder.path(), Custody::default(), &other, Random::dangerously_from_seed(1), NOW)
+            .unwrap_err();
     assert!(
         matches!(&refused, Error::Unfit { unfit: Unfit::TrustDomain(domain), .. } if *domain == other),
         "{refused}"

@@ -11,6 +11,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::super::*;
 use crate::fixtures::{NOW, authority, csr, csr_of, csr_params_for, grant_for, node, serial, server_grant};
+use crate::profile::{ISSUER_LIFE, Template};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -88,14 +89,20 @@ fn an_issuer_is_replaced_before_it_cuts_the_longest_leaf_short() {
     assert_eq!(next.validity().not_after(), last_day + DAY + MAX_LEAF_LIFE);
     // The new one is what a restarted server finds.
     let domain = crate::fixtures::trust_domain();
-    let again =
-        Authority::open(folder.path(), None, &domain, Random::dangerously_from_seed(2), last_day + DAY)
-            .unwrap();
+    let again = Authority::open(
+        folder.path(),
+        Custody::default(),
+        &domain,
+        Random::dangerously_from_seed(2),
+        last_day + DAY,
+    )
+    .unwrap();
     assert_eq!(issue(&again, last_day + DAY).chain_der()[1], next.chain_der()[1]);
     // An issuer that ended meanwhile is replaced as well.
     let later = NOW + ISSUER_LIFE * 3;
     let again =
-        Authority::open(folder.path(), None, &domain, Random::dangerously_from_seed(3), later).unwrap();
+        Authority::open(folder.path(), Custody::default(), &domain, Random::dangerously_from_seed(3), later)
+            .unwrap();
     assert_eq!(issue(&again, later).validity().not_after(), later + MAX_LEAF_LIFE);
 }
 
@@ -151,12 +158,12 @@ fn a_certificate_that_does_not_say_what_was_granted_is_noticed() {
     assert_eq!(says(&Leaf { dns_names: &[], ..leaf }), Err("names"));
     let other_issuer = Template { issuer: vec![0x30, 0], ..issuer.template.clone() };
     assert_eq!(check::says(certificate.leaf_der(), &leaf, &other_issuer), Err("issuer"));
-    let other_issuer_key = Template { issuer_key_id: [0; 20], ..issuer.template.clone() };
+    let other_issuer_key = Template { issuer_key_id: vec![0; 20], ..issuer.template.clone() };
     assert_eq!(
         check::says(certificate.leaf_der(), &leaf, &other_issuer_key),
         Err("authority key identifier")
     );
-    let no_leaf = authority.root.der.as_slice();
+    let no_leaf = &*authority.root.der;
     assert!(check::says(no_leaf, &leaf, &issuer.template).is_err());
     let with_a_byte_more = [certificate.leaf_der(), &[0]].concat();
     assert_eq!(check::says(&with_a_byte_more, &leaf, &issuer.template), Err("encoding"));

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::super::*;
 use crate::{
-    KeyError, KeyFileError,
+    KeyError, KeyFileError, Passphrase,
     fixtures::{NOW, csr, grant_for, node, serial, server_grant, trust_domain},
 };
 
@@ -17,7 +17,8 @@ fn passphrase(text: &str) -> Passphrase {
 
 fn open(folder: &Path, secret: Option<&str>) -> Result<Authority, Error> {
     let random = Random::dangerously_from_seed(1);
-    Authority::open(folder, secret.map(passphrase), &trust_domain(), random, NOW)
+    let custody = Custody { passphrase: secret.map(passphrase), token: None };
+    Authority::open(folder, custody, &trust_domain(), random, NOW)
 }
 
 /// With a root, a mesh's issuer and the server's.

@@ -59,7 +59,7 @@ proptest! {
         let issuer_key = PublicKey::from_spki(&key.subject_public_key_info()).unwrap();
         let template = Template {
             issuer: parsed.subject().as_raw().to_vec(),
-            issuer_key_id: issuer_key.id(),
+            issuer_key_id: issuer_key.id().to_vec(),
         };
 
         let leaf_key = PrivateKey::generate().unwrap().public();
@@ -89,6 +89,6 @@ fn a_life_beyond_the_year_9999_makes_no_leaf() {
     let spiffe_id = "spiffe://td/a".parse().unwrap();
     let serial = Serial::draw(&Random::dangerously_from_seed(1));
     let leaf = Leaf { serial, life, key: &leaf_key, spiffe_id: &spiffe_id, dns_names: &[] };
-    let template = Template { issuer: vec![0x30, 0], issuer_key_id: [0; 20] };
+    let template = Template { issuer: vec![0x30, 0], issuer_key_id: vec![0; 20] };
     assert_eq!(template.sign(&leaf, &key), Ok(None));
 }
