@@ -6,6 +6,7 @@
 //!    │  └─sds─┘  │     │  │         policies, xds
 //!    ca──────────┼─────┘  │         policies, durable
 //!  agent         │        │         policies, sds
+//!  audit         │        │         policies
 //!      controlplane───────┘         policies, xds, durable
 //!           ▲
 //!       manifests                   policies, controlplane
@@ -31,10 +32,11 @@ pub(crate) struct Manifest {
 const ALL: &[&str] = &["*"];
 
 /// The one table of the house: crate, and the crates of ours that it may import.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("signet-policies", &[]),
     ("signet-xds", &[]),
     ("signet-durable", &[]),
+    ("signet-audit", &["signet-policies"]),
     ("signet-ca", &["signet-policies", "signet-durable"]),
     ("signet-sds", &["signet-policies", "signet-xds"]),
     ("signet-controlplane", &["signet-policies", "signet-xds", "signet-durable"]),

@@ -12,7 +12,7 @@ struct Room {
     mend: &'static str,
 }
 
-const ROOMS: [Room; 9] = [
+const ROOMS: [Room; 10] = [
     Room {
         folder: "policies",
         modules: &[],
@@ -32,6 +32,12 @@ const ROOMS: [Room; 9] = [
             "UnixListener",
         ],
         mend: "policies are pure: take what is needed as an argument",
+    },
+    Room {
+        folder: "audit",
+        modules: &[],
+        banned: &["tokio", "tonic", "prost", "rand", "std::fs", "std::process", "TcpStream", "Instant::now"],
+        mend: "an audit is a computation: `cli` brings the inventory and takes the report",
     },
     Room {
         folder: "xds",

@@ -1,0 +1,65 @@
+//! B01: what is served against what every peer trusts.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    check::Check,
+    evidence::{Evidence, Served, node_subject},
+    finding::{Fault, Severity},
+    inventory::{Der, Need},
+};
+
+pub(crate) const CHAINS_TO_BUNDLE: Check = Check {
+    id: "B01",
+    name: "chains-to-bundle",
+    title: "Every certificate that is served chains to a root in every bundle that must verify it",
+    severity: Severity::Critical,
+    needs: &[Need::Records, Need::Der, Need::Authorities, Need::Presented, Need::Trust],
+    why: "A peer whose bundle lacks the root refuses the handshake; which pairs meet is up to the next request.",
+    how: "For each mesh, the roots above what its proxies present are looked up in the bundle of each of its proxies, as its \
+          agent reports it.",
+    fix: "See that the agent reaches the server, so that it gets the bundle in force (`signet ca bundle`); look at the \
+          secret ROOTCA of that proxy.",
+    run,
+};
+
+fn run(evidence: &Evidence<'_>) -> Vec<Fault> {
+    let anchors = anchors(evidence);
+    let mut faults = Vec::new();
+    for node in evidence.reporting() {
+        let Some(version) = &node.trust_version else { continue };
+        let Some(bundle) = evidence.inventory.bundles.iter().find(|bundle| bundle.version == *version) else {
+            let message = format!("it trusts the bundle {version}, which is not known here");
+            faults.push(Fault::new(node_subject(node), message).at(Severity::Warning).keyed("unknown"));
+            continue;
+        };
+        let mesh = node_subject(node).mesh;
+        for ((_, root), served) in anchors.iter().filter(|((of, _), _)| *of == mesh) {
+            if !bundle.roots.contains(root) {
+                let message = format!("its bundle cannot verify what {} serves", served.node.name());
+                let fault = Fault::new(node_subject(node), message).keyed(&served.node.workload);
+                faults.push(
+                    fault
+                        .seen(format!("bundle {version}"))
+                        .seen(format!("presented on {}", served.presented.address)),
+                );
+            }
+        }
+    }
+    faults
+}
+
+/// Mesh and root of everything that is served, with one that serves it. What the ledger does not know is for E01.
+fn anchors<'e, 'a>(evidence: &'e Evidence<'a>) -> BTreeMap<(Option<String>, &'a Der), &'e Served<'a>> {
+    let mut anchors = BTreeMap::new();
+    for served in &evidence.served {
+        let Ok(certificate) = &served.certificate else { continue };
+        let issuer = evidence.leaf(&certificate.serial_text()).filter(|leaf| leaf.is_signed);
+        let root = issuer.and_then(|leaf| evidence.authorities[leaf.issuer?].issuer);
+        if let Some(root) = root {
+            let key = (node_subject(served.node).mesh, &evidence.authorities[root].authority.der);
+            anchors.entry(key).or_insert(served);
+        }
+    }
+    anchors
+}

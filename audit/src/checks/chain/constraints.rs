@@ -1,0 +1,108 @@
+//! B04 and B05: what an authority may sign (RFC 5280, sections 4.2.1.3, 4.2.1.9 and 4.2.1.10).
+
+use crate::{
+    certificate::{Certificate, KEY_CERT_SIGN},
+    check::Check,
+    evidence::{Ca, Evidence},
+    finding::{Fault, Severity},
+    inventory::{Need, Place},
+};
+
+pub(crate) const CONSTRAINTS: Check = Check {
+    id: "B04",
+    name: "ca-constraints",
+    title: "Authorities may sign what they sign and no more, and leaves nothing",
+    severity: Severity::Critical,
+    needs: &[Need::Records, Need::Der, Need::Authorities],
+    why: "A leaf that is an authority can make any identity; an authority that is none is refused by every peer.",
+    how: "Authorities must say CA:TRUE, keyCertSign and a path length that fits their place; leaves must not say CA:TRUE.",
+    fix: "Replace the certificate; revoke a leaf at once.",
+    run: misconstrained,
+};
+
+fn misconstrained(evidence: &Evidence<'_>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for ca in &evidence.authorities {
+        match &ca.certificate {
+            Ok(certificate) => faults.extend(of_authority(ca, certificate)),
+            Err(error) => faults.push(Fault::new(ca.subject(), format!("it cannot be read: {error}"))),
+        }
+    }
+    let leaves = evidence.readable().filter(|(_, leaf)| leaf.extensions.is_ca == Some(true));
+    faults.extend(leaves.map(|(leaf, _)| Fault::new(leaf.subject(), "a leaf says that it is an authority")));
+    faults
+}
+
+fn of_authority(ca: &Ca<'_>, certificate: &Certificate) -> Vec<Fault> {
+    let extensions = &certificate.extensions;
+    let mut faults = Vec::new();
+    let mut fault = |severity, key: &str, message: &str| {
+        faults.push(Fault::new(ca.subject(), message).at(severity).keyed(key));
+    };
+    if extensions.is_ca != Some(true) {
+        fault(Severity::Critical, "ca", "it does not say CA:TRUE");
+    }
+    if extensions.key_usage.is_some_and(|usage| usage & KEY_CERT_SIGN == 0) || extensions.key_usage.is_none()
+    {
+        fault(Severity::Critical, "usage", "its key usage lacks keyCertSign");
+    }
+    match (ca.authority.place, extensions.path_length) {
+        (Place::Root, Some(0)) => {
+            fault(Severity::Critical, "path", "its path length is 0, so no issuer below it is valid");
+        }
+        (Place::Issuer, None) => {
+            fault(Severity::Warning, "path", "it has no path length, so it may make further authorities");
+        }
+        (Place::Issuer, Some(1..)) => {
+            fault(Severity::Warning, "path", "its path length lets it make further authorities");
+        }
+        (Place::Root, _) | (Place::Issuer, Some(0)) => {}
+    }
+    faults
+}
+
+pub(crate) const NAME_CONSTRAINTS: Check = Check {
+    id: "B05",
+    name: "name-constraints",
+    title: "Each authority is bound to the trust domain, by name constraints or by its own URI",
+    severity: Severity::Warning,
+    needs: &[Need::Authorities],
+    why: "A peer that trusts several roots in one bundle takes any identity from each of them.",
+    how: "Where an authority has name constraints on URIs, they must permit the trust domain and nothing else. Where it has \
+          none, it must carry the trust domain as its only URI (SPIFFE X509-SVID, section 3.1), as those do that Signet \
+          makes: rustls and others refuse every URI below such constraints, so Signet sets none.",
+    fix: "Import an authority that is for this trust domain alone, or give peers the SPIFFE validator.",
+    run: unbound,
+};
+
+fn unbound(evidence: &Evidence<'_>) -> Vec<Fault> {
+    let domain = &evidence.inventory.trust_domain;
+    let fault = |(ca, certificate): (&Ca<'_>, &Certificate)| {
+        let extensions = &certificate.extensions;
+        let constraints = extensions
+            .name_constraints
+            .as_ref()
+            .filter(|found| !found.permitted_uris.is_empty() || !found.excluded_uris.is_empty());
+        let message = match constraints {
+            Some(found) if !found.permitted_uris.contains(domain) || found.excluded_uris.contains(domain) => {
+                format!("its name constraints do not permit the trust domain {domain}")
+            }
+            Some(found) if found.permitted_uris.len() > 1 => {
+                format!(
+                    "its name constraints permit {} beside the trust domain",
+                    found.permitted_uris.len() - 1
+                )
+            }
+            Some(_) => return None,
+            None => {
+                let own = format!("spiffe://{domain}");
+                if extensions.names.uris == [own] {
+                    return None;
+                }
+                format!("nothing binds it to the trust domain {domain}")
+            }
+        };
+        Some(Fault::new(ca.subject(), message))
+    };
+    evidence.current().filter_map(fault).collect()
+}

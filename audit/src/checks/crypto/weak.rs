@@ -1,0 +1,168 @@
+//! C03: keys that are broken, or known to others.
+
+use std::sync::LazyLock;
+
+use num_bigint::BigUint;
+
+use crate::{
+    certificate::{Certificate, KeyKind},
+    check::Check,
+    evidence::Evidence,
+    finding::{Fault, Severity, Subject},
+    inventory::Need,
+};
+
+pub(crate) const WEAK_KEY: Check = Check {
+    id: "C03",
+    name: "weak-key",
+    title: "No key is one that others know or can compute",
+    severity: Severity::Critical,
+    needs: &[Need::Records, Need::Der, Need::Authorities],
+    why: "Generators with too few states and faulty chips made keys that anybody can look up or factor.",
+    how: "RSA: an odd exponent of 65537 or more, no small factor, and not the shape of the chips of 2017 (ROCA, \
+          CVE-2017-15361). P-256: a point of the curve that is not a small multiple of the generator. And none of the \
+          thresholds' blockedKeys, which is where lists such as Debian's of 2008 go.",
+    fix: "Make a new key elsewhere, and revoke what has the old one.",
+    run,
+};
+
+fn run(evidence: &Evidence<'_>) -> Vec<Fault> {
+    let blocked = &evidence.thresholds.blocked_keys;
+    let fault = |(subject, certificate): (Subject, &Certificate)| {
+        let hash = hex::encode(certificate.key.hash);
+        let said = match blocked.iter().any(|blocked| blocked.eq_ignore_ascii_case(&hash)) {
+            true => Some("it is on the list of blocked keys"),
+            false => weakness(&certificate.key.kind),
+        };
+        said.map(|said| Fault::new(subject, format!("its key is weak: {said}")).seen(format!("key {hash}")))
+    };
+    evidence.certificates().filter_map(fault).collect()
+}
+
+fn weakness(kind: &KeyKind) -> Option<&'static str> {
+    match kind {
+        KeyKind::Rsa { modulus, exponent } => rsa(modulus, exponent),
+        KeyKind::P256(point) => p256(point),
+        KeyKind::P384(_) | KeyKind::Ed25519 | KeyKind::Other(_) => None,
+    }
+}
+
+/// The first primes behind 2.
+const PRIMES: [u32; 53] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103,
+    107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199, 211, 223,
+    227, 229, 233, 239, 241, 251,
+];
+
+fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<&'static str> {
+    let exponent = BigUint::from_bytes_be(exponent);
+    if exponent < BigUint::from(65_537_u32) || !exponent.bit(0) {
+        return Some("the exponent is even, or below 65537");
+    }
+    if modulus.last().is_none_or(|last| last & 1 == 0) {
+        return Some("the modulus is even");
+    }
+    let residue =
+        |prime: u32| modulus.iter().fold(0_u32, |rest, octet| (rest << 8 | u32::from(*octet)) % prime);
+    if PRIMES.iter().any(|prime| residue(*prime) == 0) {
+        return Some("the modulus has a small factor");
+    }
+    // Those chips made primes whose rest by each small prime is a power of 65537, so the modulus' rest is one too.
+    // An honest modulus passes all of these by chance once in 2^27.
+    let is_power = |prime: u32| {
+        let (rest, generator) = (residue(prime), 65_537 % prime);
+        let mut power = 1;
+        (0..prime).any(|_| {
+            power = power * generator % prime;
+            power == rest
+        })
+    };
+    PRIMES
+        .iter()
+        .take_while(|prime| **prime <= 167)
+        .all(|prime| is_power(*prime))
+        .then_some("the modulus has the shape that faulty chips made (ROCA)")
+}
+
+/// NIST P-256 (SEC 2, section 2.4.2): y² = x³ − 3x + b modulo p.
+struct Curve {
+    p: BigUint,
+    b: BigUint,
+}
+
+static P256: LazyLock<Option<Curve>> = LazyLock::new(|| {
+    let number = |text: &str| BigUint::parse_bytes(text.as_bytes(), 16);
+    Some(Curve {
+        p: number("ffffffff00000001000000000000000000000000ffffffffffffffffffffffff")?,
+        b: number("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b")?,
+    })
+});
+
+/// The first octets of x of the generator and of its multiples by 2 and 3: the keys 1, 2 and 3.
+const SMALL_MULTIPLES: [[u8; 8]; 3] = [
+    [0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47],
+    [0x7c, 0xf2, 0x7b, 0x18, 0x8d, 0x03, 0x4f, 0x7e],
+    [0x5e, 0xcb, 0xe4, 0xd1, 0xa6, 0x33, 0x0a, 0x44],
+];
+
+fn p256(point: &[u8]) -> Option<&'static str> {
+    let (Some(4), Some((x, y))) = (point.first(), point.get(1..65).map(|rest| rest.split_at(32))) else {
+        return Some("it is no uncompressed point");
+    };
+    if SMALL_MULTIPLES.iter().any(|known| x.starts_with(known)) {
+        return Some("it is a small multiple of the generator");
+    }
+    let curve = P256.as_ref()?;
+    let [x, y] = [x, y].map(BigUint::from_bytes_be);
+    if x >= curve.p || y >= curve.p {
+        return Some("a coordinate is outside the field");
+    }
+    // x³ − 3x + b, kept positive by adding 3p.
+    let right = (&x * &x * &x + &curve.p * 3_u32 + &curve.b - &x * 3_u32) % &curve.p;
+    ((&y * &y) % &curve.p != right).then_some("the point is not on the curve")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn octets(text: &str) -> Vec<u8> {
+        hex::decode(text).unwrap()
+    }
+
+    #[test]
+    fn a_point_of_the_curve_passes_and_one_beside_it_does_not() {
+        // The public key of the private key in RFC 6979, appendix A.2.5.
+        let text = "0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb67903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299";
+        let mut point = octets(text);
+        assert_eq!(p256(&point), None);
+        point[64] ^= 1;
+        assert_eq!(p256(&point), Some("the point is not on the curve"));
+    }
+
+    #[test]
+    fn the_generator_is_a_key_that_everybody_knows() {
+        let text = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+        assert_eq!(p256(&octets(text)), Some("it is a small multiple of the generator"));
+    }
+
+    #[test]
+    fn a_modulus_by_powers_of_65537_is_told_from_another() {
+        // 65537^k is a power of 65537 by every prime; it has the shape, whatever its factors.
+        let shaped = BigUint::from(65_537_u32).pow(128).to_bytes_be();
+        let exponent = [1, 0, 1];
+        assert_eq!(rsa(&shaped, &exponent), Some("the modulus has the shape that faulty chips made (ROCA)"));
+        // 2^1023 + 1155 is odd, has no small factor of the list, and no such shape.
+        let other = (BigUint::from(1_u32) << 1023_u32) + 1155_u32;
+        let clean = (0_u32..2000)
+            .map(|step| (&other + 2 * step).to_bytes_be())
+            .find(|modulus| rsa(modulus, &exponent) != Some("the modulus has a small factor"))
+            .unwrap();
+        assert_eq!(rsa(&clean, &exponent), None);
+        assert_eq!(rsa(&clean, &[3]), Some("the exponent is even, or below 65537"));
+        assert_eq!(
+            rsa(&(BigUint::from(3_u32) * &other).to_bytes_be(), &exponent),
+            Some("the modulus has a small factor")
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! E07 and E08: what listeners accept.
+
+use crate::{
+    check::Check,
+    evidence::{Evidence, node_subject},
+    finding::{Fault, Severity, Subject},
+    inventory::{Listener, Mode, Need, Node, Peer, Port, Probe},
+};
+
+pub(crate) const MODE: Check = Check {
+    id: "E07",
+    name: "strict-not-enforced",
+    title: "A port that is declared STRICT takes nothing else",
+    severity: Severity::Critical,
+    needs: &[Need::Nodes, Need::Modes, Need::Listeners],
+    why: "STRICT on paper and plaintext on the wire is worse than PERMISSIVE: nobody looks any more.",
+    how: "The filter chains of the live listener, and a connection without TLS that must be refused; a port that requires a \
+          client's certificate must require it in every chain.",
+    fix: "signet proxies shows whether the Envoy refused its configuration; restart it if it runs an old one.",
+    run: weaker,
+};
+
+fn weaker(evidence: &Evidence<'_>) -> Vec<Fault> {
+    let mut faults: Vec<Fault> =
+        evidence.inventory.ports.iter().filter_map(|port| stuck(evidence, port)).collect();
+    for node in evidence.reporting() {
+        let ports = evidence.inventory.ports.iter().filter(|port| port.workload == node.workload);
+        for port in ports.filter(|port| port.declared == Mode::Strict && port.in_force == Mode::Strict) {
+            let listeners = node.listeners.iter().filter(|listener| listener.port == port.port);
+            faults.extend(listeners.filter_map(|listener| accepts_more(node, port, listener)));
+        }
+    }
+    faults
+}
+
+fn accepts_more(node: &Node, port: &Port, listener: &Listener) -> Option<Fault> {
+    let message = if listener.plaintext_probe == Some(Probe::Accepted) {
+        "a connection without TLS was accepted"
+    } else if listener.takes_plaintext {
+        "its live listener has a filter chain without TLS"
+    } else if port.peer == Peer::Required && !listener.requires_client_certificate {
+        "its live listener does not require a client's certificate"
+    } else {
+        return None;
+    };
+    let subject = Subject { port: Some(port.port), ..node_subject(node) };
+    Some(Fault::new(subject, format!("declared STRICT, but {message}")))
+}
+
+/// A port whose proxies are still fed something weaker long after it was declared.
+fn stuck(evidence: &Evidence<'_>, port: &Port) -> Option<Fault> {
+    let changed_at = evidence.registered(&port.workload)?.changed_at;
+    let waited = evidence.now - changed_at;
+    let is_stuck = port.declared == Mode::Strict && port.in_force < Mode::Strict;
+    (is_stuck && waited > evidence.thresholds.mode_change_seconds).then(|| {
+        let subject = Subject { port: Some(port.port), ..Subject::workload(&port.workload) };
+        let message = format!("declared STRICT {waited} s ago, and its proxies are still fed a weaker mode");
+        Fault::new(subject, message)
+            .keyed("stuck")
+            .by("signet proxies names the proxies that the change waits for")
+    })
+}
+
+pub(crate) const PARAMETERS: Check = Check {
+    id: "E08",
+    name: "tls-parameters",
+    title: "Listeners accept no TLS below the policy",
+    severity: Severity::Warning,
+    needs: &[Need::Nodes, Need::Listeners],
+    why: "Old versions and suites can be read later by whoever recorded them.",
+    how: "The lowest version of every live listener and of every handshake against the thresholds; suites without forward \
+          secrecy or with CBC are named.",
+    fix: "Remove the listener's own TLS parameters; Signet sets 1.2 as the lowest and Envoy's suites.",
+    run: parameters,
+};
+
+/// The versions, the lowest first.
+const VERSIONS: [&str; 4] = ["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+
+fn parameters(evidence: &Evidence<'_>) -> Vec<Fault> {
+    let rank = |version: &str| VERSIONS.iter().position(|known| known.eq_ignore_ascii_case(version));
+    let lowest = rank(&evidence.thresholds.lowest_protocol).unwrap_or(2);
+    let mut faults = Vec::new();
+    for node in evidence.reporting() {
+        for listener in node.listeners.iter().filter(|listener| listener.takes_tls) {
+            let subject = || Subject { port: Some(listener.port), ..node_subject(node) };
+            let version = listener.lowest_protocol.as_deref().unwrap_or("TLSv1.2");
+            if rank(version).is_none_or(|found| found < lowest) {
+                let message = format!("it accepts {version}; the lowest allowed is {}", VERSIONS[lowest]);
+                faults.push(Fault::new(subject(), message).keyed("version"));
+            }
+            let weak: Vec<&str> =
+                listener.cipher_suites.iter().map(String::as_str).filter(|suite| is_weak(suite)).collect();
+            if !weak.is_empty() {
+                faults.push(Fault::new(subject(), format!("it accepts {}", weak.join(", "))).keyed("suites"));
+            }
+        }
+    }
+    faults
+}
+
+/// Without forward secrecy, without authentication of the data, or broken.
+fn is_weak(suite: &str) -> bool {
+    let has_secrecy = suite.starts_with("ECDHE-") || suite.starts_with("TLS_");
+    let is_sealed = suite.contains("GCM") || suite.contains("CHACHA20");
+    !(has_secrecy && is_sealed)
+}

@@ -1,0 +1,5 @@
+//! D. Identity and profile.
+
+pub(super) mod holders;
+pub(super) mod identity;
+pub(super) mod shape;

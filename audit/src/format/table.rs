@@ -1,0 +1,153 @@
+//! For people.
+
+use std::fmt::Write as _;
+
+use super::rfc3339;
+use crate::{
+    check::Check,
+    checks::CHECKS,
+    finding::{Finding, Severity},
+    report::{Outcome, Report},
+};
+
+/// The report for a terminal: findings by severity, each with what to do, then what is missing, then the sum.
+#[must_use]
+pub fn table(report: &Report) -> String {
+    let mut text = heading(report);
+    for severity in Severity::ALL {
+        let of_severity: Vec<&Finding> =
+            report.findings.iter().filter(|finding| finding.severity == severity).collect();
+        section(&mut text, severity.as_str(), &of_severity);
+    }
+    waived(&mut text, report);
+    let known: Vec<&Finding> = report.known.iter().collect();
+    if !known.is_empty() {
+        let _ = writeln!(text, "\n{} findings are in the baseline already", known.len());
+    }
+    incomplete(&mut text, report);
+    if report.findings.is_empty() {
+        text.push_str("\nno findings\n");
+    }
+    text
+}
+
+fn heading(report: &Report) -> String {
+    let coverage = &report.coverage;
+    let ran =
+        report.checks.iter().filter(|ran| !matches!(ran.outcome, Outcome::Skipped | Outcome::NotRun)).count();
+    let log = match coverage.log_entries {
+        Some(entries) => format!("log of {entries} entries"),
+        None => "no log checkpoint".to_owned(),
+    };
+    format!(
+        "{ran} checks · {} nodes ({} examined) · {} certificates · {} authorities · {log} · taken {}\n",
+        coverage.nodes,
+        coverage.nodes_examined,
+        coverage.certificates,
+        coverage.authorities,
+        rfc3339(report.taken_at),
+    )
+}
+
+/// Findings with one fix stand together, and the fix below them.
+fn section(text: &mut String, name: &str, findings: &[&Finding]) {
+    if findings.is_empty() {
+        return;
+    }
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\n{}  {}", name.to_uppercase(), findings.len());
+    for (at, finding) in findings.iter().enumerate() {
+        let subject = match finding.subject.to_string() {
+            subject if subject.is_empty() => String::new(),
+            subject => format!("{subject}: "),
+        };
+        let _ = writeln!(text, "  {} {:<22} {subject}{}", finding.id, finding.name, finding.message);
+        for evidence in &finding.evidence {
+            let _ = writeln!(text, "      {evidence}");
+        }
+        if findings.get(at + 1).is_none_or(|next| (&next.id, &next.fix) != (&finding.id, &finding.fix)) {
+            if let Some(check) = crate::find(&finding.id) {
+                let _ = writeln!(text, "      why: {}", check.why);
+            }
+            let _ = writeln!(text, "      do:  {}", finding.fix);
+        }
+    }
+}
+
+fn waived(text: &mut String, report: &Report) {
+    for waived in &report.waived {
+        let (waiver, until) = (&waived.waiver, rfc3339(waived.waiver.until));
+        let _ = match waived.is_expired {
+            true => writeln!(
+                text,
+                "\nthe waiver of {} ended {until}; it waives nothing: {}",
+                waiver.id, waiver.reason
+            ),
+            false => writeln!(
+                text,
+                "\n{} findings of {} are waived until {until}: {}",
+                waived.findings.len(),
+                waiver.id,
+                waiver.reason
+            ),
+        };
+    }
+}
+
+fn incomplete(text: &mut String, report: &Report) {
+    for stale in &report.stale {
+        let _ = writeln!(text, "\nSTALE\n  {stale}");
+    }
+    let open: Vec<_> = report
+        .checks
+        .iter()
+        .filter(|ran| ran.outcome == Outcome::NotRun || (ran.outcome == Outcome::Partial))
+        .collect();
+    if !open.is_empty() {
+        let _ = writeln!(text, "\nINCOMPLETE  {}", open.len());
+    }
+    for ran in open {
+        let _ = writeln!(text, "  {} {:<22} {}: {}", ran.id, ran.name, ran.outcome.as_str(), ran.reason);
+    }
+}
+
+/// All checks, a line each.
+#[must_use]
+pub fn list() -> String {
+    let mut text = String::new();
+    let mut group = "";
+    for check in CHECKS {
+        if check.group() != group {
+            group = check.group();
+            let _ = writeln!(text, "{}. {group}", &check.id[..1]);
+        }
+        let _ = writeln!(
+            text,
+            "  {} {:<22} {:<9} {}",
+            check.id,
+            check.name,
+            check.severity.as_str(),
+            check.title
+        );
+    }
+    text
+}
+
+/// All that is to be said about one check.
+#[must_use]
+pub fn explain(check: &Check) -> String {
+    let needs: Vec<&str> = check.needs.iter().map(|need| need.as_str()).collect();
+    format!(
+        "{} {} ({} at worst; {})\n\n{}.\n\nWhy:   {}\nHow:   {}\nFix:   {}\nNeeds: {}\nDocs:  {}\n",
+        check.id,
+        check.name,
+        check.severity,
+        check.group(),
+        check.title,
+        check.why,
+        check.how,
+        check.fix,
+        needs.join(", "),
+        check.docs(),
+    )
+}

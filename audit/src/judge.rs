@@ -1,0 +1,144 @@
+//! One certificate by itself, from wherever, against the profile.
+
+use crate::{
+    certificate::Certificate,
+    check::Check,
+    checks::CHECKS,
+    evidence::Evidence,
+    finding::Finding,
+    inventory::{Authority, Der, Gap, Inventory, Need, Place, Record, Standing, Terms},
+    report::{Outcome, Report},
+    run::{Selection, audit},
+    thresholds::Thresholds,
+};
+
+/// What a look at one certificate came to.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The report on it: what cannot be seen from a file is skipped there.
+    pub report: Report,
+    /// The checks that could not run, and what they would need.
+    pub not_run: Vec<(&'static Check, String)>,
+}
+
+/// Judges a leaf and the authorities above it, each DER, by what can be seen from them alone: its signature, its chain,
+/// its keys, names, extensions and life.
+///
+/// # Errors
+/// The first certificate cannot be read.
+pub fn judge(
+    leaf: &[u8],
+    above: &[Vec<u8>],
+    trust_domain: &str,
+    thresholds: &Thresholds,
+    terms: Terms,
+    now: i64,
+) -> Result<Judged, String> {
+    let certificate = Certificate::read(leaf)?;
+    let authorities: Vec<Authority> = above.iter().map(|der| authority(der)).collect();
+    let is_issuer = |authority: &&Authority| {
+        Certificate::read(&authority.der.0).is_ok_and(|it| certificate.names_issuer(&it))
+    };
+    let issuer =
+        authorities.iter().find(is_issuer).map(|authority| authority.name.clone()).unwrap_or_default();
+    let inventory = Inventory {
+        taken_at: now,
+        trust_domain: trust_domain.to_owned(),
+        terms,
+        account_id: String::new(),
+        region: String::new(),
+        certificates: vec![record(&certificate, leaf, issuer)],
+        log: None,
+        authorities,
+        bundles: Vec::new(),
+        workloads: Vec::new(),
+        ports: Vec::new(),
+        nodes: Vec::new(),
+        watched_since: None,
+        gaps: if above.is_empty() { vec![no_chain()] } else { Vec::new() },
+    };
+    let only = CHECKS.iter().filter(|check| is_offline(check)).map(|check| check.id.to_owned()).collect();
+    let selection = Selection { only, ..Selection::default() };
+    let mut report = audit(&inventory, &selection, thresholds, now, std::num::NonZeroUsize::MIN);
+    let evidence = Evidence::gather(&inventory, thresholds, None, std::num::NonZeroUsize::MIN);
+    report.findings.extend(validity(&evidence, &certificate, now));
+    report.gaps.clear();
+    let not_run = report.checks.iter().filter(|ran| ran.outcome == Outcome::NotRun);
+    let not_run = not_run.filter_map(|ran| Some((crate::find(&ran.id)?, ran.reason.clone()))).collect();
+    Ok(Judged { report, not_run })
+}
+
+/// Of use without a server: it needs no more than certificates.
+fn is_offline(check: &Check) -> bool {
+    let is_there = |need: &Need| matches!(need, Need::Records | Need::Der | Need::Authorities);
+    check.needs.iter().all(is_there) && !["A01", "A05", "C04", "C05"].contains(&check.id)
+}
+
+fn no_chain() -> Gap {
+    let reason = "the file holds no authority's certificate; append the chain, or give --ca";
+    Gap { need: Need::Authorities, node: None, reason: reason.to_owned() }
+}
+
+fn record(certificate: &Certificate, der: &[u8], issuer: String) -> Record {
+    let names = &certificate.extensions.names;
+    Record {
+        serial: certificate.serial_text(),
+        spiffe_id: names.uris.first().cloned().unwrap_or_default(),
+        dns_names: names.dns.clone(),
+        // Its names are judged as a workload's.
+        workload: Some("file".to_owned()),
+        issuer,
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        issued_at: certificate.not_before,
+        fingerprint: hex::encode(certificate.fingerprint),
+        key_hash: hex::encode(certificate.key.hash),
+        requester: None,
+        attestation: None,
+        decision: None,
+        predecessor: None,
+        der: Some(Der(der.to_vec())),
+        revoked: None,
+        delivered_at: None,
+    }
+}
+
+fn authority(der: &[u8]) -> Authority {
+    let read = Certificate::read(der).ok();
+    let is_root = read.as_ref().is_some_and(Certificate::is_self_issued);
+    let name = read.map(|read| read.subject_text).filter(|subject| !subject.is_empty());
+    Authority {
+        name: if is_root { "root".to_owned() } else { name.unwrap_or_else(|| "unnamed".to_owned()) },
+        place: if is_root { Place::Root } else { Place::Issuer },
+        standing: Standing::Active,
+        since: 0,
+        der: Der(der.to_vec()),
+        revoked: None,
+    }
+}
+
+/// Whether it may be used now, which the forty checks ask of what is served only.
+fn validity(evidence: &Evidence<'_>, certificate: &Certificate, now: i64) -> Option<Finding> {
+    let check = crate::find("E04")?;
+    let message = if now < certificate.not_before {
+        format!("it is not valid before {} s from now", certificate.not_before - now)
+    } else if now > certificate.not_after {
+        format!("it ended {} s ago", now - certificate.not_after)
+    } else {
+        return None;
+    };
+    let subject = evidence.leaves.first()?.subject();
+    Some(Finding {
+        id: check.id.to_owned(),
+        name: check.name.to_owned(),
+        severity: check.severity,
+        subject,
+        message,
+        evidence: Vec::new(),
+        first_seen: now,
+        last_seen: now,
+        fix: "Renew it.".to_owned(),
+        docs: check.docs(),
+        fingerprint: hex::encode(certificate.fingerprint),
+    })
+}

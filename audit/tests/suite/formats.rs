@@ -1,0 +1,170 @@
+//! The report as text.
+
+use serde_json::Value;
+use signet_audit::{CHECKS, Report, find, format, inventory::Revoked};
+
+use crate::bed::{Bed, NOW};
+
+/// A warning, a critical finding, and a node that does not report.
+fn report() -> Report {
+    let mut bed = Bed::new();
+    bed.node("a").is_connected = false;
+    bed.node("b").clock_ahead_ms = Some(70_000);
+    bed.workload("a").dns_names.clear();
+    bed.workload("a").changed_at = NOW - 60;
+    bed.audit()
+}
+
+#[test]
+fn the_table_says_what_is_wrong_why_and_what_to_do() {
+    let text = format::table(&report());
+    let expected = "\
+40 checks · 2 nodes (1 examined) · 5 certificates · 2 authorities · log of 5 entries · taken 2026-11-26T00:00:00Z
+
+CRITICAL  1
+  E09 clock-skew             node mesh/shop/virtualNode/b, instance i-1: its clock is 70000 ms fast
+";
+    assert!(text.starts_with(expected), "{text}");
+    for part in [
+        "\nWARNING  1\n  A07 policy-replay",
+        "      why: Rules that were tightened",
+        "      do:  Start a time service such as chrony on that host.",
+        "\nINCOMPLETE  ",
+        "E01 unknown-certificate    partial: mesh/shop/virtualNode/a/i-1: its agent is not connected",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    assert!(format::table(&Bed::new().audit()).ends_with("\nno findings\n"));
+}
+
+#[test]
+fn json_has_the_shape_of_a_finding() {
+    let json: Value = serde_json::from_str(&format::json(&report()).unwrap()).unwrap();
+    assert_eq!(json["schema"], "signet.audit/1");
+    let finding = json["findings"][0].as_object().unwrap();
+    let members: Vec<&String> = finding.keys().collect();
+    let expected = [
+        "id",
+        "name",
+        "severity",
+        "subject",
+        "message",
+        "evidence",
+        "first_seen",
+        "last_seen",
+        "fix",
+        "docs",
+        "fingerprint",
+    ];
+    assert_eq!(members, expected);
+    let subject = serde_json::json!({ "mesh": "shop", "node": "mesh/shop/virtualNode/b", "instance": "i-1" });
+    assert_eq!(
+        (&finding["id"], &finding["severity"], &finding["subject"]),
+        (&"E09".into(), &"critical".into(), &subject)
+    );
+    assert_eq!(json["checks"].as_array().unwrap().len(), 40);
+}
+
+#[test]
+fn lines_of_json_are_the_findings_and_the_sum() {
+    let text = format::jsonl(&report()).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!((&lines[0]["finding"]["id"], &lines[1]["finding"]["id"]), (&"E09".into(), &"A07".into()));
+    assert_eq!(lines[2]["summary"]["coverage"]["nodesExamined"], 1);
+}
+
+#[test]
+fn sarif_has_a_rule_for_each_check_and_a_result_for_each_finding() {
+    let log: Value = serde_json::from_str(&format::sarif(&report()).unwrap()).unwrap();
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), CHECKS.len());
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    assert_eq!((&results[0]["ruleId"], &results[0]["level"]), (&"E09".into(), &"error".into()));
+    let place = &results[0]["locations"][0]["logicalLocations"][0]["fullyQualifiedName"];
+    assert_eq!(place, "node mesh/shop/virtualNode/b, instance i-1");
+    let invocation = &run["invocations"][0];
+    assert_eq!(invocation["executionSuccessful"], false, "an incomplete audit is none");
+    let notes = invocation["toolExecutionNotifications"].as_array().unwrap();
+    assert!(notes.iter().any(|note| note["associatedRule"]["id"] == "E01"));
+}
+
+#[test]
+fn junit_fails_on_findings_and_errs_on_what_did_not_run() {
+    let text = format::junit(&report());
+    assert!(
+        text.contains("<testsuite name=\"signet audit\" tests=\"40\" failures=\"2\" errors=\""),
+        "{text}"
+    );
+    assert!(text.contains("<failure type=\"critical\" message=\"1 findings\">node mesh/shop/virtualNode/b, instance i-1: its clock"));
+    assert!(text.contains("<error type=\"partial\" message=\"mesh/shop/virtualNode/a/i-1: its agent"));
+    assert!(text.contains(
+        "<testcase classname=\"signet.audit.C01\" name=\"Keys are of the kinds and sizes that are allowed\"/>"
+    ));
+    assert_eq!(text.matches("<testcase ").count(), 40);
+    assert!(!text.contains(" & "), "what is special to XML is written so");
+}
+
+#[test]
+fn openmetrics_counts_by_check_and_says_when_it_ran() {
+    let text = format::openmetrics(&report());
+    for line in [
+        "signet_audit_findings{check=\"E09\",name=\"clock-skew\",severity=\"critical\"} 1",
+        "signet_audit_findings{check=\"A01\",name=\"stored-fields\",severity=\"critical\"} 0",
+        "signet_audit_check_complete{check=\"E01\"} 0",
+        "signet_audit_check_complete{check=\"A01\"} 1",
+        "signet_audit_last_run_timestamp_seconds 1795651201",
+        "signet_audit_nodes_examined 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let unique: std::collections::BTreeSet<&&str> = names.iter().collect();
+    assert_eq!(names.len(), unique.len(), "a family stands together");
+}
+
+#[test]
+fn csv_has_the_columns_of_aws_and_a_line_for_each_certificate() {
+    let mut bed = Bed::new();
+    bed.newest("a").revoked = Some(Revoked { at: NOW, reason: "keyCompromise".to_owned() });
+    let serial = bed.newest("a").serial.clone();
+    let text = format::csv(&bed.inventory, None);
+    let mut lines = text.lines();
+    assert_eq!(
+        lines.next().unwrap(),
+        "awsAccountId,requestedByServicePrincipal,certificateArn,serial,subject,notBefore,notAfter,issuedAt,revokedAt,revocationReason,templateArn"
+    );
+    assert_eq!(lines.clone().count(), 5);
+    let line = lines.find(|line| line.contains(&serial)).unwrap();
+    let fields: Vec<&str> = line.split(',').collect();
+    assert_eq!(fields.len(), 11);
+    assert_eq!(fields[0], "000000000000");
+    assert_eq!(
+        fields[2],
+        format!(
+            "arn:aws:acm-pca:us-east-1:000000000000:certificate-authority/mesh/shop/certificate/{serial}"
+        )
+    );
+    assert_eq!(&fields[3][..5], format!("{}:{}", &serial[..2], &serial[2..4]));
+    assert_eq!(fields[5], "2026-11-25T17:59:00+0000");
+    assert_eq!(&fields[8..10], ["2026-11-26T00:00:00+0000", "KEY_COMPROMISE"]);
+    assert_eq!(format::csv(&bed.inventory, Some("other")).lines().count(), 1);
+}
+
+#[test]
+fn the_list_and_the_explanations_name_every_check() {
+    let list = format::list();
+    for check in CHECKS {
+        assert!(list.contains(&format!("  {} {}", check.id, check.name)), "{}", check.id);
+        let text = format::explain(check);
+        assert!(text.contains(check.why) && text.contains(check.fix));
+    }
+    assert!(
+        format::explain(find("b03").unwrap())
+            .starts_with("B03 authority-expiry (critical at worst; chain and trust)")
+    );
+}

@@ -1,0 +1,175 @@
+//! What is looked at, lived with, and known already; and the exit codes that come of it.
+
+use std::num::NonZeroUsize;
+
+use signet_audit::{
+    Baseline, Report, Selection, Severity, Thresholds, audit, format, inventory::Gap, inventory::Need,
+};
+
+use crate::bed::{Bed, DAY, NOW, node_name};
+
+/// A clock that is slow, which is a warning, and a key that everybody knows, which is critical.
+fn faulty() -> Bed {
+    let mut bed = Bed::new();
+    bed.node("a").clock_ahead_ms = Some(-7_000);
+    let hash = bed.newest("b").key_hash.clone();
+    bed.thresholds.blocked_keys = vec![hash];
+    bed
+}
+
+fn ids(report: &Report) -> Vec<&str> {
+    report.findings.iter().map(|finding| finding.id.as_str()).collect()
+}
+
+fn selection(only: &[&str], skip: &[&str]) -> Selection {
+    let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    Selection { only: owned(only), skip: owned(skip), ..Selection::default() }
+}
+
+#[test]
+fn the_worst_finding_at_or_above_fail_on_decides_the_exit_code() {
+    let bed = faulty();
+    let report = bed.audit();
+    assert_eq!(ids(&report), ["C03", "E09"], "the worst first");
+    assert_eq!(report.exit_code(Severity::Warning), 4);
+    let warnings = bed.audit_by(&selection(&[], &["C03"]));
+    assert_eq!((warnings.exit_code(Severity::Warning), warnings.exit_code(Severity::Critical)), (3, 0));
+}
+
+#[test]
+fn findings_go_before_stale_data_and_that_before_gaps() {
+    let mut bed = faulty();
+    let gap = Gap { need: Need::Log, node: None, reason: "no permission".to_owned() };
+    bed.inventory.gaps.push(gap);
+    let at = |bed: &Bed, ran_at| {
+        audit(&bed.inventory, &selection(&[], &["C03"]), &bed.thresholds, ran_at, NonZeroUsize::MIN)
+    };
+    let old = at(&bed, NOW + 301);
+    assert_eq!((old.exit_code(Severity::Warning), old.exit_code(Severity::Critical)), (3, 6));
+    assert_eq!(old.stale, ["the inventory was taken 301 s ago; at most 300 s are allowed"]);
+    let fresh = at(&bed, NOW + 300);
+    assert_eq!((fresh.stale.len(), fresh.exit_code(Severity::Critical)), (0, 5));
+}
+
+#[test]
+fn a_log_whose_checkpoint_lags_behind_is_stale() {
+    let mut bed = Bed::new();
+    bed.inventory.log.as_mut().unwrap().signed_at = NOW - DAY;
+    assert_eq!(bed.audit().exit_code(Severity::Warning), 6);
+}
+
+#[test]
+fn only_and_skip_take_ids_names_and_patterns() {
+    let bed = faulty();
+    assert_eq!(ids(&bed.audit_by(&selection(&["E*"], &[]))), ["E09"]);
+    assert_eq!(ids(&bed.audit_by(&selection(&["weak-key"], &[]))), ["C03"]);
+    assert_eq!(ids(&bed.audit_by(&selection(&["e*", "C03"], &["clock-skew"]))), ["C03"]);
+    let report = bed.audit_by(&selection(&["E*"], &[]));
+    let ran = report.checks.iter().filter(|ran| ran.outcome.as_str() != "skipped").count();
+    assert_eq!(ran, 9);
+    assert_eq!(selection(&["E*", "X1"], &[]).stranger(), Some("X1"));
+    assert_eq!(selection(&["*"], &["B0*"]).stranger(), None);
+}
+
+#[test]
+fn a_gap_that_no_asked_check_needs_leaves_the_audit_complete() {
+    let mut bed = Bed::new();
+    bed.inventory.gaps.push(Gap { need: Need::Log, node: None, reason: "no permission".to_owned() });
+    assert_eq!(bed.audit().exit_code(Severity::Warning), 5);
+    assert_eq!(bed.audit_by(&selection(&["C*"], &[])).exit_code(Severity::Warning), 0);
+}
+
+#[test]
+fn one_mesh_is_looked_at_with_what_stands_above_it() {
+    let mut bed = faulty();
+    let of = |mesh: &str| Selection { mesh: Some(mesh.to_owned()), ..Selection::default() };
+    let shop = bed.audit_by(&of("shop"));
+    assert_eq!(ids(&shop), ["C03", "E09"]);
+    assert_eq!((shop.coverage.certificates, shop.coverage.nodes), (5, 2), "the server's own counts");
+    let other = bed.audit_by(&of("other"));
+    assert_eq!((ids(&other).len(), other.coverage.nodes, other.exit_code(Severity::Warning)), (0, 0, 0));
+    bed.inventory.log.as_mut().unwrap().hashes.swap(0, 1);
+    assert_eq!(ids(&bed.audit_by(&of("other"))), ["A03"], "the log is everybody's");
+}
+
+#[test]
+fn a_horizon_makes_what_ends_within_it_a_warning() {
+    let bed = Bed::new();
+    let within = |days: i64| Selection { horizon: Some(days * DAY), ..Selection::default() };
+    assert_eq!(bed.audit_by(&within(349)).findings, []);
+    let report = bed.audit_by(&within(351));
+    let [finding] = report.findings.as_slice() else { panic!("{report:?}") };
+    assert_eq!((finding.id.as_str(), finding.severity), ("B03", Severity::Warning));
+    assert_eq!(finding.subject.authority.as_deref(), Some("mesh/shop"));
+}
+
+#[test]
+fn waivers_are_reported_and_end() {
+    let bed = faulty();
+    let waived = |until: &str| {
+        let waiver = format!("id=C03,until={until},reason=replaced on Monday").parse().unwrap();
+        bed.audit_by(&Selection { waivers: vec![waiver], ..Selection::default() })
+    };
+    let report = waived("2026-11-26");
+    assert_eq!((ids(&report), report.exit_code(Severity::Warning)), (vec!["E09"], 3));
+    assert_eq!((report.waived[0].is_expired, report.waived[0].findings.len()), (false, 1));
+    let text = format::table(&report);
+    assert!(
+        text.contains("1 findings of C03 are waived until 2026-11-26T23:59:59Z: replaced on Monday"),
+        "{text}"
+    );
+    let report = waived("2026-11-25");
+    assert_eq!((ids(&report).len(), report.waived[0].is_expired), (2, true));
+    let by_print = bed.audit().findings[0].fingerprint.clone();
+    let waiver = format!("id={by_print},until=2026-12-01,reason=this one").parse().unwrap();
+    assert_eq!(ids(&bed.audit_by(&Selection { waivers: vec![waiver], ..Selection::default() })), ["E09"]);
+}
+
+#[test]
+fn a_baseline_keeps_what_is_known_apart_and_since_when() {
+    let mut bed = faulty();
+    let first = bed.audit();
+    let baseline = Baseline::from_json(&format::json(&first).unwrap()).unwrap();
+    // An hour later: the clock is worse, a serial changed by renewal, and something new came.
+    bed.inventory.taken_at += 3600;
+    for node in &mut bed.inventory.nodes {
+        node.reported_at = Some(NOW + 3600);
+    }
+    bed.node("a").clock_ahead_ms = Some(-9_000);
+    bed.inventory.workloads.retain(|known| known.workload != node_name("b"));
+    let selection = Selection { baseline, ..Selection::default() };
+    let later = audit(&bed.inventory, &selection, &bed.thresholds, NOW + 3601, NonZeroUsize::MIN);
+    assert_eq!(ids(&later), ["D06"]);
+    let known: Vec<_> = later.known.iter().map(|f| (f.id.as_str(), f.first_seen, f.last_seen)).collect();
+    assert_eq!(known, [("C03", NOW + 1, NOW + 3601), ("E09", NOW + 1, NOW + 3601)]);
+    // A baseline of a report with a baseline still knows all of it.
+    let again = Baseline::from_json(&format::json(&later).unwrap()).unwrap();
+    let selection = Selection { baseline: again, ..Selection::default() };
+    let last = audit(&bed.inventory, &selection, &bed.thresholds, NOW + 3602, NonZeroUsize::MIN);
+    assert_eq!((last.findings.len(), last.known.len(), last.exit_code(Severity::Info)), (0, 3, 0));
+    assert!(Baseline::from_json("{\"schema\":\"other/1\",\"findings\":[]}").unwrap_err().contains("other/1"));
+}
+
+#[test]
+fn thresholds_that_make_no_sense_are_refused() {
+    let read = |text: &str| Thresholds::from_json(text);
+    assert_eq!(read("{}").unwrap(), Thresholds::default());
+    assert_eq!(read("{\"skewWarningMs\": 10}").unwrap().skew_warning_ms, 10);
+    for (text, says) in [
+        ("[]", "invalid type"),
+        ("{\"skewWarningsMs\": 1}", "unknown field"),
+        ("{\"skewWarningMs\": -1}", "no span of time"),
+        ("{\"rootExpiryDays\": {\"critical\": 9, \"warning\": 5, \"info\": 7}}", "rootExpiryDays"),
+        ("{\"remainingCriticalPercent\": 90}", "above"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+}
+
+#[test]
+fn an_inventory_is_the_same_after_a_trip_through_json() {
+    let bed = faulty();
+    let text = serde_json::to_string(&bed.inventory).unwrap();
+    assert_eq!(serde_json::from_str::<signet_audit::Inventory>(&text).unwrap(), bed.inventory);
+}
