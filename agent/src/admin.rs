@@ -18,8 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Between two looks at whether Envoy is ready.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Longest answer that is read, in bytes.
-const LONGEST: usize = 64 * 1024;
+/// Longest answer that is read, in bytes: Envoy names a certificate once for each chain and cluster that uses it.
+const LONGEST: usize = 16 << 20;
 
 /// Envoy's admin interface.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,8 @@ pub(crate) enum AdminError {
     Request(#[from] http::Error),
     #[error("no whole answer")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("it answered {0}")]
+    Status(StatusCode),
     #[error("no answer in time")]
     Late,
 }
@@ -64,6 +66,23 @@ impl Admin {
     /// Has Envoy close its listeners, and tell HTTP clients to go elsewhere with their next request.
     pub(crate) async fn drain(self) -> Result<StatusCode, AdminError> {
         self.ask(Method::POST, "/drain_listeners?graceful").await.map(|(status, _)| status)
+    }
+
+    /// Every certificate that Envoy holds, `/certs`.
+    pub(crate) async fn certs(self) -> Result<Bytes, AdminError> {
+        self.page("/certs").await
+    }
+
+    /// The listeners that Envoy was told of, as they are in force.
+    pub(crate) async fn listeners(self) -> Result<Bytes, AdminError> {
+        self.page("/config_dump?resource=dynamic_listeners").await
+    }
+
+    async fn page(self, path: &str) -> Result<Bytes, AdminError> {
+        match self.ask(Method::GET, path).await? {
+            (StatusCode::OK, body) => Ok(body),
+            (status, _) => Err(AdminError::Status(status)),
+        }
     }
 
     async fn ask(self, method: Method, path: &str) -> Result<(StatusCode, Bytes), AdminError> {

@@ -29,7 +29,7 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::{server_addr::ServerAddr, trust::Anchors};
-use call::{CallError, Channel};
+pub(crate) use call::{CallError, Channel};
 use pb::{JoinRequest, RenewRequest};
 
 /// How long one call may take, connecting included.

@@ -6,7 +6,8 @@
 //!                     ▼           join: token, then the certificate      │ ADS, with the workload's
 //!  state ◀──▶ run ── sds::rotator ══════TLS══════▶ Node service          │ own certificate
 //!  (a file)     │        └─ sds::server ══ Unix socket ══▶ Envoy ════════┘
-//!               └─ bootstrap ─▶ envoy: start, or adopt what an earlier agent started
+//!               ├─ bootstrap ─▶ envoy: start, or adopt what an earlier agent started
+//!               └─ evidence ─▶ watch ═══TLS═══▶ Node service: what the proxy holds; back comes what to trust
 //! ```
 //!
 //! Invariants:
@@ -19,6 +20,7 @@ mod admin;
 pub mod bootstrap;
 pub mod environment;
 pub mod envoy;
+mod evidence;
 pub mod interception;
 pub mod join;
 mod ports;
@@ -28,6 +30,7 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod trust;
+mod watch;
 
 pub use environment::{Environment, LogLevel};
 pub use envoy::EnvoyCommand;

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use rand::rngs::StdRng;
+use rand::{SeedableRng as _, rngs::StdRng};
 use signet_policies::{
     identity::{SpiffeId, Workload, WorkloadKind},
     time::Clock,
@@ -38,12 +38,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    admin::Admin,
     bootstrap::Interception,
     envoy::{EnvoyCommand, EnvoyEnd, Running},
+    evidence::Evidence,
     join::{NodeSigner, Server, Token, identity_of},
     server_addr::ServerAddr,
     state::StateDir,
     trust::Anchors,
+    watch::Watch,
 };
 
 pub use error::AgentError;
@@ -169,11 +172,14 @@ pub async fn run(
     let listener = socket::bind(&config.sds_socket)?;
     let plan = Plan::make(&config, &server.anchors.server_id(), &state).await?;
 
-    let AgentConfig { workload, server: server_addr, token, sds_socket, allowed_uids, envoy, .. } = config;
-    let signer = Arc::new(NodeSigner::new(server, workload, token));
-    let keeper = keep_in(Arc::clone(&state));
+    let AgentConfig { workload, token, sds_socket, allowed_uids, envoy, .. } = config;
+    let mut renewing = rng;
+    let rng = StdRng::from_rng(&mut renewing);
     let deliveries = Deliveries::new(Arc::clone(&clock));
-    let rotation = Rotation { identity, signer, clock, rng, backoff: Backoff::DEFAULT, held, keeper };
+    let signer = Arc::new(NodeSigner::new(server.clone(), workload, token));
+    let keeper = keep_in(Arc::clone(&state));
+    let rotation =
+        Rotation { identity, signer, clock, rng: renewing, backoff: Backoff::DEFAULT, held, keeper };
     let (rotator, rotating) = rotator(rotation);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { rotating.await.map_err(AgentError::from) });
@@ -181,10 +187,12 @@ pub async fn run(
     let users = AllowedUsers::new(allowed_uids);
     let further = watch::channel(Vec::new()).1;
     let own = rotator.secrets.clone();
-    let what = Serving { own, further, users, recheck: server::RECHECK, deliveries };
+    let what = Serving { own, further, users, recheck: server::RECHECK, deliveries: deliveries.clone() };
     let serve = server::run(listener, what, serving.clone());
     tasks.spawn(async move { serve.await.map_err(AgentError::from) });
-    Agent { state, envoy, server_addr, rotator, tasks, serving, sds_socket }.run(plan, controls).await
+    let leaving = CancellationToken::new();
+    let agent = Agent { state, envoy, server, deliveries, rng, rotator, tasks, serving, leaving, sds_socket };
+    agent.run(plan, controls).await
 }
 
 /// On the application's address, Envoy or the application would find the port taken. Beside a gateway is none.
@@ -238,15 +246,52 @@ fn keep_in(state: Arc<StateDir>) -> rotator::Keeper {
 struct Agent {
     state: Arc<StateDir>,
     envoy: EnvoyCommand,
-    server_addr: ServerAddr,
+    server: Server,
+    deliveries: Deliveries,
+    rng: StdRng,
     rotator: Handle,
     tasks: JoinSet<Result<(), AgentError>>,
     /// Ends the socket's streams; only when Envoy has ended, so that it never sees them end.
     serving: CancellationToken,
+    /// Has the server told that this proxy is gone; only when Envoy has ended.
+    leaving: CancellationToken,
     sds_socket: PathBuf,
 }
 
 impl Agent {
+    /// Starts to tell the server what the proxy holds, and to do what it says.
+    fn watch(&mut self, admin: Admin) {
+        let (refused, seen) = watch::channel(None);
+        let (publish, reports) = watch::channel(None);
+        let evidence = Evidence {
+            instance: self.state.instance(),
+            admin,
+            clock: Arc::clone(&self.server.clock),
+            secrets: self.rotator.secrets.clone(),
+            renewal: self.rotator.renewal.clone(),
+            refused: seen,
+            deliveries: self.deliveries.clone(),
+        };
+        let watch = Watch {
+            server: self.server.clone(),
+            secrets: self.rotator.secrets.clone(),
+            reports,
+            commands: self.rotator.commands.clone(),
+            refused,
+            leaving: self.leaving.clone(),
+            rng: self.rng.clone(),
+        };
+        let leaving = self.leaving.clone();
+        self.tasks.spawn(async move {
+            leaving.run_until_cancelled(evidence.run(publish)).await;
+            Ok(())
+        });
+        self.tasks.spawn(async move {
+            watch.run().await;
+            Ok(())
+        });
+    }
+
     async fn run(mut self, mut plan: Plan, controls: Controls) -> Result<Outcome, AgentError> {
         let running = match plan.running.take() {
             Some(running) => running,
@@ -279,9 +324,10 @@ impl Agent {
         mut controls: Controls,
     ) -> Result<Outcome, AgentError> {
         let admin = plan.admin();
+        self.watch(admin);
         let mut ready = Some(controls.ready);
         let mut secrets = self.rotator.secrets.clone();
-        let server_addr = self.server_addr.clone();
+        let server_addr = self.server.addr.clone();
         let mut live = pin!(async move {
             live::wait(admin, &server_addr).await;
             secrets.wait_for(Option::is_some).await.ok().and_then(|held| held.clone())
@@ -319,6 +365,7 @@ impl Agent {
     /// Ends the socket. Envoy has ended, so nobody is waited for long.
     async fn finish(mut self) {
         self.serving.cancel();
+        self.leaving.cancel();
         drop(self.rotator);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(FINISH, all).await.is_err() {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::stream::{self, BoxStream};
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -15,7 +16,11 @@ use signet_sds::{
     testing::{Answer, FakeSigner, Order},
     verify::uri_names,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait, transport::Server as GrpcServer};
@@ -31,6 +36,9 @@ pub(crate) const TOKEN: &str = "one-time-token";
 
 /// What the server was asked, in order: `join TOKEN` or `renew IDENTITY`.
 pub(crate) type Asked = Arc<watch::Sender<Vec<String>>>;
+
+/// Every report of every stream, in order.
+pub(crate) type Reports = Arc<watch::Sender<Vec<NodeReport>>>;
 
 /// Its behaviour.
 pub(crate) struct Setup {
@@ -60,11 +68,18 @@ pub(crate) struct TestServer {
     pub(crate) root: CertificateDer<'static>,
     pub(crate) asked: Asked,
     pub(crate) clock: Clock,
+    /// Sent to every stream that is open.
+    pub(crate) updates: broadcast::Sender<Result<NodeUpdate, Status>>,
+    pub(crate) reports: Reports,
+    /// Signs for the one node.
+    pub(crate) signer: Arc<FakeSigner>,
     _tasks: JoinSet<()>,
 }
 
 struct Desk {
     signer: Arc<FakeSigner>,
+    updates: broadcast::Sender<Result<NodeUpdate, Status>>,
+    reports: Reports,
     answer: Result<Answer, Status>,
     asked: Asked,
     tokens: Mutex<Vec<String>>,
@@ -99,13 +114,30 @@ impl NodeService for Desk {
         self.issue(&request.into_inner().csr)
     }
 
-    type WatchStream = tokio_stream::Pending<Result<NodeUpdate, Status>>;
+    type WatchStream = BoxStream<'static, Result<NodeUpdate, Status>>;
 
     async fn watch(
         &self,
-        _request: Request<tonic::Streaming<NodeReport>>,
+        request: Request<tonic::Streaming<NodeReport>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(tokio_stream::pending()))
+        let state = (request.into_inner(), self.updates.subscribe(), self.reports.clone());
+        Ok(Response::new(Box::pin(stream::unfold(
+            state,
+            |(mut incoming, mut updates, reports)| async move {
+                loop {
+                    tokio::select! {
+                        report = incoming.message() => {
+                            let report = report.ok()??;
+                            reports.send_modify(|all| all.push(report.clone()));
+                            if report.leaving {
+                                return None;
+                            }
+                        }
+                        update = updates.recv() => return Some((update.ok()?, (incoming, updates, reports))),
+                    }
+                }
+            },
+        ))))
     }
 }
 
@@ -126,7 +158,15 @@ pub(crate) async fn start(setup: Setup) -> TestServer {
     let asked = Asked::default();
     let root = signer.authority().root().clone();
     let tokens = Mutex::new(vec![TOKEN.to_owned()]);
-    let desk = Desk { signer, answer: setup.answer, asked: Arc::clone(&asked), tokens };
+    let (updates, reports) = (broadcast::channel(8).0, Reports::default());
+    let desk = Desk {
+        signer: Arc::clone(&signer),
+        updates: updates.clone(),
+        reports: Arc::clone(&reports),
+        answer: setup.answer,
+        asked: Arc::clone(&asked),
+        tokens,
+    };
     let (sender, connections) = tokio::sync::mpsc::channel(8);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -141,7 +181,7 @@ pub(crate) async fn start(setup: Setup) -> TestServer {
         let server = GrpcServer::builder().add_service(NodeServiceServer::new(desk));
         server.serve_with_incoming(ReceiverStream::new(connections)).await.unwrap();
     });
-    TestServer { addr, root, asked, clock, _tasks: tasks }
+    TestServer { addr, root, asked, clock, updates, reports, signer, _tasks: tasks }
 }
 
 fn tls_config(signer: &FakeSigner, setup: &Setup, now: SystemTime) -> ServerConfig {

@@ -26,16 +26,25 @@ use super::{
     tls, token_hint,
 };
 
+/// A server that does not answer pings for so long is gone.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
 /// Why a call came to nothing.
 #[derive(Debug, Error)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     #[error("no connection to the server ({0})")]
     Unreachable(io::Error),
     #[error("the TLS configuration cannot be made ({0})")]
     Tls(rustls::Error),
-    #[error("the server is not the one that the roots vouch for ({0})")]
+    #[error(
+        "the server is not the one that the roots vouch for ({0}); where its root was changed while this agent was off, \
+         copy the new ca.pem from the server's data folder to the file that --ca-file names, and make a new token"
+    )]
     NotTheServer(rustls::Error),
-    #[error("the server did not accept our certificate ({0})")]
+    #[error(
+        "the server did not accept our certificate ({0}); where its root was changed while this agent was off, a new \
+         token lets it join again"
+    )]
     NotAccepted(rustls::Error),
     #[error("the server refused: {message} ({code:?})")]
     Refused { code: Code, message: String },
@@ -116,14 +125,14 @@ impl CallError {
 }
 
 /// A gRPC channel on one TLS connection.
-pub(super) struct Channel {
+pub(crate) struct Channel {
     inner: tonic::transport::Channel,
     alert: Alert,
 }
 
 impl Channel {
     /// Connects, shows `held` if the server asks, and checks who the server is.
-    pub(super) async fn open(server: &Server, held: Option<&Secrets>) -> Result<Self, CallError> {
+    pub(crate) async fn open(server: &Server, held: Option<&Secrets>) -> Result<Self, CallError> {
         let stream = handshake(server, held).await?;
         let (stream, alert) = Noting::new(stream);
         let stream = Mutex::new(Some(TokioIo::new(stream)));
@@ -132,21 +141,28 @@ impl Channel {
             async move { stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
         });
         // The connector ends TLS itself; the name in this URI is only the :authority of the requests.
-        let endpoint = Endpoint::from_static("http://signet.server");
+        let endpoint = Endpoint::from_static("http://signet.server")
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .keep_alive_while_idle(true);
         match endpoint.connect_with_connector(connector).await {
             Ok(inner) => Ok(Self { inner, alert }),
             Err(error) => Err(unless_alerted(&alert, CallError::Unreachable(io::Error::other(error)))),
         }
     }
 
-    pub(super) fn client(&self) -> NodeServiceClient<tonic::transport::Channel> {
+    pub(crate) fn client(&self) -> NodeServiceClient<tonic::transport::Channel> {
         NodeServiceClient::new(self.inner.clone())
     }
 
     /// What came of a call.
-    pub(super) fn settle<T>(&self, answer: Result<Response<T>, Status>) -> Result<T, CallError> {
-        let failed = |status| unless_alerted(&self.alert, CallError::from_status(&status));
-        answer.map(Response::into_inner).map_err(failed)
+    pub(crate) fn settle<T>(&self, answer: Result<Response<T>, Status>) -> Result<T, CallError> {
+        answer.map(Response::into_inner).map_err(|status| self.failure(&status))
+    }
+
+    /// Why a call, or a stream, ended.
+    pub(crate) fn failure(&self, status: &Status) -> CallError {
+        unless_alerted(&self.alert, CallError::from_status(status))
     }
 }
 

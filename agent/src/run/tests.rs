@@ -280,7 +280,8 @@ async fn while_envoy_is_not_live_the_log_says_so_soon_and_then_warns() {
     node.admin_answers.send_replace("503 Service Unavailable");
     let log = Log::new();
     let mut life = node.live(node.config(Some(TOKEN)));
-    timeout(PATIENCE, node.admin_asked.wait_for(|asked| !asked.is_empty())).await.unwrap().unwrap();
+    let is_asked = |asked: &Vec<String>| asked.iter().any(|line| line.contains("/ready"));
+    timeout(PATIENCE, node.admin_asked.wait_for(is_asked)).await.unwrap().unwrap();
     tokio::time::pause();
     for (seconds, level) in [(10, "INFO"), (30, "WARN"), (32, "WARN")] {
         tokio::time::sleep(Duration::from_secs(seconds)).await;

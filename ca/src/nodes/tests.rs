@@ -1,1 +1,121 @@
+use std::time::{Duration, UNIX_EPOCH};
 
+use super::*;
+use crate::{fixtures, service::proto};
+
+fn now() -> SystemTime {
+    (fixtures::clock())()
+}
+
+fn key(name: &str, instance: &str) -> NodeKey {
+    NodeKey { workload: fixtures::node(name), instance: instance.to_owned() }
+}
+
+fn told(trust_version: &str) -> Report {
+    Report { trust_version: trust_version.to_owned(), ..Report::default() }
+}
+
+fn connect(nodes: &Nodes, instance: &str) -> Session {
+    nodes.connect(key("a", instance), None, told("1"), now()).unwrap()
+}
+
+#[test]
+fn the_last_report_of_each_instance_is_kept_and_who_is_connected_is_known() {
+    let nodes = Nodes::default();
+    let mut views = nodes.subscribe();
+    let (one, other) = (connect(&nodes, "one"), connect(&nodes, "other"));
+    one.report(told("2"), now() + Duration::from_secs(7));
+    assert!(views.has_changed().unwrap());
+    let seen = views.borrow_and_update().clone();
+    assert_eq!(seen.len(), 2);
+    let view = seen.get(&key("a", "one")).unwrap();
+    assert_eq!(view.report.trust_version, "2");
+    assert_eq!(view.reported_at, now() + Duration::from_secs(7));
+    drop(other);
+    assert!(nodes.connected(&key("a", "one")) && !nodes.connected(&key("a", "other")));
+    assert_eq!(views.borrow_and_update().len(), 2, "who is gone is known while its certificate may be used");
+    assert_eq!(seen.iter().filter(|view| view.connected).count(), 2, "what was read does not change");
+}
+
+#[test]
+fn another_stream_of_an_instance_takes_the_place_of_the_first_whose_end_changes_nothing() {
+    let nodes = Nodes::default();
+    let first = connect(&nodes, "one");
+    let second = connect(&nodes, "one");
+    assert!(first.replaced().is_cancelled() && !second.replaced().is_cancelled());
+    first.report(told("late"), now());
+    drop(first);
+    assert!(nodes.connected(&key("a", "one")));
+    assert_eq!(nodes.subscribe().borrow().get(&key("a", "one")).unwrap().report.trust_version, "1");
+    drop(second);
+    assert!(!nodes.connected(&key("a", "one")));
+    let third = connect(&nodes, "one");
+    assert!(!third.replaced().is_cancelled());
+}
+
+#[test]
+fn who_leaves_is_forgotten_at_once_and_who_is_gone_when_its_certificate_has_ended() {
+    let nodes = Nodes::default();
+    connect(&nodes, "one").leave();
+    assert!(nodes.subscribe().borrow().is_empty());
+    let end = u64::try_from(fixtures::NOW.unix()).unwrap() + 100;
+    let not_after = Timestamp::from(UNIX_EPOCH + Duration::from_secs(end));
+    let leaf = PresentedLeaf { der: vec![], serial: None, issuer_key: None, uris: vec![], not_after };
+    let report = Report { held: Some(leaf), ..Report::default() };
+    drop(nodes.connect(key("a", "one"), None, report, now()).unwrap());
+    let at_the_end = now() + Duration::from_secs(100);
+    let _other = nodes.connect(key("a", "other"), None, told("1"), at_the_end).unwrap();
+    assert_eq!(nodes.subscribe().borrow().len(), 2, "its last second is not over");
+    let after = at_the_end + Duration::from_secs(1);
+    let _third = nodes.connect(key("a", "third"), None, told("1"), after).unwrap();
+    assert!(nodes.subscribe().borrow().get(&key("a", "one")).is_none());
+}
+
+#[test]
+fn a_report_that_is_out_of_bounds_is_refused_by_what_is_too_much() {
+    let good = || proto::NodeReport { instance: "host-1".to_owned(), ..proto::NodeReport::default() };
+    let (instance, report) = read(good()).unwrap();
+    assert_eq!((instance.as_str(), report), ("host-1", Report::default()));
+    type Damage = fn(&mut proto::NodeReport);
+    let damages: [(&str, Damage); 9] = [
+        ("instance", |report| report.instance.clear()),
+        ("instance", |report| report.instance = "a/b".to_owned()),
+        ("instance", |report| report.instance = "x".repeat(MAX_TEXT + 1)),
+        ("secrets", |report| report.secrets = vec![proto::SecretStatus::default(); MAX_SECRETS + 1]),
+        ("certificates", |report| {
+            report.loaded = vec![proto::LoadedCertificate::default(); MAX_CERTIFICATES + 1];
+        }),
+        ("refused trust", |report| report.refused_trust_reason = "x".repeat(MAX_TEXT + 1)),
+        ("certificate", |report| report.held = vec![0; MAX_DER + 1]),
+        ("address", |report| report.presented = vec![proto::PresentedCertificate::default()]),
+        ("URIs", |report| {
+            let uris = vec![String::new(); MAX_CHAIN + 1];
+            report.loaded = vec![proto::LoadedCertificate { uris, ..proto::LoadedCertificate::default() }];
+        }),
+    ];
+    for (what, damage) in damages {
+        let mut report = good();
+        damage(&mut report);
+        let refused = read(report).unwrap_err();
+        assert!(refused.to_string().contains(what), "{what}: {refused}");
+    }
+    let address = "127.0.0.1:80".to_owned();
+    let presented = proto::PresentedCertificate { address, leaf: vec![1, 2, 3], ..Default::default() };
+    let (_, report) = read(proto::NodeReport { presented: vec![presented], ..good() }).unwrap();
+    assert_eq!(report.presented[0].leaf, None, "a proxy may present anything; junk is told as nothing");
+}
+
+#[test]
+fn a_leaf_of_ours_says_its_serial_its_names_its_end_and_the_key_that_signed_it() {
+    let (_folder, authority) = fixtures::authority();
+    let grant = fixtures::grant_for(&fixtures::node("a"), Duration::from_secs(300));
+    let issued = authority.issue(&fixtures::csr(), &grant, fixtures::serial(9), fixtures::NOW).unwrap();
+    let leaf = PresentedLeaf::read(issued.leaf_der().to_vec()).unwrap();
+    assert_eq!(leaf.serial, Some(fixtures::serial(9)));
+    assert_eq!(leaf.uris, ["spiffe://signet.internal/mesh/my-mesh/virtual-node/a"]);
+    assert_eq!(leaf.not_after, issued.validity().not_after());
+    let next = authority.issue(&fixtures::csr(), &grant, fixtures::serial(10), fixtures::NOW).unwrap();
+    let next = PresentedLeaf::read(next.leaf_der().to_vec()).unwrap();
+    assert_eq!(leaf.issuer_key.as_ref().map(Vec::len), Some(20));
+    assert_eq!(leaf.issuer_key, next.issuer_key);
+}
