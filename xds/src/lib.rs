@@ -8,7 +8,7 @@
 //!                                                                   └─▶ Status ──▶ Observer
 //! ```
 //!
-//! `pb` is the one door to Envoy's protobufs, `ordered` writes those of its messages that have maps, `resource` and `snapshot` are what is to be served, `session`
+//! `pb` is the one door to Envoy's protobufs, `ordered` writes those of its messages that have maps, `json` shows them as Envoy does, `resource` and `snapshot` are what is to be served, `session`
 //! decides what a stream says next, `status` is what the client made of it, `server` moves the bytes.
 //!
 //! Invariants:
@@ -20,6 +20,7 @@
 //! - Make before break: clusters and endpoints, then listeners and routes, then removals, each step after the
 //!   ACK of the one before.
 
+pub mod json;
 pub mod ordered;
 pub mod pb;
 mod pool;

@@ -1,9 +1,11 @@
-//! The goldens of the translation, judged by Envoy itself.
+//! The goldens of the translation, judged by Envoy itself: as it validates each, and as it runs one after the other.
+
+mod running;
 
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use signet_tests::envoy_binary;
 
 /// A golden as a bootstrap of its own: what would come over the stream stands where it is asked for.
@@ -61,14 +63,29 @@ fn inline(value: &mut Value, routes: &[Value], endpoints: &[Value]) {
     }
 }
 
+/// Every golden by its name.
+fn goldens() -> Result<Vec<(String, Value)>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../controlplane/golden");
+    let mut goldens = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|end| end != "snap") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path)?;
+        let json = text.splitn(3, "---\n").nth(2).context("a snapshot has a head")?;
+        let name = path.file_stem().context("a name")?.to_string_lossy().into_owned();
+        goldens.push((name, serde_json::from_str(json)?));
+    }
+    ensure!(goldens.len() > 30, "only {} goldens", goldens.len());
+    goldens.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(goldens)
+}
+
 /// What Envoy says against a golden; empty where it takes it.
-fn refusal(golden: &Path, folder: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(golden)?;
-    let json = text.splitn(3, "---\n").nth(2).context("a snapshot has a head")?;
-    let golden_json: Map<String, Value> = serde_json::from_str(json)?;
-    let name = golden.file_stem().context("a name")?.to_string_lossy().into_owned();
+fn refusal(name: &str, golden: &Value, folder: &Path) -> Result<String> {
     let file = folder.join(format!("{name}.json"));
-    std::fs::write(&file, bootstrap(&Value::Object(golden_json)).to_string())?;
+    std::fs::write(&file, bootstrap(golden).to_string())?;
     let mut envoy = Command::new(envoy_binary()?);
     let output = envoy.args(["--mode", "validate", "--log-level", "warning", "-c"]).arg(&file).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -79,19 +96,15 @@ fn refusal(golden: &Path, folder: &Path) -> Result<String> {
 
 #[test]
 fn envoy_takes_every_golden() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../controlplane/golden");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(goldens)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    paths.retain(|path| path.extension().is_some_and(|end| end == "snap"));
-    ensure!(paths.len() > 30, "only {} goldens", paths.len());
+    let (folder, goldens) = (tempfile::tempdir()?, goldens()?);
     let refusals = std::thread::scope(|scope| {
-        let halves: Vec<_> = paths.chunks(paths.len().div_ceil(2)).collect();
+        let halves: Vec<_> = goldens.chunks(goldens.len().div_ceil(2)).collect();
         let judges: Vec<_> = halves
             .into_iter()
             .map(|half| {
                 scope.spawn(|| {
-                    half.iter().map(|path| refusal(path, folder.path())).collect::<Result<String>>()
+                    let refusals = half.iter().map(|(name, golden)| refusal(name, golden, folder.path()));
+                    refusals.collect::<Result<String>>()
                 })
             })
             .collect();

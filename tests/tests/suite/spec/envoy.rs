@@ -132,7 +132,7 @@ async fn accepted(bed: &Bed, count: usize) -> Result<()> {
         ensure!(answer["revision"] == answer["fedRevision"], "reconcile is behind");
         let proxies = answer["proxies"].as_array().cloned().unwrap_or_default();
         ensure!(
-            proxies.len() == count && proxies.iter().all(|proxy| proxy["status"] != "stale"),
+            proxies.len() == count && proxies.iter().all(|proxy| proxy["status"] != "pending"),
             "{proxies:?}"
         );
         Ok(proxies)
