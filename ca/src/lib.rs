@@ -23,6 +23,7 @@
 //!   0600. A pair of key and certificate that is damaged is never replaced in silence.
 //! - Neither Envoy nor the control plane is known here: names come in as grants, certificates go out as DER.
 
+pub mod admission;
 mod authority;
 mod certificate;
 mod csr;
@@ -41,6 +42,7 @@ mod service;
 mod token;
 mod trust;
 
+pub use admission::Admission;
 pub use authority::{Adopted, Authority, Import, ImportedKey};
 pub use certificate::{Certificate, IssuerName};
 pub use csr::{InvalidCsr, MAX_CSR, VerifiedCsr};
@@ -56,6 +58,6 @@ pub use pem::InvalidPem;
 pub use profile::{BACKDATE, ISSUER_LIFE, ROOT_LIFE};
 pub use random::Random;
 pub use serial::{InvalidSerial, Serial};
-pub use service::{NodeServer, NodeService, PresentedSerial, Registry};
+pub use service::{NodeServer, NodeService, PresentedEnd, PresentedSerial, Registry};
 pub use token::{DEFAULT_TOKEN_LIFE, JoinTokens, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token, TokenError};
 pub use trust::{Trust, TrustFeed};

@@ -14,7 +14,9 @@ use signet_policies::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Response, Status, Streaming, async_trait};
 
-use crate::{Attestation, Issued, Issuing, JoinTokens, Nodes, Origin, Serial, TrustFeed, VerifiedCsr};
+use crate::{
+    Admission, Attestation, Issued, Issuing, JoinTokens, Nodes, Origin, Serial, TrustFeed, VerifiedCsr,
+};
 use proto::{IssuedCertificate, JoinRequest, NodeReport, RenewRequest};
 use refusal::Refusal;
 pub use server::NodeServer;
@@ -44,6 +46,11 @@ pub trait Registry: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresentedSerial(pub Serial);
 
+/// When the certificate with which a caller presented itself ends. The transport may put it beside the [`Caller`]
+/// into a request's extensions; the less is left, the sooner the caller is served when many ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresentedEnd(pub Timestamp);
+
 /// The node service's collaborators.
 #[derive(Clone)]
 pub struct NodeService {
@@ -51,6 +58,8 @@ pub struct NodeService {
     pub issuing: Issuing,
     /// Lets workloads in.
     pub tokens: JoinTokens,
+    /// Says who is served next.
+    pub admission: Admission,
     /// Says what a workload may hold.
     pub registry: Arc<dyn Registry>,
     /// What anybody may have.
@@ -79,6 +88,7 @@ impl NodeService {
     /// again. It is used up before the certificate is made, so that it never makes two: should the disk
     /// fail in between, another token is needed.
     async fn join_as(&self, workload: &Workload, request: &JoinRequest) -> Result<Issued, Refusal> {
+        let _place = self.admission.admit(&workload.to_string(), Duration::ZERO).await?;
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(workload);
         let caller = Caller::Joining(workload.clone());
@@ -92,7 +102,7 @@ impl NodeService {
     async fn renew_for(
         &self,
         caller: &Caller,
-        predecessor: Option<Serial>,
+        presented: Presented,
         request: &RenewRequest,
     ) -> Result<Issued, Refusal> {
         let workload = match caller {
@@ -100,11 +110,13 @@ impl NodeService {
             // Tokens are for joining; no transport proves one.
             Caller::Anonymous | Caller::Joining(_) => return Err(Refusal::Unauthenticated),
         };
+        let left = presented.end.map(|end| end.since(self.now())).unwrap_or_default();
+        let _place = self.admission.admit(&workload.to_string(), left).await?;
         let lifetime = (request.lifetime_secs != 0).then(|| Duration::from_secs(request.lifetime_secs));
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(&workload);
         let grant = decide(caller, &csr.request(lifetime), registration.as_ref(), &self.terms)?;
-        let origin = Origin { attestation: Attestation::Renew, predecessor };
+        let origin = Origin { attestation: Attestation::Renew, predecessor: presented.serial };
         Ok(self.issuing.issue(&csr, &grant, origin).await?)
     }
 
@@ -133,8 +145,8 @@ impl proto::node_service_server::NodeService for NodeService {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<IssuedCertificate>, Status> {
         let caller = caller_of(request.extensions());
-        let predecessor = request.extensions().get::<PresentedSerial>().map(|presented| presented.0);
-        let issued = self.renew_for(&caller, predecessor, request.get_ref()).await;
+        let presented = Presented::of(request.extensions());
+        let issued = self.renew_for(&caller, presented, request.get_ref()).await;
         issued
             .map(|issued| self.answer(&issued))
             .map_err(|refusal| refusal.log_and_tell("renew", &describe(&caller)))
@@ -147,6 +159,20 @@ impl proto::node_service_server::NodeService for NodeService {
         request: Request<Streaming<NodeReport>>,
     ) -> Result<Response<watch::Updates>, Status> {
         self.watch_for(request).await.map(Response::new)
+    }
+}
+
+/// The certificate with which a caller presented itself, as far as the transport says.
+#[derive(Clone, Copy)]
+struct Presented {
+    serial: Option<Serial>,
+    end: Option<Timestamp>,
+}
+
+impl Presented {
+    fn of(extensions: &Extensions) -> Self {
+        let serial = extensions.get::<PresentedSerial>().map(|presented| presented.0);
+        Self { serial, end: extensions.get::<PresentedEnd>().map(|presented| presented.0) }
     }
 }
 

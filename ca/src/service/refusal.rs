@@ -1,13 +1,13 @@
 //! How a request ends that gets no certificate: one line in the log, one status on the wire.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use signet_policies::issuance::Denied;
 use thiserror::Error as ThisError;
 use tonic::{Code, Status};
 use tracing::{error, warn};
 
-use crate::{InvalidCsr, NotIssued, TokenError};
+use crate::{InvalidCsr, NotIssued, TokenError, admission::TurnedAway};
 
 /// What a caller reads when the fault is ours; the log has the details.
 const OUR_FAULT: &str = "the certificate authority cannot issue now; try again later";
@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     Unauthenticated,
     #[error(transparent)]
     NotIssued(#[from] NotIssued),
+    #[error(transparent)]
+    TurnedAway(#[from] TurnedAway),
 }
 
 impl Refusal {
@@ -42,6 +44,7 @@ impl Refusal {
         }
         warn!(rpc, caller, reason, "refused a certificate");
         match self {
+            Self::TurnedAway(away) => come_back(Status::new(code, reason), away.after()),
             // A stranger learns nothing of a token but that it does not help.
             Self::Token(_) => Status::new(code, BAD_TOKEN),
             Self::Csr(_) | Self::Denied(_) | Self::Unauthenticated | Self::NotIssued(_) => {
@@ -54,11 +57,22 @@ impl Refusal {
     fn code(&self) -> Code {
         match self {
             Self::Csr(_) | Self::Denied(Denied::Lifetime(_)) => Code::InvalidArgument,
+            Self::TurnedAway(_) => Code::ResourceExhausted,
             Self::Token(TokenError::Unavailable(_)) | Self::NotIssued(_) => Code::Unavailable,
             Self::Token(_) | Self::Unauthenticated | Self::Denied(Denied::Anonymous) => Code::Unauthenticated,
             Self::Denied(_) => Code::PermissionDenied,
         }
     }
+}
+
+/// When to ask again, in milliseconds, as gRPC's own retries understand it (gRFC A6).
+pub(super) const COME_BACK: &str = "grpc-retry-pushback-ms";
+
+fn come_back(mut status: Status, after: Duration) -> Status {
+    if let Ok(value) = after.as_millis().to_string().parse() {
+        status.metadata_mut().insert(COME_BACK, value);
+    }
+    status
 }
 
 /// An error with all that caused it, in one line.

@@ -60,8 +60,12 @@ impl Service<http::Request<Body>> for NodeServer {
     }
 }
 
-/// Whether tonic itself refused the message: the service answers with none of these.
+/// Whether tonic itself refused the message: the service answers with none of these, but where it says when to come
+/// back.
 fn is_of_the_frame(status: &Status) -> bool {
     use tonic::Code;
+    if status.metadata().contains_key(super::refusal::COME_BACK) {
+        return false;
+    }
     matches!(status.code(), Code::OutOfRange | Code::Internal | Code::Unimplemented | Code::ResourceExhausted)
 }

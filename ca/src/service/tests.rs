@@ -12,7 +12,9 @@ use tracing::subscriber::DefaultGuard;
 
 use super::{proto::node_service_server::NodeService as _, *};
 use crate::{
-    Ledger, MemoryLedger, Random, Record, TokenError, fixtures,
+    Ledger, MemoryLedger, Random, Record, TokenError,
+    admission::Limits,
+    fixtures,
     fixtures::{NOW, csr_of, csr_params, csr_params_for, node, registration, serial},
 };
 
@@ -44,6 +46,7 @@ impl Fixture {
         let service = NodeService {
             issuing,
             tokens,
+            admission: Admission::new(Limits::DEFAULT, fixtures::clock()),
             registry: Arc::new(TwoNodes),
             terms: fixtures::terms(),
             nodes: Nodes::default(),
@@ -149,6 +152,31 @@ async fn a_token_gets_the_first_certificate_and_that_certificate_the_next() {
     assert_eq!(joined.validity.length(), fixtures::terms().default_lifetime + crate::BACKDATE);
     assert_eq!(renewed.origin, Origin { attestation: Attestation::Renew, predecessor: Some(serial(77)) });
     assert_eq!(renewed.validity.length(), Duration::from_secs(300) + crate::BACKDATE);
+}
+
+#[tokio::test]
+async fn an_identity_that_asks_too_often_is_told_when_to_come_back_and_no_token_is_used_up() {
+    let mut fixture = Fixture::new();
+    let limits = Limits { burst: 1, per_second: 1, ..Limits::DEFAULT };
+    fixture.service.admission = Admission::new(limits, fixtures::clock());
+    let log = Log::new();
+    let token = fixture.token(&node("a")).await;
+    let after = Some(Caller::Holder(node("a").spiffe_id(&fixtures::trust_domain())));
+    fixture.renew(after.clone(), sound_csr("a"), 0).await.unwrap();
+    log.take();
+    let refused = [
+        fixture.renew(after, sound_csr("a"), 0).await.unwrap_err(),
+        fixture.join(&token, sound_csr("a")).await.unwrap_err(),
+    ];
+    for status in refused {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "1000");
+    }
+    assert_eq!(log.take().len(), 2, "a line for each");
+    assert_eq!(fixture.records().await.len(), 1, "nothing was issued");
+    fixture.renew(Some(holder(&node("b"))), sound_csr("b"), 0).await.unwrap();
+    fixture.service.admission = Admission::new(Limits::DEFAULT, fixtures::clock());
+    fixture.join(&token, sound_csr("a")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use axum::Router;
-use signet_ca::{Authority, Issuing, JoinTokens, NodeService, Nodes, Random, TrustFeed, ledger::Notary};
+use signet_ca::{
+    Admission, Authority, Issuing, JoinTokens, NodeService, Nodes, Random, TrustFeed, admission::Limits,
+    ledger::Notary,
+};
 use signet_controlplane::{
     api::{self, ApiSettings},
     credentials::Keyring,
@@ -139,6 +142,7 @@ impl Running {
         let nodes = NodeService {
             issuing: parts.issuing.clone(),
             tokens: parts.tokens.clone(),
+            admission: Admission::new(Limits::DEFAULT, clock.clone()),
             registry: Arc::new(MeshRegistry(parts.store.subscribe())),
             terms: parts.terms.clone(),
             nodes: parts.nodes.clone(),

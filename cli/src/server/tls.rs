@@ -21,7 +21,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
-use signet_ca::{PresentedSerial, Serial};
+use signet_ca::{PresentedEnd, PresentedSerial, Serial};
 use signet_controlplane::server::ValidUntil;
 use signet_policies::{identity::SpiffeId, issuance::Caller, time::Clock};
 use tokio::{
@@ -271,6 +271,7 @@ pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> 
         Some(Holder { id, serial, valid_until }) => {
             extensions.insert(Caller::Holder(id));
             extensions.insert(PresentedSerial(serial));
+            extensions.insert(PresentedEnd(valid_until.into()));
             extensions.insert(ValidUntil(valid_until));
         }
         None => {
