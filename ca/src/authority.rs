@@ -16,6 +16,7 @@ mod fit;
 mod import;
 mod issuers;
 mod limits;
+mod lists;
 mod rehearsal;
 mod requests;
 mod seal;

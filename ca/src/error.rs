@@ -169,6 +169,9 @@ pub enum Error {
     /// A certificate could not be written.
     #[error("a certificate cannot be written: {0}")]
     Build(String),
+    /// What was to be signed is not what the profile of its kind says. It was not signed.
+    #[error("a certificate was to be signed that is not as the profile says in its {0}")]
+    Lint(&'static str),
     /// What was signed is not what was granted. It was withheld.
     #[error("the signed certificate differs from the grant in its {0}, and was withheld")]
     Mismatch(&'static str),

@@ -11,7 +11,9 @@ use tracing::info;
 
 use crate::{
     Authority, Certificate, Error, Ledger, LedgerError, Origin, PrivateKey, PublicKey, Random, Record,
-    Serial, VerifiedCsr, ledger::Entry,
+    Serial, VerifiedCsr,
+    ledger::Entry,
+    standing::{Guard, Halt, Refused},
 };
 
 /// A certificate whose record is durable. Only these leave the crate's service.
@@ -36,6 +38,12 @@ pub enum NotIssued {
     /// The record is not durable, so the certificate that was signed is withheld.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Who asked was revoked, or whom it is for is banned.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Something was signed that should not have been; nothing is until somebody has looked.
+    #[error("issuing is halted since {since} (seconds since the epoch): {cause}", since = .0.at, cause = .0.cause)]
+    Halted(Halt),
 }
 
 /// An authority together with its ledger. Clones share both.
@@ -43,15 +51,29 @@ pub enum NotIssued {
 pub struct Issuing {
     authority: Arc<Authority>,
     ledger: Arc<dyn Ledger>,
+    guard: Guard,
     random: Random,
     clock: Clock,
 }
 
 impl Issuing {
-    /// Ties an authority to the ledger of its certificates.
+    /// Ties an authority to a new ledger of its certificates.
     #[must_use]
     pub fn new(authority: Arc<Authority>, ledger: Arc<dyn Ledger>, random: Random, clock: Clock) -> Self {
-        Self { authority, ledger, random, clock }
+        let guard = Guard::of_new(Arc::clone(&ledger));
+        Self { authority, ledger, guard, random, clock }
+    }
+
+    /// The same, guarded by what a ledger's events say is in force.
+    #[must_use]
+    pub fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard, ..self }
+    }
+
+    /// What guards it.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The authority.
@@ -72,7 +94,9 @@ impl Issuing {
     /// The authority does not sign, or the ledger does not remember.
     pub async fn issue(&self, csr: &VerifiedCsr, grant: &Grant, origin: Origin) -> Result<Issued, NotIssued> {
         let now = self.now();
-        let certificate = self.authority.issue(csr, grant, Serial::draw(&self.random), now)?;
+        self.check(grant, origin)?;
+        let signed = self.authority.issue(csr, grant, Serial::draw(&self.random), now);
+        let certificate = self.looked_at(signed, now).await?;
         self.record(certificate, csr.key(), grant, origin, now).await
     }
 
@@ -86,7 +110,9 @@ impl Issuing {
         origin: Origin,
     ) -> Result<(PrivateKey, Issued), NotIssued> {
         let now = self.now();
-        let (key, certificate) = self.authority.issue_with_new_key(grant, Serial::draw(&self.random), now)?;
+        self.check(grant, origin)?;
+        let signed = self.authority.issue_with_new_key(grant, Serial::draw(&self.random), now);
+        let (key, certificate) = self.looked_at(signed, now).await?;
         let issued = self.record(certificate, &key.public(), grant, origin, now).await?;
         Ok((key, issued))
     }
@@ -100,9 +126,30 @@ impl Issuing {
         now: Timestamp,
     ) -> Result<Issued, NotIssued> {
         self.ledger.append(Entry::Issued(Record::new(&certificate, key, grant, origin, now))).await?;
+        // Whoever was banned meanwhile was not looked for under this serial number.
+        self.check(grant, origin)?;
         let (serial, not_after) = (certificate.serial(), certificate.validity().not_after());
         info!(spiffe_id = %grant.spiffe_id(), %serial, %not_after, "issued a certificate");
         Ok(Issued(certificate))
+    }
+
+    /// Whether anything is issued, and to whom it would be.
+    fn check(&self, grant: &Grant, origin: Origin) -> Result<(), NotIssued> {
+        let standing = self.guard.now();
+        if let Some(halt) = standing.halted() {
+            return Err(NotIssued::Halted(halt.clone()));
+        }
+        standing.check(origin.predecessor, grant.spiffe_id())?;
+        let own = grant.workload().map(|workload| workload.spiffe_id(self.authority.trust_domain()));
+        Ok(own.map_or(Ok(()), |own| standing.check(None, &own))?)
+    }
+
+    /// Halts everything where what was signed, or was to be signed, is not what was granted.
+    async fn looked_at<T>(&self, signed: Result<T, Error>, now: Timestamp) -> Result<T, NotIssued> {
+        if let Err(error @ (Error::Mismatch(_) | Error::Lint(_))) = &signed {
+            self.guard.halt(&error.to_string(), now).await;
+        }
+        Ok(signed?)
     }
 
     fn now(&self) -> Timestamp {

@@ -89,6 +89,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// The certificate, PEM, where it is there.
+    #[must_use]
+    pub fn certificate_pem(&self) -> Option<String> {
+        self.certificate.as_ref().map(|der| crate::pem::encode("CERTIFICATE", der).to_string())
+    }
+
     pub(crate) fn new(
         certificate: &Certificate,
         key: &PublicKey,

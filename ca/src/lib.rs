@@ -26,6 +26,7 @@
 pub mod admission;
 mod authority;
 mod certificate;
+pub mod crl;
 mod csr;
 mod error;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod profile;
 mod random;
 mod serial;
 mod service;
+pub mod standing;
 mod token;
 mod trust;
 

@@ -1,7 +1,10 @@
-//! `signet ca …`: the authority's keys and certificates, beside a server that is stopped.
+//! `signet ca …`: the authority's keys and certificates: at rest, beside a server that is stopped, and in use.
 
 mod custody;
+pub(crate) mod evidence;
+pub(crate) mod ledger;
 mod passphrase;
+mod revoke;
 
 use std::path::PathBuf;
 
@@ -10,6 +13,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use signet_ca::Authority;
 use signet_durable::Database;
+use signet_policies::time::Clock;
 
 pub use self::{custody::CustodyArgs, passphrase::PassphraseArgs};
 use crate::{WrongUsage, format::Format};
@@ -30,6 +34,29 @@ pub enum CaCommand {
     /// Take the passphrase away; stop the server first
     #[command(after_help = "Example:\n  signet ca unseal --ca-passphrase-file /etc/signet/passphrase")]
     Unseal(UnsealArgs),
+    /// All that is known of a certificate: who got it, by what right, where it is, and the proof
+    #[command(after_help = ledger::WHY_HELP)]
+    Why(ledger::WhyArgs),
+    /// How the ledger stands, signed
+    #[command(after_help = ledger::CHECKPOINT_HELP)]
+    Checkpoint(ledger::CheckpointArgs),
+    /// Whether a ledger is what it was: checks proofs without a server, or a whole data folder
+    #[command(after_help = ledger::VERIFY_HELP)]
+    Verify(ledger::VerifyArgs),
+    /// Revoke a certificate, or ban an identity
+    #[command(after_help = revoke::REVOKE_HELP)]
+    Revoke(revoke::RevokeArgs),
+    /// What is revoked, and who is banned
+    #[command(after_help = "Examples:\n  signet ca revocations\n  signet ca revocations --format json")]
+    Revocations(revoke::RevocationsArgs),
+    /// Let a banned identity have certificates again
+    #[command(
+        after_help = "Example:\n  signet ca allow spiffe://signet.internal/mesh/shop/virtual-node/cart"
+    )]
+    Allow(revoke::AllowArgs),
+    /// Let the authority sign again after it halted itself because a certificate was not as it should be
+    #[command(after_help = "Example:\n  signet ca release --reason 'bad memory, replaced; see ticket 4711'")]
+    Release(revoke::ReleaseArgs),
 }
 
 /// Flags of `signet ca seal`.
@@ -70,8 +97,9 @@ struct FolderArgs {
 /// Runs a subcommand.
 ///
 /// # Errors
-/// The server runs, a passphrase is not the right one, or a file cannot be read or written.
-pub fn run(command: CaCommand) -> Result<()> {
+/// The server runs where it should not or the other way round, it refuses, a passphrase is not the right one, a file
+/// cannot be read or written, or something was altered.
+pub async fn run(command: CaCommand, clock: Clock) -> Result<()> {
     match command {
         CaCommand::Seal(SealArgs { folder, passphrase, new_passphrase_file, format }) => {
             let to = passphrase::read(&new_passphrase_file)?;
@@ -82,6 +110,13 @@ pub fn run(command: CaCommand) -> Result<()> {
             let written = folder.reseal(&passphrase, None)?;
             report(format, "unsealed", written);
         }
+        CaCommand::Why(args) => ledger::why(args, clock).await?,
+        CaCommand::Checkpoint(args) => ledger::checkpoint(args, clock).await?,
+        CaCommand::Verify(args) => ledger::verify(&args)?,
+        CaCommand::Revoke(args) => revoke::revoke(args, clock).await?,
+        CaCommand::Revocations(args) => revoke::list(args, clock).await?,
+        CaCommand::Allow(args) => revoke::allow(args, clock).await?,
+        CaCommand::Release(args) => revoke::release(args, clock).await?,
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //!                    ├─ agent    beside each Envoy
 //!                    ├─ apply, diff, export  files to a server and back
 //!                    ├─ credentials, token, proxies  speak to a server's API, signed
-//!                    ├─ ca       the authority's keys at rest
+//!                    ├─ ca       the authority: keys at rest, ledger, revocation
 //!                    └─ demo     all of it on this machine, with traffic
 //! ```
 //!
@@ -72,9 +72,9 @@ enum Command {
     /// Beside each Envoy: joins, serves certificates over SDS, writes the bootstrap and runs Envoy
     #[command(after_help = agent::HELP)]
     Agent(Box<agent::AgentArgs>),
-    /// The keys of root and issuers: seal them with a passphrase, or take it away
+    /// The certificate authority: its keys, its ledger, and who is revoked
     #[command(subcommand)]
-    Ca(ca::CaCommand),
+    Ca(Box<ca::CaCommand>),
     /// Key pairs that may call the API, and what each may do
     #[command(subcommand)]
     Credentials(credentials::CredentialsCommand),
@@ -174,7 +174,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(args, clock).await,
         Command::Agent(args) => agent::run(*args, clock).await,
         Command::Server(args) => server::run(args, clock).await.map(|()| ExitCode::SUCCESS),
-        Command::Ca(command) => ca::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Ca(command) => ca::run(*command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Credentials(command) => credentials::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Apply(args) => apply::run(*args, clock).await,
         Command::Diff(args) => apply::diff(*args, clock).await,

@@ -10,6 +10,7 @@ mod ops;
 mod private_file;
 mod quotas;
 mod registry;
+mod revocation;
 mod tls;
 mod v1;
 
@@ -27,8 +28,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-pub(crate) use self::v1::InstanceView;
 use self::{assembly::Running, ledger::LedgerArgs, quotas::QuotaArgs};
+pub(crate) use self::{revocation::Effect, v1::InstanceView};
 use crate::{WrongUsage, ca::CustodyArgs};
 
 /// The store's folder in a data folder.

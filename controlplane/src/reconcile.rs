@@ -35,7 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{discovery::Instances, model::Model, proxies::Proxies};
+use crate::{discovery::Instances, model::Model, proxies::Proxies, translate::Generations};
 use task::Task;
 
 pub use memory::{Forgetful, Memory, MemoryError};
@@ -70,6 +70,8 @@ pub struct Reconcile<M> {
     pub model: watch::Receiver<Arc<Model>>,
     /// Where the instances are that are found by Cloud Map's names; must be complete from the start.
     pub instances: watch::Receiver<Arc<Instances>>,
+    /// How old connections may be.
+    pub generations: watch::Receiver<Arc<Generations>>,
     /// Whom to feed.
     pub proxies: Arc<Proxies>,
     /// What survives a restart.

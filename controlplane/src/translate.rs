@@ -45,7 +45,7 @@ mod route;
 mod scalar;
 mod tls;
 
-pub use in_force::{Dial, InForce, Offer, PortId, Proof, Standing, TlsOffer};
+pub use in_force::{Dial, Generations, InForce, Offer, PortId, Proof, Standing, TlsOffer};
 pub(crate) use reach::{Part, reach};
 
 /// Where Envoy binds its egress listener: loopback only, because whoever reaches it is given the node's identity.

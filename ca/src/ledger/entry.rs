@@ -24,6 +24,15 @@ impl Entry {
         Self::Event(Event { at, by: by.into(), what })
     }
 
+    /// When it was added, by the clock of whoever did it.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Issued(record) => record.issued_at,
+            Self::Event(event) => event.at,
+        }
+    }
+
     /// The serial that the entry takes, so that no other entry may.
     pub(super) fn serial(&self) -> Option<Serial> {
         match self {
@@ -133,6 +142,8 @@ impl std::str::FromStr for Subject {
 pub struct RevokedCertificate {
     /// Its serial number.
     pub serial: Serial,
+    /// Whose it is.
+    pub identity: SpiffeId,
     /// Who signed it.
     pub issuer: crate::IssuerName,
     /// When it ends by itself; until then it stays in the lists of revoked certificates.

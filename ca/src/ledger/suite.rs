@@ -16,6 +16,7 @@ pub(super) fn event(number: u8) -> Event {
     let record = record(number);
     let certificates = vec![RevokedCertificate {
         serial: record.serial,
+        identity: record.spiffe_id.clone(),
         issuer: record.issuer,
         not_after: record.validity.not_after(),
     }];

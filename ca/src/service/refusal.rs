@@ -58,6 +58,7 @@ impl Refusal {
         match self {
             Self::Csr(_) | Self::Denied(Denied::Lifetime(_)) => Code::InvalidArgument,
             Self::TurnedAway(_) => Code::ResourceExhausted,
+            Self::NotIssued(NotIssued::Refused(_)) => Code::PermissionDenied,
             Self::Token(TokenError::Unavailable(_)) | Self::NotIssued(_) => Code::Unavailable,
             Self::Token(_) | Self::Unauthenticated | Self::Denied(Denied::Anonymous) => Code::Unauthenticated,
             Self::Denied(_) => Code::PermissionDenied,

@@ -7,8 +7,8 @@ use std::{
 use anyhow::{Context, Result};
 use axum::Router;
 use signet_ca::{
-    Admission, Authority, Issuing, JoinTokens, NodeService, Nodes, Random, TrustFeed, admission::Limits,
-    ledger::Notary,
+    Admission, Authority, Issuing, JoinTokens, Ledger, NodeService, Nodes, Random, TrustFeed, admission::Limits,
+    crl::RevocationList, ledger::Notary, standing::Guard,
 };
 use signet_controlplane::{
     api::{self, ApiSettings},
@@ -19,6 +19,7 @@ use signet_controlplane::{
     reconcile::{Pace, PortView, Reconcile},
     server::Ads,
     store::{SledStore, Store},
+    translate::Generations,
 };
 use signet_durable::Database;
 use signet_policies::{issuance::Terms, time::Clock};
@@ -40,6 +41,7 @@ use super::{
     ledger,
     ops::{self, Ops},
     registry::MeshRegistry,
+    revocation::{Carrier, Effect},
     tls,
     v1::{self, V1, backup},
 };
@@ -66,6 +68,7 @@ struct Parts {
     database: Database,
     store: Arc<dyn Store>,
     discovery: Arc<dyn Discovery>,
+    authority: Arc<Authority>,
     issuing: Issuing,
     notary: Arc<Notary>,
     nodes: Nodes,
@@ -86,8 +89,10 @@ impl Running {
         let ops = bind(args.ops_addr, "--ops-addr").await?;
         let (api_addr, grpc_addr, ops_addr) = (api.local_addr()?, grpc.local_addr()?, ops.local_addr()?);
         let mut running = Self { api: api_addr, grpc: grpc_addr, ops: ops_addr, tasks: JoinSet::new() };
-        let ports = running.spawn_reconcile(&parts, drain.clone());
-        let routes = parts.routes(args, ports, &clock).await?;
+        let (carrier, carried) = parts.carrier(&clock);
+        let ports = running.spawn_reconcile(&parts, carrier.generations.subscribe(), drain.clone());
+        running.tasks.spawn(carrier.carry(drain.clone()));
+        let routes = parts.routes(args, ports, carried.effect, &clock).await?;
         running.tasks.spawn(http::serve(api, routes, drain.clone()));
         running.spawn_grpc(grpc, &parts, &identity, clock.clone(), &drain)?;
         let stop = drain.clone();
@@ -99,8 +104,13 @@ impl Running {
         running.tasks.spawn(async move { refusals.await.context("the history of refusals") });
         running.tasks.spawn(ledger::keep(parts.notary.clone(), drain.clone()));
         running.tasks.spawn(prune_tokens(parts.tokens, clock.clone(), drain.clone()));
-        let pages =
-            ops::router(Ops { proxies: parts.proxies, database: parts.database, draining: drain.clone() });
+        let pages = ops::router(Ops {
+            proxies: parts.proxies,
+            database: parts.database,
+            standing: parts.issuing.guard().subscribe(),
+            lists: carried.lists,
+            draining: drain.clone(),
+        });
         running.tasks.spawn(http::serve(ops, pages, drain));
         Ok(running)
     }
@@ -108,12 +118,14 @@ impl Running {
     fn spawn_reconcile(
         &mut self,
         parts: &Parts,
+        generations: watch::Receiver<Arc<Generations>>,
         stop: CancellationToken,
     ) -> watch::Receiver<Arc<Vec<PortView>>> {
         let (progress, ports) = watch::channel(Arc::default());
         let reconcile = Reconcile {
             model: parts.store.subscribe(),
             instances: parts.discovery.subscribe(),
+            generations,
             proxies: parts.proxies.clone(),
             memory: parts.database.clone(),
             trust_domain: parts.terms.trust_domain.clone(),
@@ -132,11 +144,13 @@ impl Running {
         clock: Clock,
         drain: &CancellationToken,
     ) -> Result<()> {
-        let config = tls::config(&parts.issuing.authority().bundle(), identity.certificate.clone())?;
+        let standing = parts.issuing.guard().subscribe();
+        let bundle = parts.issuing.authority().bundle();
+        let config = tls::config(&bundle, identity.certificate.clone(), standing.clone())?;
         let (connections, incoming) = mpsc::channel(WAITING_CONNECTIONS);
         let (stop, now) = (drain.clone(), clock.clone());
         self.tasks.spawn(async move {
-            tls::accept(listener, config, connections, now, stop).await;
+            tls::accept(listener, config, connections, now, standing, stop).await;
             Ok(())
         });
         let nodes = NodeService {
@@ -182,9 +196,12 @@ impl Parts {
         let custody = args.ca_keys.custody()?;
         let keys = data_dir.join("ca");
         let authority = Authority::open(&keys, custody, &args.trust_domain, random.clone(), now)?;
-        publish_root(&data_dir.join("ca.pem"), &authority.root_pem())?;
+        publish(&data_dir.join("ca.pem"), &authority.root_pem())?;
         let trust = TrustFeed::new(authority.bundle());
         let (ledger, notary) = ledger::open(args, database.clone()).await?;
+        let authority = Arc::new(authority);
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+        let guard = Guard::open(ledger.clone()).await.context("the ledger")?;
         let tokens = JoinTokens::new(database.clone())?;
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
         let proxies = Proxies::new(clock.clone());
@@ -192,7 +209,8 @@ impl Parts {
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),
             discovery: Arc::new(Registry::open(database.clone())?),
-            issuing: Issuing::new(Arc::new(authority), Arc::new(ledger), random.clone(), clock.clone()),
+            issuing: Issuing::new(authority.clone(), ledger, random.clone(), clock.clone()).guarded_by(guard),
+            authority,
             notary: Arc::new(notary),
             nodes: Nodes::default(),
             trust,
@@ -206,12 +224,37 @@ impl Parts {
     }
 }
 
+/// What is told of revocations.
+struct Carried {
+    effect: watch::Receiver<Effect>,
+    lists: watch::Receiver<Arc<Vec<RevocationList>>>,
+}
+
 impl Parts {
+    /// What brings revocations to proxies.
+    fn carrier(&self, clock: &Clock) -> (Carrier, Carried) {
+        let (effect, lists) = (watch::Sender::default(), watch::Sender::default());
+        let carried = Carried { effect: effect.subscribe(), lists: lists.subscribe() };
+        let carrier = Carrier {
+            authority: self.authority.clone(),
+            standing: self.issuing.guard().subscribe(),
+            trust: self.trust.clone(),
+            nodes: self.nodes.clone(),
+            proxies: self.proxies.clone(),
+            clock: clock.clone(),
+            generations: watch::Sender::default(),
+            effect,
+            lists,
+        };
+        (carrier, carried)
+    }
+
     /// App Mesh's API and Signet's own, behind the signature check.
     async fn routes(
         &self,
         args: &ServerArgs,
         ports: watch::Receiver<Arc<Vec<PortView>>>,
+        effect: watch::Receiver<Effect>,
         clock: &Clock,
     ) -> Result<Router> {
         let keys = ServerKeys::open(&args.data_dir.join("server.key"), &mut rand::rng())?;
@@ -228,6 +271,10 @@ impl Parts {
             model: self.store.subscribe(),
             keyring: keyring.clone(),
             settings: Arc::new(settings.clone()),
+            issuing: self.issuing.clone(),
+            notary: self.notary.clone(),
+            nodes: self.nodes.clone(),
+            effect,
             backup: backup::Source { database: self.database.clone(), data_dir: args.data_dir.clone() },
             clock: clock.clone(),
         };
@@ -247,13 +294,13 @@ impl Parts {
     }
 }
 
-/// The root for people to hand to agents; written whole, and only where it changed.
-fn publish_root(path: &Path, pem: &str) -> Result<()> {
-    if std::fs::read_to_string(path).is_ok_and(|there| there == pem) {
+/// What people hand to others, such as the root to agents; written whole, and only where it changed.
+pub(super) fn publish(path: &Path, text: &str) -> Result<()> {
+    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
         return Ok(());
     }
     let beside = path.with_extension("new");
-    let written = std::fs::write(&beside, pem).and_then(|()| std::fs::rename(&beside, path));
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 

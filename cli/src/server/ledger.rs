@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::ServerArgs;
+use crate::ca::ledger::VERIFIER_FILE;
 
 /// How often the ledger is looked at, and a checkpoint made where it grew.
 const CHECKPOINT: Duration = Duration::from_secs(2);
@@ -50,6 +51,8 @@ pub(super) async fn open(args: &ServerArgs, database: Database) -> Result<(SledL
         )?;
     }
     notary.checkpoint().await?;
+    let verifier = args.data_dir.join(VERIFIER_FILE);
+    super::assembly::publish(&verifier, &format!("{}\n", notary.verifier()))?;
     Ok((ledger, notary))
 }
 

@@ -4,18 +4,23 @@ use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Path, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use signet_ca::{crl::RevocationList, standing::Standing};
 use signet_controlplane::proxies::{Proxies, ProxyState};
 use signet_durable::Database;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The media type of OpenMetrics, version 1.0.0.
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// RFC 2585, section 4.2.
+const CRL: HeaderValue = HeaderValue::from_static("application/pkix-crl");
 
 /// What the pages are about.
 #[derive(Clone)]
@@ -24,6 +29,10 @@ pub(super) struct Ops {
     pub proxies: Arc<Proxies>,
     /// Where everything is kept.
     pub(super) database: Database,
+    /// Who is revoked, and whether anything is signed.
+    pub(super) standing: watch::Receiver<Arc<Standing>>,
+    /// Lists of what is revoked.
+    pub(super) lists: watch::Receiver<Arc<Vec<RevocationList>>>,
     /// Cancelled when the server starts to drain.
     pub draining: CancellationToken,
 }
@@ -34,6 +43,7 @@ pub(super) fn router(ops: Ops) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/crl/{name}", get(revocation_list))
         .with_state(ops)
 }
 
@@ -43,16 +53,33 @@ async fn ready(State(ops): State<Ops>) -> (StatusCode, &'static str) {
         (false, Err(_)) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the store cannot write; see the log, and restart\n")
         }
+        (false, Ok(())) if ops.standing.borrow().halted().is_some() => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "issuing is halted; see the log, and `signet ca release --help`\n",
+        ),
         (false, Ok(())) => (StatusCode::OK, "ready\n"),
     }
 }
 
-async fn metrics(State(ops): State<Ops>) -> Response {
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], exposition(&ops.proxies)).into_response()
+/// The list of what one authority has revoked, by its key identifier: `<40 hexadecimal digits>.crl`.
+async fn revocation_list(State(ops): State<Ops>, Path(name): Path<String>) -> Response {
+    let lists = ops.lists.borrow().clone();
+    let key_id = name.strip_suffix(".crl").unwrap_or_default().to_ascii_lowercase();
+    let found = lists.iter().find(|list| list.key_id == key_id).and_then(|list| list.der.clone());
+    match found {
+        Some(der) => ([(header::CONTENT_TYPE, CRL)], der).into_response(),
+        None => (StatusCode::NOT_FOUND, "there is no list of that authority; name it as KEYID.crl\n")
+            .into_response(),
+    }
 }
 
-/// OpenMetrics text: connected proxies by state.
-fn exposition(proxies: &Proxies) -> String {
+async fn metrics(State(ops): State<Ops>) -> Response {
+    let text = exposition(&ops.proxies, &ops.standing.borrow());
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+/// OpenMetrics text: connected proxies by state, and what is revoked.
+fn exposition(proxies: &Proxies, standing: &Standing) -> String {
     let views = proxies.list();
     let mut text = String::from(
         "# TYPE signet_proxies gauge\n# HELP signet_proxies Connected Envoys by state of their configuration.\n",
@@ -66,6 +93,18 @@ fn exposition(proxies: &Proxies) -> String {
         let count = views.iter().filter(|view| view.status == state).count();
         // Writing to a string cannot fail.
         let _ = writeln!(text, "signet_proxies{{state=\"{name}\"}} {count}");
+    }
+    let gauges = [
+        ("signet_revoked_certificates", "Certificates that were revoked.", standing.certificates().count()),
+        ("signet_banned_identities", "Identities that get no certificates.", standing.bans().count()),
+        (
+            "signet_issuing_halted",
+            "1 where nothing is signed until somebody looks.",
+            standing.halted().iter().count(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let _ = writeln!(text, "# TYPE {name} gauge\n# HELP {name} {help}\n{name} {value}");
     }
     text.push_str("# EOF\n");
     text

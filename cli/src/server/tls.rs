@@ -3,6 +3,8 @@
 //! Whoever presents a certificate presents a good one: a chain to our root, exactly one URI SAN, and that a
 //! SPIFFE ID. The identity it proves goes into every request's extensions as [`Caller`].
 
+mod revoked;
+
 use std::{
     io,
     net::SocketAddr,
@@ -38,6 +40,7 @@ use tracing::{debug, warn};
 use x509_parser::extensions::GeneralName;
 
 use super::admission::Admission;
+pub(super) use revoked::InForce;
 
 /// A peer that does not finish its handshake within this is let go.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -91,7 +94,11 @@ fn certified_key(chain: &[Vec<u8>], key: &[u8]) -> Result<CertifiedKey> {
 ///
 /// # Errors
 /// A root is malformed.
-pub(super) fn config(roots: &[Vec<u8>], certificate: Arc<ServerCertificate>) -> Result<Arc<ServerConfig>> {
+pub(super) fn config(
+    roots: &[Vec<u8>],
+    certificate: Arc<ServerCertificate>,
+    standing: InForce,
+) -> Result<Arc<ServerConfig>> {
     let provider = Arc::new(ring::default_provider());
     let mut store = RootCertStore::empty();
     for root in roots {
@@ -102,7 +109,7 @@ pub(super) fn config(roots: &[Vec<u8>], certificate: Arc<ServerCertificate>) -> 
         .build()?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(clients)
+        .with_client_cert_verifier(Arc::new(revoked::Unrevoked::new(clients, standing)))
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
@@ -117,6 +124,8 @@ pub(super) struct Connection {
     silence: Option<Pin<Box<Sleep>>>,
     /// Ends the connection a moment after the peer's certificate: it must come back with another one.
     expiry: Option<Pin<Box<Sleep>>>,
+    /// Ends the connection once the peer's certificate is revoked, or its identity banned.
+    refusal: Option<revoked::Refusal>,
 }
 
 /// Who is at the other end: the holder of a certificate of ours, or nobody known.
@@ -173,7 +182,8 @@ impl Connection {
     /// Whether it has been silent for too long, or the peer's certificate is no longer good.
     fn is_over(&mut self, cx: &mut TaskContext<'_>) -> bool {
         let mut limits = [&mut self.silence, &mut self.expiry].into_iter().flatten();
-        limits.any(|limit| limit.as_mut().poll(cx).is_ready())
+        let is_late = limits.any(|limit| limit.as_mut().poll(cx).is_ready());
+        is_late || self.refusal.as_mut().is_some_and(|refusal| Pin::new(refusal).poll(cx).is_ready())
     }
 }
 
@@ -183,6 +193,7 @@ pub(super) async fn accept(
     config: Arc<ServerConfig>,
     connections: mpsc::Sender<io::Result<Connection>>,
     clock: Clock,
+    standing: InForce,
     stop: CancellationToken,
 ) {
     let acceptor = TlsAcceptor::from(config);
@@ -207,8 +218,9 @@ pub(super) async fn accept(
                     return;
                 }
                 let (acceptor, connections, clock) = (acceptor.clone(), connections.clone(), clock.clone());
+                let standing = standing.clone();
                 handshakes.spawn(async move {
-                    let shaken = timeout(HANDSHAKE, handshake(&acceptor, tcp, &clock)).await;
+                    let shaken = timeout(HANDSHAKE, handshake(&acceptor, tcp, &clock, standing)).await;
                     drop((place, guest));
                     hand_on(peer, shaken.map_err(anyhow::Error::from).flatten(), &connections).await;
                 });
@@ -248,7 +260,12 @@ fn is_refusal(error: &anyhow::Error) -> bool {
     !error.is::<io::Error>() && !error.is::<Elapsed>()
 }
 
-async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream, clock: &Clock) -> Result<Connection> {
+async fn handshake(
+    acceptor: &TlsAcceptor,
+    tcp: TcpStream,
+    clock: &Clock,
+    standing: InForce,
+) -> Result<Connection> {
     tcp.set_nodelay(true)?;
     let stream = acceptor.accept(tcp).await.context("handshake")?;
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
@@ -256,7 +273,8 @@ async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream, clock: &Clock) -> Res
     let silence = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
     let left = |holder: &Holder| holder.valid_until.duration_since(clock()).unwrap_or_default();
     let expiry = peer.0.as_ref().map(|holder| Box::pin(tokio::time::sleep(left(holder) + LAST_WORD)));
-    Ok(Connection { stream, peer, silence, expiry })
+    let refusal = peer.0.as_ref().map(|holder| revoked::refusal(holder, standing));
+    Ok(Connection { stream, peer, silence, expiry, refusal })
 }
 
 /// Puts into each request's extensions who makes it, as the services expect it.

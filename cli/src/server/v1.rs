@@ -1,10 +1,12 @@
-//! Signet's own API beside App Mesh's: join tokens, the connected proxies, key pairs, and instances.
+//! Signet's own API beside App Mesh's: join tokens, the connected proxies, key pairs, instances, and the authority.
 
 mod access;
 pub(super) mod backup;
 mod credentials;
 mod instances;
+mod ledger;
 mod proxies;
+mod revocation;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +18,7 @@ use axum::{
     routing::post,
 };
 use serde::{Deserialize, Serialize};
-use signet_ca::{DEFAULT_TOKEN_LIFE, JoinTokens, Random, TokenError};
+use signet_ca::{DEFAULT_TOKEN_LIFE, Issuing, JoinTokens, Nodes, Random, TokenError, ledger::Notary};
 use signet_controlplane::{
     api::{ApiError, ApiSettings, Caller},
     credentials::Keyring,
@@ -33,6 +35,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::revocation::Effect;
 pub(crate) use instances::InstanceView;
 
 /// What the routes work with.
@@ -56,6 +59,14 @@ pub(super) struct V1 {
     pub keyring: Keyring,
     /// What ARNs look like.
     pub settings: Arc<ApiSettings>,
+    /// Who signs certificates, and what guards it.
+    pub issuing: Issuing,
+    /// Who signs the ledger's checkpoints.
+    pub notary: Arc<Notary>,
+    /// Which agents are connected.
+    pub nodes: Nodes,
+    /// How far the last revocation has come.
+    pub(super) effect: watch::Receiver<Effect>,
     /// What a backup is made of.
     pub(super) backup: backup::Source,
     /// Now.
@@ -71,6 +82,8 @@ pub(super) fn router(v1: V1) -> Router {
         .merge(instances::router())
         .merge(backup::router())
         .merge(proxies::router())
+        .merge(ledger::router())
+        .merge(revocation::router())
         .layer(check)
         .with_state(v1)
 }

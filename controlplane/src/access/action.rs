@@ -3,7 +3,7 @@
 use crate::model::key::Kind;
 
 /// The actions of Signet's own API.
-pub const SIGNET_ACTIONS: [&str; 14] = [
+pub const SIGNET_ACTIONS: [&str; 20] = [
     "signet:CreateToken",
     "signet:ListProxies",
     "signet:DescribeProxies",
@@ -16,6 +16,12 @@ pub const SIGNET_ACTIONS: [&str; 14] = [
     "signet:RegisterInstance",
     "signet:DeregisterInstance",
     "signet:UpdateInstanceHealth",
+    "signet:GetCheckpoint",
+    "signet:DescribeCertificate",
+    "signet:ListRevocations",
+    "signet:RevokeCertificate",
+    "signet:AllowIdentity",
+    "signet:ReleaseIssuing",
     // What it answers holds every key of the server.
     "signet:Backup",
     // Whatever has no action of its own.

@@ -95,6 +95,7 @@ impl Policy {
             "Action": [
                 "appmesh:Describe*", "appmesh:List*",
                 "signet:DescribeProxies", "signet:ListProxies", "signet:ListInstances",
+                "signet:GetCheckpoint", "signet:DescribeCertificate", "signet:ListRevocations",
             ],
             "Resource": "*",
         }))

@@ -26,7 +26,7 @@ use crate::{
     discovery::Instances,
     model::{Listener, Mesh, Model, PortMapping, Written, key::Key},
     proxies::{self, Cause, Entry, Told},
-    translate::{InForce, PortId, Standing},
+    translate::{Generations, InForce, PortId, Standing},
 };
 
 pub(super) struct Task<M> {
@@ -103,17 +103,23 @@ impl<M: Memory> Task<M> {
         })
     }
 
-    /// Waits for another model or other instances; false when there will be no other model.
+    /// Waits for another model, other instances or other generations; false when there will be no other model.
     pub(super) async fn changed(&mut self) -> bool {
-        let Reconcile { model, instances, .. } = &mut self.context;
+        let Reconcile { model, instances, generations, .. } = &mut self.context;
         let other_instances = async {
             if instances.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        let other_generations = async {
+            if generations.changed().await.is_err() {
                 pending::<()>().await;
             }
         };
         tokio::select! {
             changed = model.changed() => changed.is_ok(),
             () = other_instances => true,
+            () = other_generations => true,
         }
     }
 
@@ -121,6 +127,7 @@ impl<M: Memory> Task<M> {
     pub(super) async fn pass(&mut self) -> Option<Instant> {
         self.follow_instances();
         self.follow_model();
+        self.follow_generations();
         loop {
             self.advance();
             // Before anybody acts on it: what is published may be in use from then on, so without it nothing is.
@@ -156,6 +163,17 @@ impl<M: Memory> Task<M> {
         });
         self.context.proxies.publish(self.model.revision, updates);
         self.instances = instances;
+    }
+
+    /// Takes up how old connections may be. Whoever is told the same as before is not woken.
+    fn follow_generations(&mut self) {
+        let generations = Arc::clone(&self.context.generations.borrow_and_update());
+        if *generations == self.in_force.generations {
+            return;
+        }
+        self.in_force.generations = Generations::clone(&generations);
+        let model = Arc::clone(&self.model);
+        model.meshes.keys().for_each(|mesh| self.unpublished.add_mesh(mesh));
     }
 
     /// Takes up the newest model, and looks at what was written since the one before.

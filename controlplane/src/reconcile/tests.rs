@@ -1,5 +1,6 @@
 mod causes;
 mod envoy;
+mod generations;
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,10 @@ use std::{
 
 use async_trait::async_trait;
 use signet_durable::CommitError;
-use signet_policies::{identity::Workload, mtls::Mode};
+use signet_policies::{
+    identity::{ResourceName, Workload},
+    mtls::Mode,
+};
 use signet_xds::ResourceType;
 use tokio::{
     task::{JoinSet, yield_now},
@@ -23,7 +27,7 @@ use super::*;
 use crate::{
     model::{
         Backend, Certificate, Discovery, DnsResponseType, Listener, ListenerTls, Mesh, PortMapping, Protocol,
-        Provider, VirtualNode, VirtualService,
+        Provider, Trust, Validation, VirtualNode, VirtualService,
     },
     proxies::ProxyState,
     translate::{Interception, Proxy},
@@ -66,6 +70,7 @@ impl Memory for Notes {
 
 /// A mesh in which `client` calls `server`, and its control plane.
 struct World {
+    generations: watch::Sender<Arc<Generations>>,
     model: watch::Sender<Arc<Model>>,
     proxies: Arc<Proxies>,
     progress: watch::Receiver<Arc<Vec<PortView>>>,
@@ -100,6 +105,11 @@ fn mesh(mode: Mode) -> Mesh {
     mesh
 }
 
+fn validation() -> Validation {
+    let trust = Trust::Sds { secret_name: "ROOTCA".into() };
+    Validation { trust, subject_alternative_names: Vec::new() }
+}
+
 fn model(mesh: Mesh) -> Arc<Model> {
     Arc::new(Model {
         revision: 1,
@@ -125,10 +135,12 @@ impl World {
     fn with_memory(mode: Mode, memory: Notes) -> Self {
         let (model, seen) = watch::channel(model(mesh(mode)));
         let (progress, shown) = watch::channel(Arc::default());
+        let (generations, seen_generations) = watch::channel(Arc::default());
         let proxies = Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH));
         let context = Reconcile {
             model: seen,
             instances: watch::channel(Arc::default()).1,
+            generations: seen_generations,
             proxies: Arc::clone(&proxies),
             memory: memory.clone(),
             trust_domain: "td".parse().unwrap(),
@@ -137,7 +149,7 @@ impl World {
         };
         let mut task = JoinSet::new();
         task.spawn(context.run(CancellationToken::new()));
-        Self { model, proxies, progress: shown, memory, envoys: BTreeMap::new(), task }
+        Self { model, generations, proxies, progress: shown, memory, envoys: BTreeMap::new(), task }
     }
 
     /// Connects `server` and `client`, and lets everything settle.

@@ -81,6 +81,8 @@ pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option
         }
     };
     let preference = discovery.ip_preference().or(scope.mesh.settings.ip_preference);
+    let server = scope.port(node, mapping.port).workload;
+    let generation = scope.in_force.generations.to_servers.get(&server).copied().unwrap_or_default();
     let cluster = Cluster {
         dns_lookup_family: family(preference).into(),
         transport_socket: transport(scope, destination, listener, server_name),
@@ -88,7 +90,7 @@ pub(super) fn target(scope: &Scope<'_>, destination: &Destination<'_>) -> Option
         outlier_detection: listener.outlier_detection.map(health::outliers),
         // An instance that is gone is not called any more, also where clients still see it answer.
         ignore_health_on_host_removal: listener.health_check.is_some() || kind == DiscoveryType::Eds,
-        metadata: Some(metadata::of_target(node)),
+        metadata: metadata::with_generation(Some(metadata::of_target(node)), generation),
         alt_stat_name: destination.stat_name(&scope.proxy.workload.mesh),
         ..shaped(name, kind, socket_address(host, mapping.port), mapping.protocol)
     };

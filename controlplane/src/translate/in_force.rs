@@ -152,31 +152,46 @@ fn proof_of(certificate: &Certificate, canonical: SpiffeId) -> Proof {
     }
 }
 
+/// How old connections may be: a number that is greater than before makes Envoys renew theirs, without a loss.
+///
+/// A connection that is open goes on whatever is revoked; only a cluster or a filter chain that differs moves it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generations {
+    /// Of the connections that servers verified a client's certificate for; 0 says nothing of them.
+    pub verified_clients: u64,
+    /// Of the connections to servers of which anything was revoked.
+    pub to_servers: BTreeMap<Workload, u64>,
+}
+
 /// How ports stand. One that is not in here stands as the model asks.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct InForce(BTreeMap<PortId, Standing>);
+pub struct InForce {
+    ports: BTreeMap<PortId, Standing>,
+    /// How old connections may be.
+    pub generations: Generations,
+}
 
 impl InForce {
     /// From now on a port stands so.
     pub fn insert(&mut self, port: PortId, standing: Standing) {
-        self.0.insert(port, standing);
+        self.ports.insert(port, standing);
     }
 
     /// From now on a port stands as the model asks.
     pub fn remove(&mut self, port: &PortId) {
-        self.0.remove(port);
+        self.ports.remove(port);
     }
 
     /// What holds for a port, which serves `listener`.
     #[must_use]
     pub fn standing(&self, port: &PortId, listener: &Listener, trust_domain: &TrustDomain) -> Standing {
-        let held = self.0.get(port).cloned();
+        let held = self.ports.get(port).cloned();
         held.unwrap_or_else(|| Standing::asked_for(&port.workload, listener, trust_domain))
     }
 }
 
 impl FromIterator<(PortId, Standing)> for InForce {
     fn from_iter<I: IntoIterator<Item = (PortId, Standing)>>(ports: I) -> Self {
-        Self(ports.into_iter().collect())
+        Self { ports: ports.into_iter().collect(), generations: Generations::default() }
     }
 }

@@ -39,6 +39,7 @@ enum StoredChange {
 #[serde(rename_all = "camelCase")]
 struct StoredRevoked {
     serial: String,
+    identity: String,
     issuer: String,
     not_after: i64,
 }
@@ -73,6 +74,7 @@ pub(super) fn to_v2(event: &Event) -> V2 {
 fn to_revoked(revoked: &RevokedCertificate) -> StoredRevoked {
     StoredRevoked {
         serial: revoked.serial.to_string(),
+        identity: revoked.identity.to_string(),
         issuer: revoked.issuer.to_string(),
         not_after: revoked.not_after.unix(),
     }
@@ -106,6 +108,7 @@ pub(super) fn from_v2(stored: V2) -> Result<Event, Wrong> {
 fn from_revoked(stored: StoredRevoked) -> Result<RevokedCertificate, Wrong> {
     Ok(RevokedCertificate {
         serial: stored.serial.parse()?,
+        identity: stored.identity.parse()?,
         issuer: stored.issuer.parse()?,
         not_after: Timestamp::from_unix(stored.not_after),
     })

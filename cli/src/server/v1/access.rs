@@ -20,7 +20,7 @@ enum About {
 }
 
 /// Method, path as the router has it, action, and what it is about.
-const RULES: [(Method, &str, &str, About); 14] = [
+const RULES: [(Method, &str, &str, About); 20] = [
     (Method::GET, "/v1/backup", "signet:Backup", About::Nothing),
     (Method::POST, "/v1/tokens", "signet:CreateToken", About::Inside),
     (Method::GET, "/v1/proxies", "signet:ListProxies", About::Inside),
@@ -31,6 +31,12 @@ const RULES: [(Method, &str, &str, About); 14] = [
     (Method::DELETE, "/v1/credentials/{id}", "signet:DeleteCredentials", About::Inside),
     (Method::POST, "/v1/credentials/{id}/enable", "signet:EnableCredentials", About::Inside),
     (Method::POST, "/v1/credentials/{id}/disable", "signet:DisableCredentials", About::Inside),
+    (Method::GET, "/v1/ca/checkpoint", "signet:GetCheckpoint", About::Nothing),
+    (Method::GET, "/v1/ca/certificates/{serial}", "signet:DescribeCertificate", About::Nothing),
+    (Method::GET, "/v1/ca/revocations", "signet:ListRevocations", About::Nothing),
+    (Method::POST, "/v1/ca/revocations", "signet:RevokeCertificate", About::Nothing),
+    (Method::POST, "/v1/ca/allow", "signet:AllowIdentity", About::Nothing),
+    (Method::POST, "/v1/ca/release", "signet:ReleaseIssuing", About::Nothing),
     (Method::GET, "/v1/instances", "signet:ListInstances", About::Inside),
     (Method::PUT, "/v1/instances/{namespace}/{service}/{id}", "signet:RegisterInstance", About::Inside),
     (Method::DELETE, "/v1/instances/{namespace}/{service}/{id}", "signet:DeregisterInstance", About::Inside),

@@ -153,7 +153,12 @@ fn chains(scope: &Scope<'_>, listener: &Listener, to: &FilterChainMatch) -> Vec<
         }
     };
     let tls = tls.map(|offer| {
-        chain(Chain::Tls, Some(tls::downstream(&offer, mapping.protocol, workload, scope.trust_domain)))
+        let socket = tls::downstream(&offer, mapping.protocol, workload, scope.trust_domain);
+        // Where no client's certificate is verified, none is missed.
+        let verifies = offer.settings.validation.is_some();
+        let generation = if verifies { scope.in_force.generations.verified_clients } else { 0 };
+        let metadata = metadata::with_generation(None, generation);
+        FilterChain { metadata, ..chain(Chain::Tls, Some(socket)) }
     });
     let plaintext = plaintext.then(|| chain(Chain::Plaintext, None));
     tls.into_iter().chain(plaintext).collect()

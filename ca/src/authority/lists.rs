@@ -1,0 +1,104 @@
+//! Signing lists of what is revoked, with the key of every authority that is here, and reading those of others.
+//!
+//! An authority whose key is elsewhere has its list signed there; it is put into `<folder>/lists/`, as DER or PEM.
+
+use std::{collections::BTreeMap, fs, sync::PoisonError};
+
+use rcgen::{CertificateRevocationListParams, Issuer as Signer};
+use signet_policies::time::Timestamp;
+use tracing::warn;
+use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList, x509::SubjectPublicKeyInfo};
+
+use super::{Authority, fit::CaCertificate};
+use crate::{
+    Error, IssuerName,
+    crl::{LIST_RENEWAL, RevocationList},
+    key::SigningKey,
+    pem,
+};
+
+/// Where lists are that were signed elsewhere.
+const FOLDER: &str = "lists";
+/// One that is longer is not read; in bytes.
+const MAX_LIST: u64 = 16 << 20;
+/// The label of PEM (RFC 7468, section 6).
+const LABEL: &str = "X509 CRL";
+
+impl Authority {
+    /// Signs one list for every authority in the chains that are in use, their root among them. `params` is told which
+    /// issuer it is, `None` for those that sign issuers, and its key identifier. Where a key is not here, the list is one
+    /// that was signed elsewhere and is good for longer than until lists are made again.
+    pub(crate) fn sign_lists(
+        &self,
+        now: Timestamp,
+        params: impl Fn(Option<&IssuerName>, &[u8]) -> CertificateRevocationListParams,
+    ) -> Result<Vec<RevocationList>, Error> {
+        let sign = |issuer: Option<&IssuerName>, own: &CaCertificate, key: &SigningKey| {
+            let signer = Signer::from_ca_cert_der(&(&*own.der).into(), key)?;
+            Ok::<_, Error>(params(issuer, &own.key_id).signed_by(&signer)?.der().to_vec())
+        };
+        let issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut lists = Vec::new();
+        // Each once, however many issuers hang from it.
+        let mut above = BTreeMap::from([(self.root.der.clone(), self.root.clone())]);
+        for (name, issuer) in &issuers {
+            let own = issuer.chain.lowest();
+            lists.push(listed(name.to_string(), own, Some(sign(Some(name), own, &issuer.key)?)));
+            above.extend(issuer.chain.all().skip(1).map(|own| (own.der.clone(), own.clone())));
+        }
+        let signed_elsewhere = self.lists_of_others();
+        for own in above.values() {
+            let label = if own.der == self.root.der { "root" } else { "intermediate" };
+            let signer = self.signer.as_ref().filter(|signer| signer.chain.lowest().der == own.der);
+            let der = match signer {
+                Some(signer) => Some(sign(None, own, &signer.key)?),
+                None => signed_elsewhere.iter().find(|list| is_good(list, own, now)).cloned(),
+            };
+            lists.push(listed(label.to_owned(), own, der));
+        }
+        Ok(lists)
+    }
+
+    /// Every list that somebody put here, DER. One that cannot be read is named in the log, and counts as absent.
+    fn lists_of_others(&self) -> Vec<Vec<u8>> {
+        let folder = self.store.folder().join(FOLDER);
+        let Ok(entries) = fs::read_dir(&folder) else {
+            return Vec::new();
+        };
+        let read = |path: std::path::PathBuf| {
+            let is_short = fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= MAX_LIST);
+            let bytes = Some(path.clone()).filter(|_| is_short).and_then(|path| fs::read(path).ok());
+            let der = bytes.map(|bytes| {
+                let text = std::str::from_utf8(&bytes).ok().and_then(|text| pem::decode(LABEL, text));
+                text.map_or(bytes, |der| der.to_vec())
+            });
+            if der.is_none() {
+                warn!(path = %path.display(), "a list of what is revoked cannot be read");
+            }
+            der
+        };
+        entries.flatten().map(|entry| entry.path()).filter_map(read).collect()
+    }
+}
+
+fn listed(issuer: String, own: &CaCertificate, der: Option<Vec<u8>>) -> RevocationList {
+    RevocationList { issuer, key_id: hex::encode(&own.key_id), der }
+}
+
+/// Whether a list is this authority's, and good until lists are made again: proxies refuse everybody by one that ended.
+fn is_good(der: &[u8], own: &CaCertificate, now: Timestamp) -> bool {
+    let Ok((rest, list)) = CertificateRevocationList::from_der(der) else {
+        return false;
+    };
+    let Ok((_, key)) = SubjectPublicKeyInfo::from_der(&own.spki) else {
+        return false;
+    };
+    let is_its =
+        rest.is_empty() && list.issuer().as_raw() == own.subject && list.verify_signature(&key).is_ok();
+    let end = list.next_update().map(|end| Timestamp::from_unix(end.timestamp()));
+    let is_lasting = end.is_some_and(|end| end > now + LIST_RENEWAL * 2);
+    if is_its && !is_lasting {
+        warn!(?end, "the list of an authority whose key is elsewhere has ended or soon will; have another one signed");
+    }
+    is_its && is_lasting && Timestamp::from_unix(list.last_update().timestamp()) <= now
+}

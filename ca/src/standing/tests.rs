@@ -1,0 +1,159 @@
+use std::{sync::Arc, time::Duration};
+
+use signet_policies::issuance::DEFAULT_LEAF_LIFE;
+
+use super::*;
+use crate::{
+    Attestation, Issued, Issuing, Ledger as _, LedgerError, MemoryLedger, NotIssued, Origin,
+    fixtures::{FullLedger, NOW, csr, grant_for, issuing, node, serial, trust_domain},
+};
+
+fn id(name: &str) -> SpiffeId {
+    node(name).spiffe_id(&trust_domain())
+}
+
+struct Place {
+    issuing: Issuing,
+    ledger: Arc<MemoryLedger>,
+    guard: Guard,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let ledger = Arc::new(MemoryLedger::default());
+        let (folder, issuing) = issuing(ledger.clone());
+        let guard = issuing.guard().clone();
+        Self { issuing, ledger, guard, _folder: folder }
+    }
+
+    async fn issue_after(&self, name: &str, predecessor: Option<Serial>) -> Result<Issued, NotIssued> {
+        let origin = Origin { attestation: Attestation::Renew, predecessor };
+        self.issuing.issue(&csr(), &grant_for(&node(name), DEFAULT_LEAF_LIFE), origin).await
+    }
+
+    async fn issue(&self, name: &str) -> Serial {
+        self.issue_after(name, None).await.unwrap().certificate().serial()
+    }
+
+    /// What a start after a crash finds.
+    async fn again(&self) -> Arc<Standing> {
+        Guard::open(self.ledger.clone()).await.unwrap().now()
+    }
+
+    async fn revoke(&self, subject: Subject) -> Result<Revocation, NotRevoked> {
+        self.guard.revoke(subject, Reason::KeyCompromise, "AKID", NOW).await
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_renews_nothing_and_stays_revoked_after_a_restart() {
+    let place = Place::new();
+    let (stolen, other) = (place.issue("a").await, place.issue("a").await);
+    let done = place.revoke(Subject::Certificate(stolen)).await.unwrap();
+    assert_eq!((done.position, done.certificates.len()), (2, 1));
+    let refused = place.issue_after("a", Some(stolen)).await;
+    assert!(matches!(refused, Err(NotIssued::Refused(Refused::Certificate { .. }))), "{refused:?}");
+    place.issue_after("a", Some(other)).await.unwrap();
+    let standing = place.guard.now();
+    assert_eq!(*standing, *place.again().await);
+    let revoked = standing.revoked(stolen).unwrap();
+    assert_eq!((revoked.reason, revoked.by.as_str(), revoked.at), (Reason::KeyCompromise, "AKID", NOW));
+    assert_eq!(standing.generation(), 3);
+    assert_eq!(standing.generations(), &BTreeMap::from([(id("a"), 3)]));
+}
+
+#[tokio::test]
+async fn a_banned_identity_loses_what_it_has_and_gets_nothing_until_it_is_allowed() {
+    let place = Place::new();
+    let (one, other) = (place.issue("a").await, place.issue("a").await);
+    let neighbour = place.issue("b").await;
+    let done = place.revoke(Subject::Identity(id("a"))).await.unwrap();
+    let mut revoked: Vec<_> = done.certificates.iter().map(|revoked| revoked.serial).collect();
+    revoked.sort();
+    let mut expected = vec![one, other];
+    expected.sort();
+    assert_eq!(revoked, expected);
+    for predecessor in [None, Some(one), Some(neighbour)] {
+        let refused = place.issue_after("a", predecessor).await;
+        assert!(matches!(refused, Err(NotIssued::Refused(_))), "{refused:?}");
+    }
+    place.issue_after("b", Some(neighbour)).await.unwrap();
+    assert_eq!(*place.guard.now(), *place.again().await);
+    assert!(place.guard.now().check(Some(one), &id("a")).is_err());
+    assert!(place.guard.now().check(Some(neighbour), &id("b")).is_ok());
+
+    place.guard.allow(&id("a"), "AKID", NOW).await.unwrap();
+    place.issue("a").await;
+    assert!(place.issue_after("a", Some(one)).await.is_err(), "what was revoked stays revoked");
+    assert_eq!(*place.guard.now(), *place.again().await);
+    assert!(matches!(place.guard.allow(&id("a"), "AKID", NOW).await, Err(NotRevoked::NotBanned(_))));
+}
+
+#[tokio::test]
+async fn what_cannot_be_revoked_is_refused_and_changes_nothing() {
+    let place = Place::new();
+    let issued = place.issue("a").await;
+    place.revoke(Subject::Certificate(issued)).await.unwrap();
+    let before = place.guard.now();
+    let size = place.ledger.size();
+    let unknown = place.revoke(Subject::Certificate(serial(99))).await;
+    assert!(matches!(unknown, Err(NotRevoked::Unknown(_))));
+    let again = place.revoke(Subject::Certificate(issued)).await;
+    assert!(matches!(again, Err(NotRevoked::Already(_))));
+    let own = place.revoke(Subject::Identity(trust_domain().server_id())).await;
+    assert!(matches!(own, Err(NotRevoked::OwnIdentity(_))));
+    let later = place.issue("a").await;
+    let long_after = NOW + Duration::from_secs(400 * 24 * 60 * 60);
+    let ended = place.guard.revoke(Subject::Certificate(later), Reason::Superseded, "x", long_after).await;
+    assert!(matches!(ended, Err(NotRevoked::Ended { .. })));
+    assert_eq!((place.guard.now(), place.ledger.size()), (before, size + 1));
+}
+
+#[tokio::test]
+async fn a_ban_that_the_ledger_does_not_take_is_no_ban() {
+    let guard = Guard::of_new(Arc::new(FullLedger));
+    let refused = guard.revoke(Subject::Identity(id("a")), Reason::Unspecified, "x", NOW).await;
+    assert!(matches!(refused, Err(NotRevoked::Ledger(LedgerError::Unavailable(_)))), "{refused:?}");
+    assert_eq!(*guard.now(), Standing::default());
+}
+
+#[tokio::test]
+async fn a_halt_outlives_the_process_and_ends_with_a_release() {
+    let place = Place::new();
+    place.guard.halt("the signed certificate differs from the grant in its names", NOW).await;
+    place.guard.halt("something else", NOW).await;
+    let refused = place.issue_after("a", None).await;
+    assert!(matches!(refused, Err(NotIssued::Halted(_))), "{refused:?}");
+    let found = place.again().await;
+    assert!(found.halted().unwrap().cause.contains("names"), "the first cause is the one to look at");
+    place.guard.release("looked: a planted fault", "AKID", NOW).await.unwrap();
+    place.issue("a").await;
+    assert_eq!(place.again().await.halted(), None);
+    assert!(matches!(place.guard.release("x", "AKID", NOW).await, Err(NotRevoked::NotHalted)));
+}
+
+#[tokio::test]
+async fn a_halt_holds_although_the_ledger_does_not_take_it() {
+    let guard = Guard::of_new(Arc::new(FullLedger));
+    guard.halt("x", NOW).await;
+    assert!(guard.now().halted().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_certificate_of_a_banned_identity_gets_out_beside_the_ban() {
+    for _ in 0..20 {
+        let place = Arc::new(Place::new());
+        let mut racers = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let place = place.clone();
+            racers.spawn(async move { place.issue_after("a", None).await.ok() });
+        }
+        let banned = place.revoke(Subject::Identity(id("a"))).await.unwrap();
+        let out: Vec<Issued> = racers.join_all().await.into_iter().flatten().collect();
+        for issued in out {
+            let serial = issued.certificate().serial();
+            assert!(banned.certificates.iter().any(|revoked| revoked.serial == serial), "{serial} got out");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Revocation on its way to the wire: lists to every agent, then connections renewed.
+//!
+//! ```text
+//!  Standing ──▶ lists ──▶ TrustFeed ──▶ agents ──▶ Envoys ── ACK ──▶ Nodes ─┐
+//!                                                                           ├─▶ Effect
+//!                Generations ──▶ reconcile ──▶ Envoys ── ACK ──▶ Proxies ───┘
+//! ```
+//!
+//! Connections are renewed only when the lists are known, or have been waited for: one that is made anew before would be
+//! let in again.
+
+mod effect;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use signet_ca::{
+    Authority, Nodes, TrustFeed,
+    crl::{self, LIST_RENEWAL, RevocationList},
+    standing::Standing,
+};
+use signet_controlplane::{proxies::Proxies, translate::Generations};
+use signet_policies::{
+    identity::Workload,
+    time::{Clock, Timestamp},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub(crate) use effect::Effect;
+
+/// How long proxies are waited for before connections are renewed without them.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at who has accepted.
+const PULSE: Duration = Duration::from_millis(50);
+/// After lists could not be made.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// What brings revocations to proxies.
+pub(super) struct Carrier {
+    pub(super) authority: Arc<Authority>,
+    pub(super) standing: watch::Receiver<Arc<Standing>>,
+    pub(super) trust: TrustFeed,
+    pub(super) nodes: Nodes,
+    pub(super) proxies: Arc<Proxies>,
+    pub(super) clock: Clock,
+    /// To the control plane.
+    pub(super) generations: watch::Sender<Arc<Generations>>,
+    /// For whoever asks.
+    pub(super) effect: watch::Sender<Effect>,
+    /// For whoever fetches them over HTTP.
+    pub(super) lists: watch::Sender<Arc<Vec<RevocationList>>>,
+}
+
+impl Carrier {
+    /// Carries until `stop`. What is in force at the start was carried before a restart, as far as connections go.
+    ///
+    /// # Errors
+    /// None: what fails is tried again.
+    pub(super) async fn carry(mut self, stop: CancellationToken) -> Result<()> {
+        let found = self.standing.borrow_and_update().clone();
+        self.generations.send_replace(Arc::new(generations(&found)));
+        self.effect.send_replace(Effect::at(found.generation(), self.now_ms(), 0));
+        let mut trusted = self.trust.subscribe();
+        loop {
+            let standing = self.standing.borrow_and_update().clone();
+            trusted.borrow_and_update();
+            let is_known = self.give_lists(&standing);
+            if standing.generation() > self.effect.borrow().generation {
+                let carried = self.follow(&standing, is_known);
+                if stop.run_until_cancelled(carried).await.is_none() {
+                    return Ok(());
+                }
+                // Whoever was revoked meanwhile is next.
+                if self.standing.has_changed().unwrap_or(false) {
+                    continue;
+                }
+            }
+            let again = Instant::now() + if is_known { LIST_RENEWAL } else { AGAIN };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = self.standing.changed() => if changed.is_err() { return Ok(()) },
+                // Other roots, or other issuers, want other lists; our own change is no news.
+                _ = trusted.changed() => {}
+                () = sleep_until(again) => {}
+            }
+        }
+    }
+
+    /// Makes the lists, and gives them to every agent while anything is revoked. Says whether all of them are there.
+    fn give_lists(&self, standing: &Standing) -> bool {
+        let now = Timestamp::from((self.clock)());
+        let number = u64::try_from(now.unix()).unwrap_or_default();
+        let made = match crl::lists(&self.authority, standing, number, now) {
+            Ok(made) => made,
+            Err(error) => {
+                error!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "cannot make lists of what is revoked"
+                );
+                return false;
+            }
+        };
+        let missing: Vec<&str> =
+            made.iter().filter(|list| list.der.is_none()).map(|list| list.issuer.as_str()).collect();
+        let is_needed = !standing.issuers_at(now).is_empty();
+        if is_needed && !missing.is_empty() {
+            error!(
+                ?missing,
+                "no list of what is revoked for these, so proxies cannot be told; see `signet ca revoke --help`"
+            );
+        } else {
+            let ders = made.iter().filter_map(|list| list.der.clone());
+            self.trust.set_crls(if is_needed { ders.collect() } else { Vec::new() });
+        }
+        let is_known = missing.is_empty();
+        self.lists.send_replace(Arc::new(made));
+        is_known
+    }
+
+    /// Waits until proxies know the lists, renews connections, and waits until proxies have begun to.
+    async fn follow(&self, standing: &Standing, is_known: bool) {
+        let (start, version) = (Instant::now(), self.trust.now().version().to_owned());
+        let began = Effect::at(standing.generation(), self.now_ms(), self.proxies.list().len());
+        self.effect.send_replace(began);
+        if !is_known {
+            let problem = "the lists of what is revoked are not complete: an authority's key is not here. Proxies refuse \
+                           nobody by them; what was revoked gets no other certificate, and ends by itself";
+            self.effect.send_modify(|effect| effect.problem = Some(problem.to_owned()));
+        }
+        let knows = async {
+            loop {
+                let late = effect::without_lists(&self.nodes.subscribe().borrow(), &version);
+                let is_everywhere = late.is_empty();
+                self.effect.send_modify(|effect| effect.without_lists = late);
+                if is_everywhere {
+                    break;
+                }
+                tokio::time::sleep(PULSE).await;
+            }
+        };
+        match timeout(PATIENCE, knows).await {
+            Ok(()) => self.effect.send_modify(|effect| effect.lists_ms = Some(since(start))),
+            Err(_) => warn!(
+                proxies = self.effect.borrow().without_lists.join(", "),
+                "these have not accepted the lists of what is revoked; connections are renewed without them"
+            ),
+        }
+        self.renew(standing, start).await;
+    }
+
+    async fn renew(&self, standing: &Standing, start: Instant) {
+        let generations = Arc::new(generations(standing));
+        self.generations.send_replace(generations);
+        // What is published for it is pending at once; whoever is synced before has not been told yet.
+        tokio::time::sleep(PULSE * 4).await;
+        let renewed = async {
+            loop {
+                let late = effect::unsynced(&self.proxies);
+                let is_everywhere = late.is_empty();
+                self.effect.send_modify(|effect| effect.with_old_connections = late);
+                if is_everywhere {
+                    break;
+                }
+                tokio::time::sleep(PULSE).await;
+            }
+        };
+        let is_everywhere = timeout(PATIENCE, renewed).await.is_ok();
+        let took = since(start);
+        self.effect.send_modify(|effect| {
+            effect.renewed_ms = is_everywhere.then_some(took);
+            effect.is_over = true;
+        });
+        info!(
+            generation = standing.generation(),
+            is_everywhere,
+            took_ms = took,
+            "what was revoked is carried to proxies"
+        );
+    }
+
+    fn now_ms(&self) -> u64 {
+        let since = (self.clock)().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Trust is common to all meshes, so every connection whose client was verified may be one of who was revoked; of
+/// servers it is known which they are.
+fn generations(standing: &Standing) -> Generations {
+    let to_servers = standing
+        .generations()
+        .iter()
+        .filter_map(|(identity, generation)| Some((Workload::from_spiffe_id(identity)?, *generation)));
+    Generations { verified_clients: standing.generation(), to_servers: to_servers.collect() }
+}

@@ -1,0 +1,90 @@
+//! How far a revocation has come, as the server sees it.
+
+use serde::{Deserialize, Serialize};
+use signet_ca::nodes::{NodeView, NodeViews};
+use signet_controlplane::proxies::{Proxies, ProxyState};
+
+/// Characters of a version of what is to be trusted; a certificate's has half of them.
+const TRUST_VERSION: usize = 64;
+/// Seconds after which Envoy cuts what is left of a connection that it renews, as agents start it.
+const DRAIN: u64 = 10;
+
+/// How far the last revocation has come. Times are in milliseconds since the server began to carry it, which is as soon
+/// as it was durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Effect {
+    /// Which one: its position in the ledger, counted from 1; 0 where there was none.
+    pub(crate) generation: u64,
+    /// When it began, in milliseconds since the epoch.
+    pub(crate) began_unix_ms: u64,
+    /// Proxies that were connected to the control plane.
+    pub(crate) proxies: usize,
+    /// Until every connected proxy had accepted the lists.
+    pub(crate) lists_ms: Option<u64>,
+    /// Those that have not.
+    pub(crate) without_lists: Vec<String>,
+    /// Until every connected proxy had accepted what renews its connections.
+    pub(crate) renewed_ms: Option<u64>,
+    /// Those that have not.
+    pub(crate) with_old_connections: Vec<String>,
+    /// Nothing more is waited for.
+    pub(crate) is_over: bool,
+    /// Why it does not come everywhere.
+    pub(crate) problem: Option<String>,
+}
+
+impl Effect {
+    pub(super) fn at(generation: u64, began_unix_ms: u64, proxies: usize) -> Self {
+        Self { generation, began_unix_ms, proxies, ..Self::default() }
+    }
+
+    /// Whether nothing more is waited for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// What has come about, in words, in the order in which it does.
+    pub(crate) fn steps(&self) -> Vec<String> {
+        let seconds = |ms: u64| format!("{}.{:03} s", ms / 1000, ms % 1000);
+        let lists = self.lists_ms.map(|ms| {
+            format!(
+                "after {}: every connected proxy has accepted the lists, and refuses new handshakes",
+                seconds(ms)
+            )
+        });
+        let renewed = self.renewed_ms.map(|ms| {
+            format!(
+                "after {}: all {} connected proxies have accepted what renews their connections; Envoy cuts what is left \
+                 of the old ones {DRAIN} s later, at {} (its drain time, as agents start it)",
+                seconds(ms),
+                self.proxies,
+                seconds(ms + DRAIN * 1000)
+            )
+        });
+        lists.into_iter().chain(renewed).collect()
+    }
+
+    /// Who is waited for.
+    pub(crate) fn waiting(&self) -> String {
+        let late = self.without_lists.iter().chain(&self.with_old_connections);
+        late.map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Connected agents whose proxy has not accepted this trust on every stream that was sent any.
+pub(super) fn without_lists(views: &NodeViews, version: &str) -> Vec<String> {
+    let has = |view: &NodeView| {
+        let report = &view.report;
+        let trust = report.secrets.iter().filter(|secret| secret.sent.len() == TRUST_VERSION);
+        report.trust_version == version && trust.into_iter().all(|secret| secret.accepted == version)
+    };
+    let late = views.iter().filter(|view| view.connected && !has(view));
+    late.map(|view| view.key.to_string()).collect()
+}
+
+/// Proxies that have not accepted all that they are to hold.
+pub(super) fn unsynced(proxies: &Proxies) -> Vec<String> {
+    let late = proxies.list().into_iter().filter(|view| view.status != ProxyState::Synced);
+    late.map(|view| view.workload).collect()
+}
