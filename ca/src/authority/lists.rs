@@ -98,7 +98,10 @@ fn is_good(der: &[u8], own: &CaCertificate, now: Timestamp) -> bool {
     let end = list.next_update().map(|end| Timestamp::from_unix(end.timestamp()));
     let is_lasting = end.is_some_and(|end| end > now + LIST_RENEWAL * 2);
     if is_its && !is_lasting {
-        warn!(?end, "the list of an authority whose key is elsewhere has ended or soon will; have another one signed");
+        warn!(
+            ?end,
+            "the list of an authority whose key is elsewhere has ended or soon will; have another one signed"
+        );
     }
     is_its && is_lasting && Timestamp::from_unix(list.last_update().timestamp()) <= now
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use rand::Rng as _;
-use signet_ca::{Attestation, Issued, Issuing, Origin, PrivateKey};
+use signet_ca::{Attestation, Issued, Issuing, Origin, PrivateKey, Serial};
 use signet_policies::{
     issuance::{Grant, Terms},
     time::{Clock, Timestamp},
@@ -26,6 +26,7 @@ pub(super) struct ServerIdentity {
     clock: Clock,
     /// What the gRPC port presents.
     pub certificate: Arc<ServerCertificate>,
+    serial: Serial,
     renewal_at: Timestamp,
 }
 
@@ -39,17 +40,27 @@ impl ServerIdentity {
         let certificate = issued.certificate();
         let renewal_at = certificate.validity().renewal_at(rand::rng().random());
         let presented = ServerCertificate::new(&certificate.chain_der(), key.pkcs8_der())?;
-        Ok(Self { issuing, terms, clock, certificate: Arc::new(presented), renewal_at })
+        let serial = certificate.serial();
+        Ok(Self { issuing, terms, clock, certificate: Arc::new(presented), serial, renewal_at })
     }
 
-    /// Renews until `stop`; a failure keeps the last certificate and tries again.
+    /// Renews until `stop`, in time or when it is revoked; a failure keeps the last certificate and tries again.
     pub(super) async fn keep(mut self, stop: CancellationToken) {
+        let mut standing = self.issuing.guard().subscribe();
         loop {
             let now: Timestamp = (self.clock)().into();
             // Short turns, so that a corrected clock or a suspended machine does not miss the moment.
             let wait = self.renewal_at.since(now).min(LONGEST_SLEEP);
-            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+                // The guard lives as long as this does.
+                _ = standing.changed() => {
+                    if standing.borrow_and_update().revoked(self.serial).is_some() {
+                        warn!(serial = %self.serial, "the server's certificate was revoked");
+                        self.renewal_at = now;
+                    }
+                }
             }
             if Timestamp::from((self.clock)()) < self.renewal_at {
                 continue;
@@ -68,6 +79,7 @@ impl ServerIdentity {
         let (key, issued) = issue(&self.issuing, &self.terms).await?;
         let certificate = issued.certificate();
         self.certificate.replace(&certificate.chain_der(), key.pkcs8_der())?;
+        self.serial = certificate.serial();
         self.renewal_at = certificate.validity().renewal_at(rand::rng().random());
         info!(serial = %certificate.serial(), "renewed the server's certificate");
         Ok(())
