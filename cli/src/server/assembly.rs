@@ -7,8 +7,8 @@ use std::{
 use anyhow::{Context, Result};
 use axum::Router;
 use signet_ca::{
-    Admission, Authority, Issuing, JoinTokens, Ledger, NodeService, Nodes, Random, TrustFeed, admission::Limits,
-    crl::RevocationList, ledger::Notary, standing::Guard,
+    Admission, Authority, Issuing, JoinTokens, Ledger, NodeService, Nodes, Random, TrustFeed,
+    admission::Limits, crl::RevocationList, ledger::Notary, standing::Guard,
 };
 use signet_controlplane::{
     api::{self, ApiSettings},
