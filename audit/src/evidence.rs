@@ -110,6 +110,13 @@ impl<'a> Evidence<'a> {
         self.leaves.iter().filter_map(|leaf| Some((leaf, leaf.certificate.as_ref()?.as_ref().ok()?)))
     }
 
+    /// An authority and those above it, up to a root or to where nobody is known.
+    pub(crate) fn above(&self, at: usize) -> impl Iterator<Item = &Ca<'a>> {
+        let next = |at: &usize| self.authorities[*at].issuer.filter(|above| above != at);
+        // Two that signed each other would go on for ever.
+        std::iter::successors(Some(at), next).take(self.authorities.len()).map(|at| &self.authorities[at])
+    }
+
     /// The leaves that may be used now.
     pub(crate) fn valid(&self) -> impl Iterator<Item = &Leaf<'a>> {
         self.leaves.iter().filter(|leaf| leaf.record.is_valid_at(self.now) && leaf.record.revoked.is_none())

@@ -17,6 +17,8 @@ use crate::{
 pub struct Judged {
     /// The report on it: what cannot be seen from a file is skipped there.
     pub report: Report,
+    /// What was judged.
+    pub inventory: Inventory,
     /// The checks that could not run, and what they would need.
     pub not_run: Vec<(&'static Check, String)>,
 }
@@ -35,7 +37,8 @@ pub fn judge(
     now: i64,
 ) -> Result<Judged, String> {
     let certificate = Certificate::read(leaf)?;
-    let authorities: Vec<Authority> = above.iter().map(|der| authority(der)).collect();
+    let authorities: Vec<Authority> =
+        above.iter().enumerate().map(|(height, der)| authority(der, height == 0)).collect();
     let is_issuer = |authority: &&Authority| {
         Certificate::read(&authority.der.0).is_ok_and(|it| certificate.names_issuer(&it))
     };
@@ -65,7 +68,8 @@ pub fn judge(
     report.gaps.clear();
     let not_run = report.checks.iter().filter(|ran| ran.outcome == Outcome::NotRun);
     let not_run = not_run.filter_map(|ran| Some((crate::find(&ran.id)?, ran.reason.clone()))).collect();
-    Ok(Judged { report, not_run })
+    drop(evidence);
+    Ok(Judged { report, inventory, not_run })
 }
 
 /// Of use without a server: it needs no more than certificates.
@@ -103,13 +107,18 @@ fn record(certificate: &Certificate, der: &[u8], issuer: String) -> Record {
     }
 }
 
-fn authority(der: &[u8]) -> Authority {
+fn authority(der: &[u8], is_lowest: bool) -> Authority {
     let read = Certificate::read(der).ok();
     let is_root = read.as_ref().is_some_and(Certificate::is_self_issued);
+    let is_between = read.as_ref().is_some_and(|read| read.extensions.path_length != Some(0));
     let name = read.map(|read| read.subject_text).filter(|subject| !subject.is_empty());
     Authority {
         name: if is_root { "root".to_owned() } else { name.unwrap_or_else(|| "unnamed".to_owned()) },
-        place: if is_root { Place::Root } else { Place::Issuer },
+        place: match (is_root, is_between && !is_lowest) {
+            (true, _) => Place::Root,
+            (false, true) => Place::Intermediate,
+            (false, false) => Place::Issuer,
+        },
         standing: Standing::Active,
         since: 0,
         der: Der(der.to_vec()),

@@ -11,6 +11,7 @@
 //! `key.json` stands in place of `key.pem` where the key is on a token, or offline. `chain.pem` holds the certificates
 //! between the one beside it and the root, if there are any.
 
+mod certificates;
 mod check;
 mod fit;
 mod import;
@@ -41,6 +42,7 @@ use crate::{
     pem,
     profile::{self, BACKDATE, Leaf, ROOT_LIFE},
 };
+pub use certificates::{AuthorityCertificate, Rank};
 use fit::CaCertificate;
 pub use import::{Import, ImportedKey};
 use issuers::Issuer;

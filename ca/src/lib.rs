@@ -45,7 +45,7 @@ mod token;
 mod trust;
 
 pub use admission::Admission;
-pub use authority::{Adopted, Authority, Import, ImportedKey};
+pub use authority::{Adopted, Authority, AuthorityCertificate, Import, ImportedKey, Rank};
 pub use certificate::{Certificate, IssuerName};
 pub use csr::{InvalidCsr, MAX_CSR, VerifiedCsr};
 pub use error::{Error, Unfit};

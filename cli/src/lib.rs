@@ -5,6 +5,7 @@
 //!                    ├─ agent    beside each Envoy
 //!                    ├─ apply, diff, export  files to a server and back
 //!                    ├─ credentials, token, proxies  speak to a server's API, signed
+//!                    ├─ audit    the certificates of a server, judged from outside
 //!                    ├─ ca       the authority: keys at rest, ledger, revocation
 //!                    └─ demo     all of it on this machine, with traffic
 //! ```
@@ -15,6 +16,7 @@
 pub mod agent;
 mod app_mesh;
 pub mod apply;
+pub mod audit;
 pub mod backup;
 pub mod ca;
 pub mod client;
@@ -81,6 +83,9 @@ enum Command {
     /// Make a server hold the App Mesh resources that files declare
     #[command(after_help = apply::APPLY_HELP)]
     Apply(Box<apply::ApplyArgs>),
+    /// The certificate audit: forty checks over ledger, authorities, policies and live proxies
+    #[command(after_help = audit::HELP)]
+    Audit(Box<audit::AuditArgs>),
     /// Show what `signet apply` would change
     #[command(after_help = apply::DIFF_HELP)]
     Diff(Box<apply::DiffArgs>),
@@ -116,6 +121,7 @@ impl Command {
             | Self::Ca(_)
             | Self::Credentials(_)
             | Self::Apply(_)
+            | Self::Audit(_)
             | Self::Diff(_)
             | Self::Export(_)
             | Self::Instances(_)
@@ -177,6 +183,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Ca(command) => ca::run(*command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Credentials(command) => credentials::run(command, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Apply(args) => apply::run(*args, clock).await,
+        Command::Audit(args) => audit::run(*args, clock).await,
         Command::Diff(args) => apply::diff(*args, clock).await,
         Command::Export(args) => export::run(*args, clock).await.map(|()| ExitCode::SUCCESS),
         Command::Instances(command) => instances::run(command, clock).await.map(|()| ExitCode::SUCCESS),

@@ -29,7 +29,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{assembly::Running, ledger::LedgerArgs, quotas::QuotaArgs};
-pub(crate) use self::{revocation::Effect, v1::InstanceView};
+pub(crate) use self::{
+    revocation::Effect,
+    v1::{
+        InstanceView,
+        audit::{EntriesAnswer, StateAnswer},
+    },
+};
 use crate::{WrongUsage, ca::CustodyArgs};
 
 /// The store's folder in a data folder.

@@ -8,7 +8,7 @@ use super::{Der, Revoked};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Authority {
-    /// `root`, `mesh/M` or `server`.
+    /// `root`, `intermediate`, `mesh/M` or `server`.
     pub name: String,
     /// Where it stands in the hierarchy.
     pub place: Place,
@@ -27,8 +27,10 @@ pub struct Authority {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
-    /// Signs issuers.
+    /// Signs issuers, or intermediates.
     Root,
+    /// Signs issuers, and stands below the root.
+    Intermediate,
     /// Signs leaves.
     Issuer,
 }

@@ -43,7 +43,7 @@ use super::{
     registry::MeshRegistry,
     revocation::{Carrier, Effect},
     tls,
-    v1::{self, V1, backup},
+    v1::{self, V1, audit, backup},
 };
 
 /// Connections that finished their handshake and wait to be served.
@@ -275,11 +275,22 @@ impl Parts {
             notary: self.notary.clone(),
             nodes: self.nodes.clone(),
             effect,
+            audit: self.audit(args),
             backup: backup::Source { database: self.database.clone(), data_dir: args.data_dir.clone() },
             clock: clock.clone(),
         };
         let routes = api::router(self.store.clone(), settings, clock.clone()).merge(v1::router(own));
         Ok(api::signed(routes, Arc::new(keyring), &args.region, clock.clone()))
+    }
+
+    fn audit(&self, args: &ServerArgs) -> audit::Source {
+        audit::Source {
+            trust: self.trust.clone(),
+            store: self.store.clone(),
+            account_id: args.account_id.clone(),
+            region: args.region.clone(),
+            default_life: self.terms.default_lifetime.as_secs(),
+        }
     }
 
     async fn keyring(

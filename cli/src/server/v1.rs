@@ -1,6 +1,7 @@
 //! Signet's own API beside App Mesh's: join tokens, the connected proxies, key pairs, instances, and the authority.
 
 mod access;
+pub(crate) mod audit;
 pub(super) mod backup;
 mod credentials;
 mod instances;
@@ -67,6 +68,8 @@ pub(super) struct V1 {
     pub nodes: Nodes,
     /// How far the last revocation has come.
     pub(super) effect: watch::Receiver<Effect>,
+    /// What an audit looks at.
+    pub(super) audit: audit::Source,
     /// What a backup is made of.
     pub(super) backup: backup::Source,
     /// Now.
@@ -80,6 +83,7 @@ pub(super) fn router(v1: V1) -> Router {
         .route("/v1/tokens", post(create_token))
         .merge(credentials::router())
         .merge(instances::router())
+        .merge(audit::router())
         .merge(backup::router())
         .merge(proxies::router())
         .merge(ledger::router())

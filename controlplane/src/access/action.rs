@@ -3,7 +3,7 @@
 use crate::model::key::Kind;
 
 /// The actions of Signet's own API.
-pub const SIGNET_ACTIONS: [&str; 20] = [
+pub const SIGNET_ACTIONS: [&str; 21] = [
     "signet:CreateToken",
     "signet:ListProxies",
     "signet:DescribeProxies",
@@ -22,6 +22,7 @@ pub const SIGNET_ACTIONS: [&str; 20] = [
     "signet:RevokeCertificate",
     "signet:AllowIdentity",
     "signet:ReleaseIssuing",
+    "signet:Audit",
     // What it answers holds every key of the server.
     "signet:Backup",
     // Whatever has no action of its own.

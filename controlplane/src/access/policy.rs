@@ -95,7 +95,7 @@ impl Policy {
             "Action": [
                 "appmesh:Describe*", "appmesh:List*",
                 "signet:DescribeProxies", "signet:ListProxies", "signet:ListInstances",
-                "signet:GetCheckpoint", "signet:DescribeCertificate", "signet:ListRevocations",
+                "signet:GetCheckpoint", "signet:DescribeCertificate", "signet:ListRevocations", "signet:Audit",
             ],
             "Resource": "*",
         }))

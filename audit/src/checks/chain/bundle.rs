@@ -6,7 +6,7 @@ use crate::{
     check::Check,
     evidence::{Evidence, Served, node_subject},
     finding::{Fault, Severity},
-    inventory::{Der, Need},
+    inventory::Need,
 };
 
 pub(crate) const CHAINS_TO_BUNDLE: Check = Check {
@@ -34,8 +34,8 @@ fn run(evidence: &Evidence<'_>) -> Vec<Fault> {
             continue;
         };
         let mesh = node_subject(node).mesh;
-        for ((_, root), served) in anchors.iter().filter(|((of, _), _)| *of == mesh) {
-            if !bundle.roots.contains(root) {
+        for ((_, issuer), served) in anchors.iter().filter(|((of, _), _)| *of == mesh) {
+            if !evidence.above(*issuer).any(|ca| bundle.roots.contains(&ca.authority.der)) {
                 let message = format!("its bundle cannot verify what {} serves", served.node.name());
                 let fault = Fault::new(node_subject(node), message).keyed(&served.node.workload);
                 faults.push(
@@ -49,16 +49,14 @@ fn run(evidence: &Evidence<'_>) -> Vec<Fault> {
     faults
 }
 
-/// Mesh and root of everything that is served, with one that serves it. What the ledger does not know is for E01.
-fn anchors<'e, 'a>(evidence: &'e Evidence<'a>) -> BTreeMap<(Option<String>, &'a Der), &'e Served<'a>> {
+/// Mesh and issuer of everything that is served, with one that serves it. What the ledger does not know is for E01.
+fn anchors<'e, 'a>(evidence: &'e Evidence<'a>) -> BTreeMap<(Option<String>, usize), &'e Served<'a>> {
     let mut anchors = BTreeMap::new();
     for served in &evidence.served {
         let Ok(certificate) = &served.certificate else { continue };
-        let issuer = evidence.leaf(&certificate.serial_text()).filter(|leaf| leaf.is_signed);
-        let root = issuer.and_then(|leaf| evidence.authorities[leaf.issuer?].issuer);
-        if let Some(root) = root {
-            let key = (node_subject(served.node).mesh, &evidence.authorities[root].authority.der);
-            anchors.entry(key).or_insert(served);
+        let leaf = evidence.leaf(&certificate.serial_text()).filter(|leaf| leaf.is_signed);
+        if let Some(issuer) = leaf.and_then(|leaf| leaf.issuer) {
+            anchors.entry((node_subject(served.node).mesh, issuer)).or_insert(served);
         }
     }
     anchors

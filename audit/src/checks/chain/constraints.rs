@@ -47,7 +47,7 @@ fn of_authority(ca: &Ca<'_>, certificate: &Certificate) -> Vec<Fault> {
         fault(Severity::Critical, "usage", "its key usage lacks keyCertSign");
     }
     match (ca.authority.place, extensions.path_length) {
-        (Place::Root, Some(0)) => {
+        (Place::Root | Place::Intermediate, Some(0)) => {
             fault(Severity::Critical, "path", "its path length is 0, so no issuer below it is valid");
         }
         (Place::Issuer, None) => {
@@ -56,7 +56,7 @@ fn of_authority(ca: &Ca<'_>, certificate: &Certificate) -> Vec<Fault> {
         (Place::Issuer, Some(1..)) => {
             fault(Severity::Warning, "path", "its path length lets it make further authorities");
         }
-        (Place::Root, _) | (Place::Issuer, Some(0)) => {}
+        (Place::Root | Place::Intermediate, _) | (Place::Issuer, Some(0)) => {}
     }
     faults
 }

@@ -60,7 +60,7 @@ fn ending(evidence: &Evidence<'_>) -> Vec<Fault> {
     let fault = |(ca, certificate): (&Ca<'_>, &Certificate)| {
         let ladder = match ca.authority.place {
             Place::Root => evidence.thresholds.root_expiry_days,
-            Place::Issuer => evidence.thresholds.issuer_expiry_days,
+            Place::Intermediate | Place::Issuer => evidence.thresholds.issuer_expiry_days,
         };
         let left = certificate.not_after - evidence.now;
         let is_below = |days: i64| left < days.saturating_mul(DAY);

@@ -20,7 +20,9 @@ enum About {
 }
 
 /// Method, path as the router has it, action, and what it is about.
-const RULES: [(Method, &str, &str, About); 20] = [
+const RULES: &[(Method, &str, &str, About)] = &[
+    (Method::GET, "/v1/audit", "signet:Audit", About::Nothing),
+    (Method::GET, "/v1/audit/entries", "signet:Audit", About::Nothing),
     (Method::GET, "/v1/backup", "signet:Backup", About::Nothing),
     (Method::POST, "/v1/tokens", "signet:CreateToken", About::Inside),
     (Method::GET, "/v1/proxies", "signet:ListProxies", About::Inside),

@@ -1,0 +1,124 @@
+//! Entries of the ledger as an audit's records.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+use signet_audit::{
+    Inventory,
+    inventory::{Authority, Der, Place, Record, Revoked, Standing},
+};
+use signet_ca::{
+    Attestation, Origin,
+    ledger::{AuthorityChange, Entry, Event, RawEntry, What},
+};
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    /// The leaf hash of each, hexadecimal.
+    pub(super) hashes: Vec<String>,
+    /// Entries that cannot be read.
+    pub(super) faults: Vec<String>,
+    records: Vec<Record>,
+    revoked: BTreeMap<String, Revoked>,
+    authorities: BTreeMap<Vec<u8>, Authority>,
+}
+
+impl Entries {
+    pub(super) fn count(&self) -> u64 {
+        u64::try_from(self.hashes.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes the next one.
+    pub(super) fn take(&mut self, raw: &RawEntry) {
+        // RFC 6962, section 2.1.
+        self.hashes.push(hex::encode(Sha256::new_with_prefix([0]).chain_update(&raw.text).finalize()));
+        match raw.entry() {
+            Ok(Entry::Issued(issued)) => self.records.push(record(issued, raw.position)),
+            Ok(Entry::Event(event)) => self.happened(event),
+            Err(error) => self.faults.push(error.to_string()),
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        let at = event.at.unix();
+        match event.what {
+            What::Revoked { reason, certificates, .. } => {
+                for certificate in certificates {
+                    let revoked = Revoked { at, reason: reason.to_string() };
+                    self.revoked.entry(certificate.serial.to_string()).or_insert(revoked);
+                }
+            }
+            What::Authority { change, name, certificate } => self.authority(change, name, certificate, at),
+            What::Allowed(_) | What::Phase { .. } | What::Halted(_) | What::Released(_) => {}
+        }
+    }
+
+    fn authority(&mut self, change: AuthorityChange, name: String, certificate: Vec<u8>, at: i64) {
+        let standing = match change {
+            AuthorityChange::Made | AuthorityChange::Imported | AuthorityChange::Installed => {
+                Standing::Active
+            }
+            AuthorityChange::Retired => Standing::Retired,
+        };
+        let place = match name.as_str() {
+            "root" => Place::Root,
+            "intermediate" => Place::Intermediate,
+            _ => Place::Issuer,
+        };
+        let der = Der(certificate.clone());
+        self.authorities
+            .insert(certificate, Authority { name, place, standing, since: at, der, revoked: None });
+    }
+
+    /// Puts records and earlier authorities into an inventory.
+    pub(super) fn into_inventory(mut self, inventory: &mut Inventory) {
+        for record in &mut self.records {
+            record.revoked = self.revoked.remove(&record.serial);
+        }
+        inventory.certificates = self.records;
+        for authority in &mut inventory.authorities {
+            if let Some(known) = self.authorities.remove(&authority.der.0) {
+                authority.since = known.since;
+            }
+        }
+        // What signs no more although nobody retired it was replaced.
+        inventory.authorities.extend(self.authorities.into_values().map(|mut gone| {
+            if gone.standing != Standing::Retired {
+                (gone.standing, gone.since) = (Standing::Retiring, i64::MAX);
+            }
+            gone
+        }));
+    }
+}
+
+fn record(issued: signet_ca::Record, position: u64) -> Record {
+    let Origin { attestation, predecessor } = issued.origin;
+    let predecessor = predecessor.map(|serial| serial.to_string());
+    let (requester, attested) = match attestation {
+        Attestation::Join => (issued.workload.as_ref().map(ToString::to_string), "join token"),
+        // Who renews is known by the certificate that they hold.
+        Attestation::Renew => (predecessor.clone(), "certificate"),
+        Attestation::Server => (Some("server".to_owned()), "the server itself"),
+    };
+    Record {
+        serial: issued.serial.to_string(),
+        spiffe_id: issued.spiffe_id.to_string(),
+        dns_names: issued.dns_names.iter().map(ToString::to_string).collect(),
+        workload: issued.workload.as_ref().map(ToString::to_string),
+        issuer: issued.issuer.to_string(),
+        not_before: issued.validity.not_before().unix(),
+        not_after: issued.validity.not_after().unix(),
+        issued_at: issued.issued_at.unix(),
+        fingerprint: hex::encode(issued.fingerprint),
+        key_hash: hex::encode(issued.key_hash),
+        requester,
+        attestation: Some(attested.to_owned()),
+        // The record is the grant that was decided on, and its place in the log names it.
+        decision: Some(format!("ledger entry {position}")),
+        predecessor,
+        der: issued.certificate.map(Der),
+        revoked: None,
+        delivered_at: None,
+    }
+}

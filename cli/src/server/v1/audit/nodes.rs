@@ -1,0 +1,89 @@
+//! What agents report, and which proxies have none that does.
+
+use std::{collections::BTreeMap, time::UNIX_EPOCH};
+
+use signet_audit::inventory::{Der, Gap, Loaded, Need, Node, Presented, Renewal, Secret};
+use signet_ca::nodes::{self, NodeView, Report, SecretState};
+use signet_policies::time::Timestamp;
+
+use super::super::V1;
+
+pub(super) fn collect(v1: &V1) -> (Vec<Node>, Vec<Gap>) {
+    let views = v1.nodes.subscribe().borrow().clone();
+    let nodes: Vec<Node> = views.iter().map(|view| node(view)).collect();
+    (nodes, silent(v1, &views))
+}
+
+/// Workloads with more proxies than agents that report.
+fn silent(v1: &V1, views: &nodes::NodeViews) -> Vec<Gap> {
+    let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for proxy in v1.proxies.list() {
+        counts.entry(proxy.workload.clone()).or_default().0 += 1;
+    }
+    for view in views.iter() {
+        counts.entry(view.key.workload.to_string()).or_default().1 += 1;
+    }
+    let gap = |(workload, (proxies, agents)): (String, (u64, u64))| {
+        let reason = format!("{proxies} of its proxies are connected, and {agents} of its agents report");
+        (proxies > agents).then_some(Gap { need: Need::Nodes, node: Some(workload), reason })
+    };
+    counts.into_iter().filter_map(gap).collect()
+}
+
+fn node(view: &NodeView) -> Node {
+    let report = &*view.report;
+    let reported_ms = view.reported_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let reported_ms = i64::try_from(reported_ms).unwrap_or(i64::MAX);
+    Node {
+        workload: view.key.workload.to_string(),
+        instance: view.key.instance.clone(),
+        is_connected: view.connected,
+        reported_at: Some(Timestamp::from(view.reported_at).unix()),
+        address: None,
+        clock_ahead_ms: Some(report.now_unix_ms.saturating_sub(reported_ms)),
+        trust_version: Some(report.trust_version.clone()).filter(|version| !version.is_empty()),
+        secrets: report.secrets.iter().map(secret).collect(),
+        presented: report.presented.iter().map(presented).collect(),
+        loaded: report.loaded.iter().filter_map(loaded).collect(),
+        renewal: renewal(report),
+        listeners: Vec::new(),
+    }
+}
+
+fn secret(secret: &SecretState) -> Secret {
+    Secret {
+        name: secret.name.clone(),
+        sent_version: secret.sent.clone(),
+        accepted_version: secret.accepted.clone(),
+        rejected_version: secret.rejected.clone(),
+        reason: secret.reason.clone(),
+        at: secret.at_unix_ms / 1000,
+    }
+}
+
+fn presented(presented: &nodes::Presented) -> Presented {
+    Presented {
+        address: presented.address.to_string(),
+        leaf: presented.leaf.as_ref().map(|leaf| Der(leaf.der.clone())),
+        chain: presented.chain.iter().map(|der| Der(der.clone())).collect(),
+        error: presented.error.clone(),
+        protocol: None,
+        at: presented.at_unix_ms / 1000,
+    }
+}
+
+/// Envoy shows the roots that it trusts too; those are in the bundle.
+fn loaded(loaded: &nodes::Loaded) -> Option<Loaded> {
+    loaded.serial.map(|serial| Loaded { serial: serial.to_string() })
+}
+
+fn renewal(report: &Report) -> Option<Renewal> {
+    let renewal = &report.renewal;
+    let (next, last_success) = (renewal.next?, renewal.last_success?);
+    Some(Renewal {
+        next: next.unix(),
+        last_success: last_success.unix(),
+        failures: renewal.failures,
+        last_error: renewal.last_error.clone(),
+    })
+}
