@@ -1,29 +1,48 @@
 //! The one thread that writes.
 
 use std::{
-    io, iter,
+    io,
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
 };
 
 use tokio::sync::oneshot;
-use tracing::error;
+use tracing::{error, warn};
 
-use crate::{CommitError, disk::Disk};
+use crate::{
+    CommitError,
+    disk::Disk,
+    writes::{Group, Writes},
+};
 
-/// Most changes that share one flush; bounds how long the first of a group waits.
+/// Most changes that share one sync; bounds how long the first of a group waits.
 const MAX_GROUP: usize = 1024;
+/// Most bytes for the journal, after which a group takes no further change.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// One queued change.
 struct Change {
-    /// Whether it only reads, so that it needs no room.
-    is_reading: bool,
+    way: Way,
     /// Applies it, unless it is told why not, and returns what answers its caller.
-    apply: Box<dyn FnOnce(Option<CommitError>) -> Answer + Send>,
+    apply: Apply,
 }
+
+/// Given the group that its writes go to, or why there is none.
+type Apply = Box<dyn FnOnce(Result<&mut Group, CommitError>) -> Answer + Send>;
 
 /// Tells a caller the outcome of the group's sync.
 type Answer = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
+
+/// How a change writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Not at all, so that it needs no room.
+    Not,
+    /// To the trees, itself.
+    Itself,
+    /// Through the journal.
+    Journal,
+}
 
 /// What changes are written to.
 pub(crate) trait Medium {
@@ -31,13 +50,26 @@ pub(crate) trait Medium {
     ///
     /// # Errors
     /// There is no room; nothing was written.
-    fn make_room(&mut self) -> Result<(), CommitError>;
+    fn make_room(&mut self, way: Way) -> Result<(), CommitError>;
 
-    /// Makes everything that was written durable.
+    /// Makes a group durable, and before it whatever was written to the trees, where `is_flushed` says that
+    /// something was.
     ///
     /// # Errors
     /// It failed, and what was written may or may not be there.
-    fn sync(&mut self) -> Result<(), CommitError>;
+    fn sync(&mut self, group: &Group, is_flushed: bool) -> Result<(), CommitError>;
+
+    /// Shows a group that is durable to readers of the trees.
+    ///
+    /// # Errors
+    /// It failed: it is for the next process to do.
+    fn settle(&mut self, group: Group) -> Result<(), CommitError>;
+
+    /// Leaves nothing to do for whoever opens the folder next.
+    ///
+    /// # Errors
+    /// It failed, and the next one has it to do.
+    fn close(&mut self) -> Result<(), CommitError>;
 }
 
 /// The queue to the writer thread, and the thread.
@@ -57,7 +89,7 @@ impl Committer {
     pub(crate) fn start(mut disk: Disk) -> io::Result<Self> {
         let (queue, changes) = mpsc::channel();
         let failed = Arc::<OnceLock<CommitError>>::default();
-        let writer = std::thread::Builder::new().name("signet-store".into());
+        let writer = thread::Builder::new().name("signet-store".into());
         let seen = Arc::clone(&failed);
         let thread = writer.spawn(move || run(&changes, &seen, &mut disk))?;
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), failed })
@@ -78,12 +110,14 @@ impl Committer {
         }
     }
 
+    /// Runs a change that writes to the trees itself.
     pub(crate) async fn commit<T, F>(&self, change: F) -> Result<T, CommitError>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
     {
-        self.queue(change, false).await
+        let change = move |_: &mut Group| change().map_err(|error| CommitError::Write(error.to_string()));
+        self.queue(Way::Itself, change, |_| {}).await
     }
 
     /// As [`Committer::commit`], for what only reads.
@@ -92,22 +126,45 @@ impl Committer {
         T: Send + 'static,
         F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
     {
-        self.queue(read, true).await
+        let read = move |_: &mut Group| read().map_err(|error| CommitError::Write(error.to_string()));
+        self.queue(Way::Not, read, |_| {}).await
     }
 
-    async fn queue<T, F>(&self, change: F, is_reading: bool) -> Result<T, CommitError>
+    /// Runs a change whose writes go through the journal, and `publish` once they are durable.
+    pub(crate) async fn journal<T, F, P>(&self, change: F, publish: P) -> Result<T, CommitError>
     where
         T: Send + 'static,
-        F: FnOnce() -> Result<T, sled::Error> + Send + 'static,
+        F: FnOnce(&mut Writes) -> Result<T, CommitError> + Send + 'static,
+        P: FnOnce(&T) + Send + 'static,
+    {
+        let change = move |group: &mut Group| {
+            let mut writes = Writes::default();
+            let value = change(&mut writes)?;
+            group.add(writes);
+            Ok(value)
+        };
+        self.queue(Way::Journal, change, publish).await
+    }
+
+    async fn queue<T, F, P>(&self, way: Way, change: F, publish: P) -> Result<T, CommitError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Group) -> Result<T, CommitError> + Send + 'static,
+        P: FnOnce(&T) + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        let apply: Box<dyn FnOnce(Option<CommitError>) -> Answer + Send> = Box::new(move |failed| {
-            let apply = || change().map_err(|error| CommitError::Write(error.to_string()));
-            let result = failed.map_or_else(apply, Err);
-            // A caller that went away needs no answer; its change stands.
-            Box::new(move |synced| drop(reply.send(result.and_then(|value| synced.map(|()| value)))))
-        });
-        self.send(Change { is_reading, apply })?;
+        let apply = move |group: Result<&mut Group, CommitError>| -> Answer {
+            let result = group.and_then(change);
+            Box::new(move |synced| {
+                let result = result.and_then(|value| synced.map(|()| value));
+                if let Ok(value) = &result {
+                    publish(value);
+                }
+                // A caller that went away needs no answer; its change stands.
+                drop(reply.send(result));
+            })
+        };
+        self.send(Change { way, apply: Box::new(apply) })?;
         outcome.await.unwrap_or(Err(CommitError::Closed))
     }
 
@@ -135,28 +192,77 @@ impl Drop for Committer {
 /// may have lost pages that the next one no longer knows of, so nothing written after it could be vouched for: from
 /// then on every change is refused, unapplied, until the process starts anew.
 fn run(changes: &mpsc::Receiver<Change>, failed: &OnceLock<CommitError>, medium: &mut impl Medium) {
+    let fail = |error: CommitError, changes: usize| {
+        error!(%error, changes, "what was changed cannot be written; no more is");
+        // It is the first one: after it nothing is written.
+        let _ = failed.set(error);
+    };
     while let Ok(first) = changes.recv() {
-        // Whoever queued while the last group was syncing is in this one.
-        let group = iter::once(first).chain(changes.try_iter().take(MAX_GROUP - 1));
-        let mut is_written = false;
-        let apply = |change: Change| {
-            let mut room = || if change.is_reading { Ok(()) } else { medium.make_room() };
-            let refused = failed.get().cloned().or_else(|| room().err());
-            is_written |= refused.is_none() && !change.is_reading;
-            (change.apply)(refused)
-        };
-        let answers: Vec<Answer> = group.map(apply).collect();
-        // Nothing was begun: who was refused has his own reason, and there is nothing to sync.
-        let synced = if is_written { medium.sync() } else { Ok(()) };
+        let Applied { group, is_flushed, answers } = apply(first, changes, failed, medium);
+        // Where nothing was begun there is nothing to sync: who was refused has his own reason.
+        let is_written = is_flushed || !group.is_empty();
+        let synced = if is_written { medium.sync(&group, is_flushed) } else { Ok(()) };
         if let Err(error) = &synced {
-            error!(%error, changes = answers.len(), "a group of changes is not durable; no more is written");
-            // It is the first one: after it nothing is written.
-            let _ = failed.set(error.clone());
+            fail(error.clone(), answers.len());
         }
+        let count = answers.len();
         for answer in answers {
             answer(synced.clone());
         }
+        if synced.is_ok()
+            && let Err(error) = medium.settle(group)
+        {
+            fail(error, count);
+        }
     }
+    if failed.get().is_none()
+        && let Err(error) = medium.close()
+    {
+        warn!(%error, "the store was not closed in order; the next start does what is left");
+    }
+}
+
+/// A group of changes that ran, and is not durable yet.
+struct Applied {
+    group: Group,
+    /// Whether one of them wrote to the trees.
+    is_flushed: bool,
+    answers: Vec<Answer>,
+}
+
+/// Runs a change, and with it whoever queued while the last group was syncing.
+fn apply(
+    first: Change,
+    changes: &mpsc::Receiver<Change>,
+    failed: &OnceLock<CommitError>,
+    medium: &mut impl Medium,
+) -> Applied {
+    let mut applied = Applied { group: Group::default(), is_flushed: false, answers: Vec::new() };
+    let mut next = Some(first);
+    while let Some(Change { way, apply }) = next {
+        // A group is small beside the room that is made for its first change.
+        let has_room = way == Way::Not || way == Way::Journal && !applied.group.is_empty();
+        let room = || if has_room { Ok(()) } else { medium.make_room(way) };
+        let refused = failed.get().cloned().map_or_else(room, Err);
+        applied.is_flushed |= refused.is_ok() && way == Way::Itself;
+        let group = &mut applied.group;
+        applied.answers.push(apply(refused.map(|()| group)));
+        let is_full = applied.answers.len() >= MAX_GROUP || applied.group.bytes() >= MAX_BYTES;
+        next = if is_full { None } else { next_of(changes) };
+    }
+    applied
+}
+
+/// The next change of a group, if there is one. Callers who are about to send theirs get a moment for it: one more
+/// in the group costs less than a sync of its own.
+fn next_of(changes: &mpsc::Receiver<Change>) -> Option<Change> {
+    changes
+        .try_recv()
+        .or_else(|_| {
+            thread::yield_now();
+            changes.try_recv()
+        })
+        .ok()
 }
 
 #[cfg(test)]
@@ -168,10 +274,11 @@ mod tests {
         let (reply, answers) = mpsc::channel();
         for _ in 0..count {
             let reply = reply.clone();
-            let apply = |failed: Option<_>| -> Answer {
-                Box::new(move |synced| drop(reply.send(failed.map_or(synced, Err))))
+            let apply = |group: Result<&mut Group, CommitError>| -> Answer {
+                let result = group.map(drop);
+                Box::new(move |synced| drop(reply.send(result.and(synced))))
             };
-            queue.send(Change { is_reading: false, apply: Box::new(apply) }).unwrap();
+            queue.send(Change { way: Way::Itself, apply: Box::new(apply) }).unwrap();
         }
         (changes, answers)
     }
@@ -192,13 +299,21 @@ mod tests {
         R: FnMut() -> Result<(), CommitError>,
         S: FnMut(usize) -> Result<(), CommitError>,
     {
-        fn make_room(&mut self) -> Result<(), CommitError> {
+        fn make_room(&mut self, _: Way) -> Result<(), CommitError> {
             (self.room)()
         }
 
-        fn sync(&mut self) -> Result<(), CommitError> {
+        fn sync(&mut self, _: &Group, _: bool) -> Result<(), CommitError> {
             self.syncs += 1;
             (self.sync)(self.syncs)
+        }
+
+        fn settle(&mut self, _: Group) -> Result<(), CommitError> {
+            Ok(())
+        }
+
+        fn close(&mut self) -> Result<(), CommitError> {
+            Ok(())
         }
     }
 

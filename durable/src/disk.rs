@@ -1,14 +1,22 @@
 //! What must reach the disk before anybody is answered.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
 
-use crate::{CommitError, committer::Medium, room::Room, staged::Staged};
+use tracing::info;
+
+use crate::{
+    CommitError,
+    committer::{Medium, Way},
+    journal::{self, Journal, NoRoom},
+    room::Room,
+    writes::{self, Entries, Group},
+};
 
 /// sled's name for its log.
 pub(crate) const LOG: &str = "db";
@@ -19,27 +27,92 @@ const BLOBS: &str = "blobs";
 #[derive(Debug)]
 pub(crate) struct Disk {
     db: sled::Db,
-    staged: Staged,
+    folder: PathBuf,
     log: File,
     room: Room,
+    /// Made for the first change that wants it.
+    journal: Option<Journal>,
     blobs: PathBuf,
     /// Blobs that are on disk already.
     synced: BTreeSet<OsString>,
 }
 
 impl Disk {
-    /// The files of the database in `folder`, which themselves are made durable.
+    /// The files of the database in `folder`, which themselves are made durable. sled gets what it lacks of the
+    /// journal.
     ///
     /// # Errors
-    /// They cannot be opened or synced.
-    pub(crate) fn open(db: sled::Db, folder: &Path, staged: Staged) -> io::Result<Self> {
+    /// They cannot be opened or synced, or the journal cannot be read.
+    pub(crate) fn open(db: sled::Db, folder: &Path) -> Result<Self, journal::OpenError> {
         let log = OpenOptions::new().read(true).write(true).open(folder.join(LOG))?;
         File::open(folder)?.sync_all()?;
         if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        let room = Room::new(folder, &log);
-        Ok(Self { db, staged, log, room, blobs: folder.join(BLOBS), synced: BTreeSet::new() })
+        let found = Journal::open(folder)?;
+        let blobs = folder.join(BLOBS);
+        let (folder, synced) = (folder.to_owned(), BTreeSet::new());
+        let mut disk = Self { db, room: Room::default(), folder, log, journal: None, blobs, synced };
+        if let Some((journal, groups)) = found {
+            disk.journal = Some(journal);
+            disk.recover(groups)?;
+        }
+        // Only now: until here the room that is kept for an opening was needed.
+        disk.room = Room::new(&disk.folder, &disk.log);
+        Ok(disk)
+    }
+
+    /// Gives sled what it may lack. What it has already is given once more, in the same order.
+    fn recover(&mut self, groups: Vec<journal::Found>) -> io::Result<()> {
+        let count = groups.len();
+        let mut trees: BTreeMap<Vec<u8>, Entries> = BTreeMap::new();
+        for (name, entries) in groups.into_iter().flat_map(|group| group.trees) {
+            trees.entry(name).or_default().extend(entries);
+        }
+        for (name, entries) in trees {
+            writes::apply(&self.db.open_tree(name).map_err(io::Error::other)?, entries)
+                .map_err(io::Error::other)?;
+        }
+        if count > 0 {
+            info!(groups = count, "the last process did not end in order; its journal is read");
+        }
+        self.checkpoint()
+    }
+
+    /// Has sled write out everything, so that the journal can begin anew.
+    fn checkpoint(&mut self) -> io::Result<()> {
+        match self.journal.as_ref().is_some_and(|journal| !journal.is_empty()) {
+            true => self.flush()?,
+            false => return Ok(()),
+        }
+        self.journal.as_mut().map_or(Ok(()), Journal::restart)
+    }
+
+    /// sled's own flush is only `sync_file_range`, and it does not sync blobs at all.
+    fn flush(&mut self) -> io::Result<()> {
+        self.db.flush().map_err(io::Error::other)?;
+        // The log refers to blobs, so they come first.
+        self.sync_blobs()?;
+        self.log.sync_data()
+    }
+
+    /// Makes a group durable, in the journal if it can hold it.
+    fn write(&mut self, group: &Group) -> io::Result<()> {
+        let append = |journal: &mut Option<Journal>| {
+            journal.as_mut().map_or(Ok(Err(NoRoom::Ever)), |journal| journal.append(group))
+        };
+        let mut appended = append(&mut self.journal)?;
+        if appended == Err(NoRoom::Yet) {
+            self.checkpoint()?;
+            appended = append(&mut self.journal)?;
+        }
+        if appended.is_err() {
+            // What the journal holds is older, and must not be read after this.
+            self.checkpoint()?;
+            group.apply_whole().map_err(io::Error::other)?;
+            self.flush()?;
+        }
+        Ok(())
     }
 
     fn sync_blobs(&mut self) -> io::Result<()> {
@@ -65,18 +138,35 @@ impl Disk {
 }
 
 impl Medium for Disk {
-    fn make_room(&mut self) -> Result<(), CommitError> {
-        self.room.make(&self.log)
+    fn make_room(&mut self, way: Way) -> Result<(), CommitError> {
+        self.room.make(&self.log)?;
+        if way == Way::Journal && self.journal.is_none() {
+            let made = Journal::create(&self.folder).map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full { free: 0 },
+                _ => failed(error),
+            });
+            self.journal = Some(made?);
+        }
+        Ok(())
     }
 
-    /// sled's own flush is only `sync_file_range`, and it does not sync blobs at all.
-    fn sync(&mut self) -> Result<(), CommitError> {
-        let written = self.staged.apply().and_then(|()| self.db.flush());
-        written.map_err(|error| CommitError::Write(error.to_string()))?;
-        // The log refers to blobs, so they come first.
-        let synced = self.sync_blobs().and_then(|()| self.log.sync_data());
-        synced.map_err(|error| CommitError::Write(error.to_string()))
+    fn sync(&mut self, group: &Group, is_flushed: bool) -> Result<(), CommitError> {
+        let written = if group.is_empty() { Ok(()) } else { self.write(group) };
+        let flushed = written.and_then(|()| if is_flushed { self.flush() } else { Ok(()) });
+        flushed.map_err(failed)
     }
+
+    fn settle(&mut self, group: Group) -> Result<(), CommitError> {
+        group.apply().map_err(|error| CommitError::Write(error.to_string()))
+    }
+
+    fn close(&mut self) -> Result<(), CommitError> {
+        self.checkpoint().map_err(failed)
+    }
+}
+
+fn failed(error: io::Error) -> CommitError {
+    CommitError::Write(error.to_string())
 }
 
 #[cfg(test)]
@@ -87,11 +177,11 @@ mod tests {
     fn a_value_beside_the_log_is_synced_with_it_once() {
         let folder = tempfile::tempdir().unwrap();
         let db = sled::Config::new().path(folder.path()).flush_every_ms(None).open().unwrap();
-        let mut disk = Disk::open(db.clone(), folder.path(), Staged::default()).unwrap();
-        disk.sync().unwrap();
+        let mut disk = Disk::open(db.clone(), folder.path()).unwrap();
+        disk.sync(&Group::default(), true).unwrap();
         assert_eq!(disk.synced.len(), 0);
         db.insert("large", vec![7; 300 * 1024]).unwrap();
-        disk.sync().unwrap();
+        disk.sync(&Group::default(), true).unwrap();
         let blobs = fs::read_dir(folder.path().join(BLOBS)).unwrap().count();
         assert!(blobs > 0, "sled keeps large values elsewhere now: look what must be synced");
         assert_eq!(disk.synced.len(), blobs);

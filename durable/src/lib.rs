@@ -1,30 +1,33 @@
 //! A sled database whose acknowledged writes are on disk.
 //!
 //! ```text
-//!  commit(change) ─┐                     ┌─ answer
-//!  commit(change) ─┼─▶ one writer thread ┼─ answer      every queued change is applied in turn,
-//!  commit(change) ─┘    apply … flush,   └─ answer      then all share one flush and one fdatasync
-//!                       fdatasync
+//!  change ─┐                 ┌─ answer
+//!  change ─┼─▶ one writer    ├─ answer      every queued change is applied in turn, then all share
+//!  change ─┘   thread        └─ answer      one write and one fdatasync of the journal
+//!                 │                                   │ afterwards, and once it is full
+//!                 └─ those that write to sled ─▶ sled: flush, fdatasync
 //! ```
 //!
 //! Invariants:
-//! - A change that was answered survives a crash of the process and, because sled's own flush is only
-//!   `sync_file_range`, an `fdatasync` of its files makes it survive a loss of power.
+//! - A change that was answered survives a crash of the process and a loss of power: it is in the journal, or sled was
+//!   flushed and, because its own flush is only `sync_file_range`, an `fdatasync` of its files came after.
+//! - What the journal holds and sled may lack is given to sled when the folder is opened, before anybody reads.
 //! - A change is not begun on a disk without room for it, and the next one that has room is: a full disk needs no
 //!   restart.
 //! - After a sync that failed all the same nothing more is written or answered as durable until the process
 //!   starts anew: Linux tells of a lost page once, so whatever comes after could not be vouched for.
 //! - Changes run one after another on one thread: a change that reads, checks and writes is atomic
-//!   against every other change. Writes of one change that belong together go into one `sled::Batch`, or are
-//!   staged ([`Database::stage`]) for the one batch of the group.
+//!   against every other change. Writes of one change that belong together go into one `sled::Batch`, or through
+//!   the journal ([`Database::journal`]).
 //! - One process per folder; a second one is told so.
 
 mod committer;
 mod disk;
 mod dump;
+mod journal;
 mod leftovers;
 mod room;
-mod staged;
+mod writes;
 
 use std::{
     fs::DirBuilder,
@@ -39,11 +42,10 @@ use thiserror::Error;
 
 use committer::Committer;
 use disk::Disk;
-use staged::Staged;
 
 pub use dump::{Dump, Entry, RestoreError};
 pub use room::MARGIN;
-pub use staged::Writes;
+pub use writes::Writes;
 
 /// How long a held lock may take to be let go.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -54,7 +56,6 @@ const LOCK_PULSE: Duration = Duration::from_millis(20);
 pub struct Database {
     db: sled::Db,
     committer: Arc<Committer>,
-    staged: Staged,
 }
 
 /// Why a folder could not be opened.
@@ -113,10 +114,14 @@ impl Database {
         let failed = |source| OpenError::Io { path: folder.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let db = Self::open_sled(folder)?;
-        let staged = Staged::default();
-        let disk = Disk::open(db.clone(), folder, staged.clone()).map_err(failed)?;
+        let disk = Disk::open(db.clone(), folder).map_err(|error| match error {
+            journal::OpenError::Io(source) => failed(source),
+            journal::OpenError::Unreadable(why) => {
+                OpenError::Damaged { path: folder.to_owned(), reason: why.to_string() }
+            }
+        })?;
         let committer = Arc::new(Committer::start(disk).map_err(failed)?);
-        Ok(Self { db, committer, staged })
+        Ok(Self { db, committer })
     }
 
     /// sled's own threads may hold the lock for a moment after the last handle or the process is gone, so a
@@ -165,10 +170,10 @@ impl Database {
         self.committer.health()
     }
 
-    /// Runs `change` on the writer thread, makes what it wrote durable, and returns its result.
+    /// Runs `change` on the writer thread, makes what it wrote to trees durable, and returns its result.
     ///
-    /// `change` sees all earlier changes and none that comes after it. It must be short and must not block.
-    /// A change that wrote nothing is answered with the group it ran in.
+    /// `change` sees all earlier changes of its tree and none that comes after it. It must be short and must not
+    /// block. A change that wrote nothing is answered with the group it ran in.
     ///
     /// # Errors
     /// The disk refused the write; other changes of the same group are told so too.
@@ -180,14 +185,24 @@ impl Database {
         self.committer.commit(change).await
     }
 
-    /// Adds writes to those of the group that the running change is in: they are applied when the group is whole,
-    /// in one batch, all of this change or nothing. Only to be called within [`Database::commit`], for a tree whose
-    /// changes do not read what they write. A batch of its own costs each change two more waits for the disk.
+    /// As [`Database::commit`], at a third of the cost: all that `change` notes in its [`Writes`] goes through the
+    /// journal, all of it or nothing, also where it is to several trees.
+    ///
+    /// It is for trees that are written in this way only, and whose changes do not read what they write: the trees
+    /// show it once the answer is on its way. A change that notes nothing costs no sync.
+    ///
+    /// `publish` runs on the writer thread once the writes are durable and before the answer, in the order of the
+    /// changes, and whether or not the caller still waits. It does not run where they are not durable.
     ///
     /// # Errors
-    /// What waited had to be applied first, and was refused.
-    pub fn stage(&self, tree: &sled::Tree, writes: Writes) -> Result<(), sled::Error> {
-        self.staged.add(tree, writes)
+    /// The change's own, with nothing written; or as for [`Database::commit`].
+    pub async fn journal<T, F, P>(&self, change: F, publish: P) -> Result<T, CommitError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writes) -> Result<T, CommitError> + Send + 'static,
+        P: FnOnce(&T) + Send + 'static,
+    {
+        self.committer.journal(change, publish).await
     }
 }
 

@@ -29,7 +29,7 @@ const RESERVE: u64 = 4 << 20;
 pub(crate) const SPARE: &str = "spare";
 const SPARE_SIZE: u64 = 4 << 20;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Room {
     spare: PathBuf,
     is_spare_there: bool,
@@ -46,8 +46,7 @@ impl Room {
     /// Room for the database in `folder`, which was opened just now.
     pub(crate) fn new(folder: &Path, log: &File) -> Self {
         let spare = folder.join(SPARE);
-        let mut room =
-            Self { spare, is_spare_there: false, end: 0, owned_to: 0, is_refused: false, is_full: false };
+        let mut room = Self { spare, ..Self::default() };
         // What sled has yet to write of its opening comes before the next opening. Neither can be done on a full
         // disk, and both are tried again with the first change.
         if room.reserve(log).is_ok() {

@@ -45,8 +45,8 @@ struct Fixture {
     /// Serves; clients have one of their own.
     server: Runtime,
     clients: Runtime,
-    /// Under the folder's life.
-    database: Database,
+    /// Beside the store's own, so that neither writes what the other left over.
+    plain: Database,
     api: SocketAddr,
     /// A POST that reads JSON, keeps it in memory and answers with it, and a GET that does nothing; unsigned.
     bare: SocketAddr,
@@ -95,12 +95,13 @@ impl Fixture {
         let (server, clients) = (runtime(), runtime());
         // On the disk of the build, and not in a temporary file system that syncs for nothing.
         let folder = tempfile::tempdir_in(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))).unwrap();
-        let database = Database::open(&folder.path().join("store")).unwrap();
+        let [database, plain] =
+            ["store", "plain"].map(|name| Database::open(&folder.path().join(name)).unwrap());
         let settings = ApiSettings::new("000000000000", REGION, [1; 32]);
-        let store = Arc::new(SledStore::open(database.clone(), Quotas::default()).unwrap());
+        let store = Arc::new(SledStore::open(database, Quotas::default()).unwrap());
         let api = wire::serve(&server, checked(api::router(store, settings, Arc::new(wire::now))));
         let bare = wire::serve(&server, bare());
-        let fixture = Self { server, clients, database, api, bare, _folder: folder };
+        let fixture = Self { server, clients, plain, api, bare, _folder: folder };
         for mesh in ["few", "many", "writes"] {
             fixture.put("/meshes", &json!({"meshName": mesh}).to_string());
         }
@@ -147,14 +148,14 @@ pub(crate) fn rows() -> Vec<Row> {
 fn one_writer(fixture: &Fixture) -> Row {
     let (mut api, mut bare) = (Client::new(fixture.api), Client::new(fixture.bare));
     let post = plain(fixture.bare, "POST", "/post", &creation("node"));
-    let tree = fixture.database.tree("bench").unwrap();
+    let tree = fixture.plain.tree("bench").unwrap();
     let (mut ours, mut bounds) = (Vec::new(), Vec::new());
     for number in 0..CALLS {
         let body = creation(&format!("one-{number}"));
         ours.push(api.time(&fixture.request("PUT", "/meshes/writes/virtualNodes", &body)));
         let (tree, key) = (tree.clone(), format!("mesh/writes/virtualNode/one-{number}"));
         let start = tokio::time::Instant::now();
-        let insert = fixture.database.commit(move || tree.insert(key, body.as_bytes()).map(drop));
+        let insert = fixture.plain.commit(move || tree.insert(key, body.as_bytes()).map(drop));
         fixture.server.block_on(insert).unwrap();
         bounds.push(start.elapsed() + bare.time(&post));
     }

@@ -1,7 +1,6 @@
 //! A server on loopback, and clients that keep their connections and sign what they send.
 
 use std::{
-    future::IntoFuture as _,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,7 +11,12 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
 };
-use axum::{Router, serve::ListenerExt as _};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -31,12 +35,22 @@ pub(crate) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_392_000)
 }
 
-/// Serves for as long as the runtime lives.
+/// Serves for as long as the runtime lives, the way `signet server` does.
 pub(crate) fn serve(runtime: &Runtime, router: Router) -> SocketAddr {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
-    runtime.spawn(axum::serve(listener, router).into_future());
+    runtime.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            tcp.set_nodelay(true).unwrap();
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+            let service = TowerToHyperService::new(router.clone());
+            connections.spawn(builder.serve_connection(TokioIo::new(tcp), service));
+            while connections.try_join_next().is_some() {}
+        }
+    });
     address
 }
 

@@ -90,6 +90,8 @@ impl Engine {
 
     /// Shows readers every change up to a revision, all of which are durable.
     pub(super) fn publish(&self, revision: u64) {
+        // Before the next lock: whoever decides takes them in this order.
+        lock(&self.ahead).tokens.close_record();
         // Held to the end, so that two publishers do not swap their changes.
         let mut waiting = lock(&self.waiting);
         let ready = waiting.iter().take_while(|change| change.revision <= revision).count();

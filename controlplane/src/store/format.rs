@@ -4,7 +4,7 @@
 //! ```text
 //!  mesh/m/virtualNode/a        {"v1":{…}}   a resource, under the text of its key
 //!  tags/mesh/m/virtualNode/a   {"v1":{…}}   its tags, if it has any
-//!  token/00000000000000000042  {"v1":{…}}   a client token, by the revision that was made under it
+//!  token/00000000000000000042  {"v1":{…}}   client tokens, a line each, by the first revision made under them
 //!  revision                    42           of the last change
 //! ```
 
@@ -30,7 +30,7 @@ use crate::model::{
 
 pub(super) use self::{
     tags::{decode_tags, encode_tags},
-    token::{decode_token, encode_token},
+    token::{decode_tokens, encode_token},
 };
 
 /// The key of the last change's revision, which is text.
@@ -42,7 +42,7 @@ pub(super) enum Place {
     Revision,
     Resource(Key),
     Tags(Key),
-    Token(u64),
+    Tokens(u64),
 }
 
 /// A resource on disk: `{"v1":{…}}`.
@@ -91,7 +91,7 @@ impl Place {
             return Ok(Self::Revision);
         }
         if let Some(revision) = text.strip_prefix("token/").and_then(|text| text.parse().ok()) {
-            return Ok(Self::Token(revision));
+            return Ok(Self::Tokens(revision));
         }
         match text.strip_prefix("tags/") {
             Some(key) => key.parse().map(Self::Tags).map_err(InvalidRecord::Key),
@@ -104,7 +104,7 @@ impl Place {
             Self::Revision => REVISION.to_owned(),
             Self::Resource(key) => key.to_string(),
             Self::Tags(key) => format!("tags/{key}"),
-            Self::Token(revision) => format!("token/{revision:020}"),
+            Self::Tokens(revision) => format!("token/{revision:020}"),
         }
     }
 }

@@ -36,9 +36,9 @@ pub(super) struct Change {
     pub(super) resource: Arc<Resource>,
     /// Its tags from then on, where they change. Those of a resource that goes, go with it.
     pub(super) tags: Option<Arc<Tags>>,
-    /// Under which token it was made, if any.
-    pub(super) used: Option<Use>,
-    /// Tokens that are remembered no longer, by the revisions at which they were used.
+    /// Under which token it was made, if any, and the record that remembers it.
+    pub(super) used: Option<(u64, Use)>,
+    /// Records of tokens that are remembered no longer.
     pub(super) forgotten: Vec<u64>,
 }
 

@@ -171,7 +171,8 @@ impl State {
         let key = change.resource.document.key().clone();
         let forgotten = self.tokens.outlived(&key, &token, at);
         let metadata = change.resource.metadata.clone();
-        Change { used: Some(Use { key, token, request, at, metadata }), forgotten, ..change }
+        let record = self.tokens.record_of(change.revision);
+        Change { used: Some((record, Use { key, token, request, at, metadata })), forgotten, ..change }
     }
 
     /// Makes a change that was decided on.
@@ -202,8 +203,8 @@ impl State {
     fn apply_beside(&mut self, change: &Change) {
         self.records.apply(change);
         self.tokens.forget(&change.forgotten);
-        if let Some(used) = &change.used {
-            self.tokens.remember(change.revision, used);
+        if let Some((record, used)) = &change.used {
+            self.tokens.note(*record, used);
         }
     }
 

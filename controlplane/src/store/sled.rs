@@ -1,4 +1,4 @@
-//! The embedded store: one sled tree, one batch for the changes of a group, the group commit of `signet_durable`.
+//! The embedded store: one sled tree, written through the journal of `signet_durable`.
 
 mod load;
 mod persist;
@@ -6,10 +6,9 @@ mod persist;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use signet_durable::{CommitError, Database};
+use signet_durable::{CommitError, Database, Writes};
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 
 use super::{
     Event, Resource, Store, StoreError, Write,
@@ -35,8 +34,6 @@ pub struct SledStore {
     database: Database,
     tree: sled::Tree,
     engine: Arc<Engine>,
-    /// Writes in flight: a caller that goes away must not keep its write from being published.
-    writes: TaskTracker,
 }
 
 /// Why a store could not be opened. Nothing was changed.
@@ -69,22 +66,21 @@ impl SledStore {
         let tree = database.tree(TREE).map_err(OpenError::Database)?;
         let Loaded { revision, state, changes } = load::load(&tree, quotas)?;
         let engine = Arc::new(Engine::new(revision, state, &changes));
-        Ok(Self { database, tree, engine, writes: TaskTracker::new() })
+        Ok(Self { database, tree, engine })
     }
 }
 
 #[async_trait]
 impl Store for SledStore {
     async fn write_by(&self, by: Option<Author>, write: Write) -> Result<Arc<Resource>, StoreError> {
-        let (database, tree, engine) = (self.database.clone(), self.tree.clone(), self.engine.clone());
-        let task = self.writes.spawn(async move {
-            let (writer, disk) = (engine.clone(), database.clone());
-            let change = move || writer.decide(write, by, |change| persist::persist(&disk, &tree, change));
-            let Decided { revision, answer } = database.commit(change).await?;
-            engine.publish(revision);
-            Ok(answer?)
-        });
-        task.await.unwrap_or(Err(StoreError::Unavailable(CommitError::Closed)))
+        let (tree, writer, publisher) = (self.tree.clone(), self.engine.clone(), self.engine.clone());
+        let change = move |writes: &mut Writes| {
+            writer.decide(write, by, |change| persist::persist(writes, &tree, change))
+        };
+        // All that was decided on is of the group that is durable now: readers see it at once, and as one change.
+        let publish = move |_: &Decided| publisher.publish(u64::MAX);
+        let Decided { answer, .. } = self.database.journal(change, publish).await?;
+        Ok(answer?)
     }
 
     async fn get(&self, key: &Key) -> Result<Arc<Resource>, StoreError> {

@@ -2,9 +2,12 @@
 //!
 //! A token belongs to the resource that it was used for, and ends with it: an entry whose resource was deleted
 //! and made anew has another uid, and counts for nothing.
+//!
+//! The entries of writes that shared a sync share a record, named by the first of their revisions: a record of its own
+//! for each would cost the disk as much as the resource does. A record goes when nothing in it counts any more.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
@@ -49,8 +52,12 @@ pub(super) struct Use {
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     uses: HashMap<Id, Remembered>,
-    /// Oldest first, by the revision that each use made.
-    order: BTreeSet<(u64, Id)>,
+    /// Oldest first, by their revisions.
+    records: BTreeMap<u64, Entries>,
+    /// In all records, whether they count or not.
+    entries: usize,
+    /// That of the writes that share the next sync.
+    open: Option<u64>,
 }
 
 /// A digest of resource and token: there may be many, and they may be long.
@@ -61,7 +68,16 @@ struct Remembered {
     request: Request,
     at: u64,
     metadata: Metadata,
-    revision: u64,
+    /// Of the record that holds it.
+    record: u64,
+}
+
+/// What one record holds.
+#[derive(Debug, Default)]
+struct Entries {
+    ids: Vec<Id>,
+    /// How many of them another record does not hold anew.
+    counting: usize,
 }
 
 impl Request {
@@ -135,35 +151,73 @@ impl Tokens {
         (found.metadata.uid == uid && !is_over(found.at, now)).then_some((found.request, &found.metadata))
     }
 
-    /// Which entries, by their revisions, end when a write at `now` adds one for this token.
-    pub(super) fn outlived(&self, key: &Key, token: &str, now: u64) -> Vec<u64> {
-        let surplus = (self.order.len() + 1).saturating_sub(MAX_TOKENS);
-        let is_outlived = |place: usize, id: &Id| {
-            place < surplus || self.uses.get(id).is_none_or(|found| is_over(found.at, now))
-        };
-        let oldest = self.order.iter().take(MAX_FORGOTTEN).enumerate();
-        let outlived = oldest.take_while(|(place, (_, id))| is_outlived(*place, id)).map(|(_, at)| at.0);
-        // One that the new entry takes the place of.
-        outlived.chain(self.uses.get(&id(key, token)).map(|former| former.revision)).collect()
+    /// The record for a write that makes this revision.
+    pub(super) fn record_of(&self, revision: u64) -> u64 {
+        self.open.unwrap_or(revision)
     }
 
-    pub(super) fn remember(&mut self, revision: u64, used: &Use) {
+    /// What was written until now is durable, and is added to no more.
+    pub(super) fn close_record(&mut self) {
+        self.open = None;
+    }
+
+    /// Which records end when a write at `now` adds an entry for this token.
+    pub(super) fn outlived(&self, key: &Key, token: &str, now: u64) -> Vec<u64> {
+        let (mut outlived, mut forgotten) = (Vec::new(), 0);
+        let mut surplus = (self.entries + 1).saturating_sub(MAX_TOKENS);
+        for (record, entries) in &self.records {
+            let is_over = surplus > 0 || self.is_over(*record, entries, now);
+            if !is_over || forgotten >= MAX_FORGOTTEN || self.open == Some(*record) {
+                break;
+            }
+            surplus = surplus.saturating_sub(entries.ids.len());
+            forgotten += entries.ids.len();
+            outlived.push(*record);
+        }
+        // One whose last entry that counts the new one takes the place of.
+        let former = self.uses.get(&id(key, token)).map(|former| former.record);
+        let is_last = |record: &u64| self.records.get(record).is_some_and(|entries| entries.counting == 1);
+        let former = former.filter(|record| self.open != Some(*record) && is_last(record));
+        outlived.extend(former.filter(|record| !outlived.contains(record)));
+        outlived
+    }
+
+    /// Whether nothing in a record counts any more.
+    fn is_over(&self, record: u64, entries: &Entries, now: u64) -> bool {
+        let mut found = entries.ids.iter().filter_map(|id| self.uses.get(id));
+        found.all(|found| found.record != record || is_over(found.at, now))
+    }
+
+    /// Adds the entry of a write that is not durable yet.
+    pub(super) fn note(&mut self, record: u64, used: &Use) {
+        self.remember(record, used);
+        self.open = Some(record);
+    }
+
+    /// Adds an entry of a record.
+    pub(super) fn remember(&mut self, record: u64, used: &Use) {
         let id = id(&used.key, &used.token);
         let Use { request, at, ref metadata, .. } = *used;
-        let remembered = Remembered { request, at, metadata: metadata.clone(), revision };
-        if let Some(former) = self.uses.insert(id, remembered) {
-            self.order.remove(&(former.revision, id));
+        let remembered = Remembered { request, at, metadata: metadata.clone(), record };
+        if let Some(former) = self.uses.insert(id, remembered)
+            && let Some(entries) = self.records.get_mut(&former.record)
+        {
+            entries.counting = entries.counting.saturating_sub(1);
         }
-        self.order.insert((revision, id));
+        let entries = self.records.entry(record).or_default();
+        entries.ids.push(id);
+        entries.counting += 1;
+        self.entries += 1;
     }
 
-    pub(super) fn forget(&mut self, revisions: &[u64]) {
-        for revision in revisions {
-            let of_it: Vec<_> =
-                self.order.range((*revision, Id::MIN)..=(*revision, Id::MAX)).copied().collect();
-            for place in of_it {
-                self.order.remove(&place);
-                self.uses.remove(&place.1);
+    pub(super) fn forget(&mut self, records: &[u64]) {
+        for record in records {
+            let Some(Entries { ids, .. }) = self.records.remove(record) else { continue };
+            self.entries -= ids.len();
+            for id in ids {
+                if self.uses.get(&id).is_some_and(|found| found.record == *record) {
+                    self.uses.remove(&id);
+                }
             }
         }
     }
@@ -188,13 +242,32 @@ mod tests {
         Use { key, token: format!("t{number}"), request, at, metadata }
     }
 
+    /// A write whose sync is its own.
     fn write(tokens: &mut Tokens, revision: u64, used: &Use) -> usize {
+        let forgotten = write_with_others(tokens, revision, used);
+        tokens.close_record();
+        forgotten
+    }
+
+    fn write_with_others(tokens: &mut Tokens, revision: u64, used: &Use) -> usize {
         let forgotten = tokens.outlived(&used.key, &used.token, used.at);
         tokens.forget(&forgotten);
-        tokens.remember(revision, used);
-        assert_eq!(tokens.uses.len(), tokens.order.len());
+        tokens.note(tokens.record_of(revision), used);
         forgotten.len()
     }
+
+    /// The records that there are, in which everything is counted right.
+    fn records(tokens: &Tokens) -> Vec<u64> {
+        assert_eq!(tokens.entries, tokens.records.values().map(|entries| entries.ids.len()).sum::<usize>());
+        assert_eq!(tokens.uses.len(), tokens.records.values().map(|entries| entries.counting).sum::<usize>());
+        tokens.records.keys().copied().collect()
+    }
+
+    fn find(tokens: &Tokens, number: u64, now: u64) -> bool {
+        tokens.find(&"mesh/m".parse().unwrap(), Uuid::nil(), &format!("t{number}"), now).is_some()
+    }
+
+    const DAY: u64 = 24 * 60 * 60 * 1000;
 
     #[test]
     fn no_more_are_remembered_than_the_bound_and_the_oldest_go_first() {
@@ -204,9 +277,7 @@ mod tests {
             write(&mut tokens, number, &used(number, number));
         }
         assert_eq!(tokens.uses.len(), MAX_TOKENS);
-        let find =
-            |number: u64| tokens.find(&"mesh/m".parse().unwrap(), Uuid::nil(), &format!("t{number}"), count);
-        assert!(find(10).is_none() && find(11).is_some());
+        assert!(!find(&tokens, 10, count) && find(&tokens, 11, count));
     }
 
     #[test]
@@ -215,9 +286,8 @@ mod tests {
         for number in 1..=100 {
             write(&mut tokens, number, &used(number, 0));
         }
-        let day = u64::try_from(TOKEN_LIFE.as_millis()).unwrap();
-        assert_eq!(write(&mut tokens, 101, &used(101, day)), MAX_FORGOTTEN);
-        assert_eq!(write(&mut tokens, 102, &used(102, day)), 100 - MAX_FORGOTTEN);
+        assert_eq!(write(&mut tokens, 101, &used(101, DAY)), MAX_FORGOTTEN);
+        assert_eq!(write(&mut tokens, 102, &used(102, DAY)), 100 - MAX_FORGOTTEN);
         assert_eq!(tokens.uses.len(), 2);
     }
 
@@ -226,6 +296,24 @@ mod tests {
         let mut tokens = Tokens::default();
         write(&mut tokens, 1, &used(1, 0));
         assert_eq!(write(&mut tokens, 2, &used(1, 1)), 1);
-        assert_eq!(tokens.order.iter().map(|(revision, _)| *revision).collect::<Vec<_>>(), [2]);
+        assert_eq!(records(&tokens), [2]);
+    }
+
+    #[test]
+    fn writes_that_share_a_sync_share_a_record_and_it_goes_with_the_last_that_counts() {
+        let mut tokens = Tokens::default();
+        write_with_others(&mut tokens, 1, &used(1, 0));
+        write_with_others(&mut tokens, 2, &used(2, 0));
+        // Not yet written, so there is nothing to forget of it.
+        assert_eq!(write_with_others(&mut tokens, 3, &used(2, DAY)), 0);
+        tokens.close_record();
+        assert_eq!(records(&tokens), [1]);
+        assert_eq!(write(&mut tokens, 4, &used(1, 1)), 0, "another one still counts in it");
+        assert!(find(&tokens, 1, 2) && find(&tokens, 2, DAY + 1));
+        assert_eq!(write(&mut tokens, 5, &used(2, DAY + 1)), 1);
+        assert_eq!(records(&tokens), [4, 5]);
+        assert!(find(&tokens, 1, 2) && find(&tokens, 2, DAY + 1));
+        assert_eq!(write(&mut tokens, 6, &used(3, DAY + 1)), 1, "its day is over");
+        assert_eq!(records(&tokens), [5, 6]);
     }
 }

@@ -1,4 +1,4 @@
-//! The record of a client token.
+//! The record of client tokens: one or more, each as JSON on a line of its own. The last of a token counts.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -33,7 +33,7 @@ struct RecordV1 {
 
 pub(in crate::store) fn encode_token(used: &Use) -> Result<Vec<u8>, serde_json::Error> {
     let Use { key, token, request, at, metadata } = used;
-    serde_json::to_vec(&Record::V1(RecordV1 {
+    let mut line = serde_json::to_vec(&Record::V1(RecordV1 {
         resource: key.to_string(),
         client_token: token.clone(),
         request: hex::encode(request.as_bytes()),
@@ -42,11 +42,18 @@ pub(in crate::store) fn encode_token(used: &Use) -> Result<Vec<u8>, serde_json::
         version: metadata.version,
         created_at_millis: metadata.created_at,
         updated_at_millis: metadata.updated_at,
-    }))
+    }))?;
+    line.push(b'\n');
+    Ok(line)
 }
 
-pub(in crate::store) fn decode_token(record: &[u8]) -> Result<Use, InvalidRecord> {
-    let Record::V1(record) = read(record)?;
+pub(in crate::store) fn decode_tokens(record: &[u8]) -> Result<Vec<Use>, InvalidRecord> {
+    let lines = record.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(decode).collect()
+}
+
+fn decode(line: &[u8]) -> Result<Use, InvalidRecord> {
+    let Record::V1(record) = read(line)?;
     let mut request = [0; 32];
     hex::decode_to_slice(&record.request, &mut request)
         .map_err(|error| InvalidRecord::Form(format!("request: {error}")))?;

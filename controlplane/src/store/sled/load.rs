@@ -31,7 +31,7 @@ struct Entries {
     revision: u64,
     resources: Vec<Arc<Resource>>,
     tags: BTreeMap<Key, Arc<Tags>>,
-    /// By the revisions at which they were used.
+    /// By the records that hold them.
     tokens: Vec<(u64, Use)>,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn load(tree: &sled::Tree, quotas: Quotas) -> Result<Loaded, OpenErro
     if let Some((key, _)) = tags.pop_first() {
         return Err(misfit(&Place::Tags(key.clone()), Refusal::Missing(key)));
     }
-    tokens.iter().for_each(|(revision, used)| state.tokens.remember(*revision, used));
+    tokens.iter().for_each(|(record, used)| state.tokens.remember(*record, used));
     Ok(Loaded { revision, state, changes })
 }
 
@@ -79,7 +79,10 @@ fn entries(tree: &sled::Tree) -> Result<Entries, OpenError> {
             Place::Tags(key) => {
                 entries.tags.insert(key, format::decode_tags(&value).map_err(in_it)?.into());
             }
-            Place::Token(at) => entries.tokens.push((at, format::decode_token(&value).map_err(in_it)?)),
+            Place::Tokens(record) => {
+                let uses = format::decode_tokens(&value).map_err(in_it)?;
+                entries.tokens.extend(uses.into_iter().map(|used| (record, used)));
+            }
         }
     }
     Ok(entries)

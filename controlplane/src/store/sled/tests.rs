@@ -135,7 +135,9 @@ async fn records_of_every_form_ever_written_are_read() {
                 assert!(metadata.version > 0 && metadata.created_at > 0, "{name}");
             }),
             Place::Tags(_) => format::decode_tags(record).map(|tags| assert!(!tags.is_empty(), "{name}")),
-            Place::Token(_) => format::decode_token(record).map(|used| assert!(used.at > 0, "{name}")),
+            Place::Tokens(_) => format::decode_tokens(record).map(|uses| {
+                assert!(!uses.is_empty() && uses.iter().all(|used| used.at > 0), "{name}");
+            }),
             Place::Revision => {
                 load::parse_revision(record).map(drop).map_err(|error| panic!("{name}: {error}"))
             }
@@ -143,7 +145,7 @@ async fn records_of_every_form_ever_written_are_read() {
         read.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         files += 1;
     }
-    assert!(files >= 8, "one record of each form");
+    assert!(files >= 9, "one record of each form");
 }
 
 #[tokio::test]
@@ -167,6 +169,31 @@ async fn tags_and_tokens_are_there_after_a_restart() {
     assert_eq!(again.metadata, created.metadata);
     assert_eq!(store.tags(&key("mesh/m")).await.unwrap().iter().collect::<Vec<_>>(), [("team", "x")]);
     assert!(store.tags(&key("mesh/n")).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_writers_at_once_share_records_and_each_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let ask = |number: usize| {
+        let Write::Create { document, tags, .. } = creation(&format!("mesh/m{number}"), json!({})) else {
+            panic!()
+        };
+        Write::Create { document, uid: uuid::Uuid::new_v4(), token: Some("t".into()), tags, at: 5 }
+    };
+    let store = Arc::new(open(folder.path()));
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..64 {
+        let (store, write) = (store.clone(), ask(number));
+        writers.spawn(async move { (number, store.write(write).await.unwrap()) });
+    }
+    let created = writers.join_all().await;
+    drop(store);
+    let store = open(folder.path());
+    let records = store.tree.scan_prefix("token/").count();
+    assert!((1..64).contains(&records), "{records} records of tokens");
+    for (number, created) in created {
+        assert_eq!(store.write(ask(number)).await.unwrap().metadata, created.metadata);
+    }
 }
 
 #[tokio::test]
