@@ -42,7 +42,8 @@ pub struct ProxiesArgs {
 pub enum ProxiesCommand {
     /// What each proxy of a node or gateway was sent, and what it made of it
     #[command(after_help = "Examples:\n  signet proxies show mesh/shop/virtualNode/cart\n  \
-        signet proxies show mesh/shop/virtualGateway/front --format json\n\n\
+        signet proxies show mesh/shop/virtualGateway/front --format json\n  \
+        signet proxies show mesh/shop/virtualNode/cart --config --format json\n\n\
         STATE is acked (it runs what it should), pending (not answered), rejected (it runs what it had before),\n\
         unasked (nothing that it runs names the resource), or leaving (it is to let go, and has not said that it did).")]
     Show(show::ShowArgs),
@@ -50,9 +51,9 @@ pub enum ProxiesCommand {
     #[command(after_help = "Examples:\n  \
         signet proxies diff mesh/shop/virtualNode/cart\n  \
         signet proxies diff mesh/shop/virtualNode/cart --admin-addr 127.0.0.1:9902 --format json\n\n\
-        Run it where the Envoy's admin interface can be reached. Resources are compared by their content's hash,\n\
-        which is their version, and endpoints by their hosts.\n\n\
-        Exit codes: 0 they agree, 1 they differ, or it failed.")]
+        Run it where the Envoy's admin interface can be reached. Resources are compared field by field, and endpoints by\n\
+        their hosts. FIELD says where one differs, SENT what the server sent there and RUNS what Envoy has in its place.\n\n\
+        Exit codes: 0 they agree, 1 they differ, 2 wrong usage, or they could not be compared.")]
     Diff(diff::DiffArgs),
     /// What was refused lately, also what is mended by now
     #[command(
@@ -71,7 +72,7 @@ pub async fn run(args: ProxiesArgs, clock: Clock) -> Result<ExitCode> {
     match args.command {
         None => list::run(args.list, clock).await.map(|()| ExitCode::SUCCESS),
         Some(ProxiesCommand::Show(args)) => show::run(args, clock).await.map(|()| ExitCode::SUCCESS),
-        Some(ProxiesCommand::Diff(args)) => diff::run(args, clock).await,
+        Some(ProxiesCommand::Diff(args)) => Ok(diff::run(args, clock).await),
         Some(ProxiesCommand::History(args)) => list::history(args, clock).await.map(|()| ExitCode::SUCCESS),
     }
 }
@@ -95,13 +96,14 @@ struct Told {
     proxies: Vec<ProxyDetail>,
 }
 
-/// Asks for it; the JSON as it came, too.
-async fn details(client: &Client, workload: &Workload) -> Result<(Told, serde_json::Value)> {
+/// Asks for it, with resources in full or without; the JSON as it came, too.
+async fn details(client: &Client, workload: &Workload, full: bool) -> Result<(Told, serde_json::Value)> {
     let kind = match workload.kind {
         WorkloadKind::VirtualNode => "virtualNode",
         WorkloadKind::VirtualGateway => "virtualGateway",
     };
-    let path = format!("/v1/proxies/{}/{kind}/{}", workload.mesh, workload.name);
+    let query = if full { "?config=true" } else { "" };
+    let path = format!("/v1/proxies/{}/{kind}/{}{query}", workload.mesh, workload.name);
     let answer = client.call(Method::GET, &path, None).await?;
     let told = Told::deserialize(&answer).context("the server's answer does not tell of proxies")?;
     Ok((told, answer))

@@ -271,10 +271,27 @@ impl Proxies {
     /// The connected proxies of one workload, resource by resource.
     #[must_use]
     pub fn details(&self, workload: &Workload) -> Vec<ProxyDetail> {
+        self.details_and_wanted(workload).into_iter().map(|(detail, _)| detail).collect()
+    }
+
+    /// As [`Proxies::details`], with what each proxy is to hold in full: some hundred kilobytes for a large mesh.
+    #[must_use]
+    pub fn details_in_full(&self, workload: &Workload) -> Vec<ProxyDetail> {
+        let details = self.details_and_wanted(workload).into_iter();
+        let full = details.map(|(mut detail, wanted)| {
+            wanted.iter().for_each(|wanted| detail.show_config(wanted));
+            detail
+        });
+        full.collect()
+    }
+
+    fn details_and_wanted(&self, workload: &Workload) -> Vec<(ProxyDetail, Option<Arc<Snapshot>>)> {
         let entries = self.lock();
         let keys = entries.by_workload.get(workload).into_iter().flatten();
         let connected = keys.filter_map(|key| entries.by_key.get(key)).filter(|entry| entry.gone.is_none());
-        connected.map(|entry| entries.explained_in_detail(ProxyDetail::of(entry))).collect()
+        let detail =
+            |entry: &Entry| (entries.explained_in_detail(ProxyDetail::of(entry)), entry.wanted.clone());
+        connected.map(detail).collect()
     }
 
     /// What was refused lately, the newest first: also what is mended, and by proxies that are gone.

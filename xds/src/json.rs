@@ -54,9 +54,7 @@ pub fn shown(resource: &Resource) -> Result<Value, JsonError> {
     }
     let message = DynamicMessage::decode(descriptor(kind)?, resource.value().clone())
         .map_err(|source| JsonError::Bytes { kind, source })?;
-    let options = SerializeOptions::new().use_proto_field_name(true);
-    let shown = message.serialize_with_options(serde_json::value::Serializer, &options);
-    shown.map_err(|source| JsonError::Json { kind, source })
+    written(kind, &message)
 }
 
 /// The bytes of a message that is written as JSON, of any kind.
@@ -66,6 +64,21 @@ pub fn shown(resource: &Resource) -> Result<Value, JsonError> {
 pub fn encoded(kind: ResourceType, json: &Value) -> Result<Vec<u8>, JsonError> {
     let message = DynamicMessage::deserialize(descriptor(kind)?, json);
     Ok(message.map_err(|source| JsonError::Json { kind, source })?.encode_to_vec())
+}
+
+/// JSON of a message of any kind as [`shown`] would have written it.
+///
+/// # Errors
+/// It is none of this kind.
+pub fn rewritten(kind: ResourceType, json: &Value) -> Result<Value, JsonError> {
+    let message = DynamicMessage::deserialize(descriptor(kind)?, json);
+    written(kind, &message.map_err(|source| JsonError::Json { kind, source })?)
+}
+
+fn written(kind: ResourceType, message: &DynamicMessage) -> Result<Value, JsonError> {
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    let written = message.serialize_with_options(serde_json::value::Serializer, &options);
+    written.map_err(|source| JsonError::Json { kind, source })
 }
 
 fn descriptor(kind: ResourceType) -> Result<MessageDescriptor, JsonError> {

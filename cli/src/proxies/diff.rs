@@ -1,5 +1,8 @@
 //! What the server sent against what an Envoy says it runs.
 
+mod fields;
+mod running;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -14,8 +17,15 @@ use serde_json::{Value, json};
 use signet_controlplane::proxies::{ProxyDetail, ResourceState, ResourceView};
 use signet_policies::{identity::Workload, time::Clock};
 
+use self::{
+    fields::Field,
+    running::{Runs, hosts, running},
+};
 use super::{NodeArgs, details};
 use crate::{format::Format, local::admin::Admin};
+
+/// Characters of a value that a table shows; JSON has all.
+const WIDEST: usize = 120;
 
 /// Flags of `signet proxies diff`.
 #[derive(Args, Clone, Debug)]
@@ -27,24 +37,31 @@ pub struct DiffArgs {
     admin_addr: SocketAddr,
 }
 
-/// What an Envoy runs of one resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Runs {
-    active: Option<String>,
-    warming: Option<String>,
-    /// Its words on the last version that it refused.
-    refused: Option<String>,
-}
-
 /// One resource in which the two differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Difference {
     kind: String,
     name: String,
     difference: String,
+    /// Where, if they differ in some fields.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<Field>,
 }
 
-pub(super) async fn run(DiffArgs { node, admin_addr }: DiffArgs, clock: Clock) -> Result<ExitCode> {
+/// Prints the differences; the exit code says whether there are any, or that it could not be found out.
+pub(super) async fn run(args: DiffArgs, clock: Clock) -> ExitCode {
+    match differences(args, clock).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("signet: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether there are none.
+async fn differences(DiffArgs { node, admin_addr }: DiffArgs, clock: Clock) -> Result<bool> {
     let admin = Admin::new(admin_addr);
     let dump = admin.json("/config_dump").await?;
     let (id, ingress, instance) = who(&dump).context("the config dump does not say whose Envoy it is")?;
@@ -54,7 +71,7 @@ pub(super) async fn run(DiffArgs { node, admin_addr }: DiffArgs, clock: Clock) -
         "the Envoy at {admin_addr} is {id}'s, not {}'s; name its admin address with --admin-addr",
         node.node
     );
-    let (told, _) = details(&node.connect.client(clock)?, &node.node).await?;
+    let (told, _) = details(&node.connect.client(clock)?, &node.node, true).await?;
     let is_same =
         |detail: &&ProxyDetail| detail.proxy.ingress_address == ingress && detail.proxy.instance == instance;
     let detail = told.proxies.iter().find(is_same);
@@ -72,7 +89,7 @@ pub(super) async fn run(DiffArgs { node, admin_addr }: DiffArgs, clock: Clock) -
         }
         Format::Table => println!("{}", table(&differences)),
     }
-    Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(differences.is_empty())
 }
 
 /// The node's id, the address that the agent gave it, and which of the node's proxies it is.
@@ -83,58 +100,6 @@ fn who(dump: &Value) -> Option<(String, String, Option<String>)> {
     Some((node["id"].as_str()?.to_owned(), ingress.to_owned(), instance))
 }
 
-/// What the dump says of everything that came over xDS, by kind and name. Each version is the hash of a content.
-fn running(dump: &Value) -> BTreeMap<(&'static str, String), Runs> {
-    let mut all: BTreeMap<(&'static str, String), Runs> = BTreeMap::new();
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let each = |member: &'static str| {
-        let lists = dump["configs"].as_array().into_iter().flatten();
-        lists.filter_map(move |config| config[member].as_array()).flatten()
-    };
-    for (member, is_active) in [("dynamic_active_clusters", true), ("dynamic_warming_clusters", false)] {
-        for cluster in each(member) {
-            let Some(name) = text(&cluster["cluster"]["name"]) else { continue };
-            let runs = all.entry(("cluster", name)).or_default();
-            let version = text(&cluster["version_info"]);
-            if is_active {
-                runs.active = version
-            } else {
-                runs.warming = version
-            }
-            runs.refused = text(&cluster["error_state"]["details"]).or(runs.refused.take());
-        }
-    }
-    for listener in each("dynamic_listeners") {
-        let Some(name) = text(&listener["name"]) else { continue };
-        let runs = all.entry(("listener", name)).or_default();
-        runs.active = text(&listener["active_state"]["version_info"]);
-        runs.warming = text(&listener["warming_state"]["version_info"]);
-        runs.refused = text(&listener["error_state"]["details"]);
-    }
-    for routes in each("dynamic_route_configs") {
-        let Some(name) = text(&routes["route_config"]["name"]) else { continue };
-        let runs = all.entry(("route", name)).or_default();
-        runs.active = text(&routes["version_info"]);
-        runs.refused = text(&routes["error_state"]["details"]);
-    }
-    all
-}
-
-/// The hosts of every cluster, as `address:port`.
-fn hosts(clusters: &Value) -> BTreeMap<String, BTreeSet<String>> {
-    let statuses = clusters["cluster_statuses"].as_array().into_iter().flatten();
-    let host = |host: &Value| {
-        let socket = &host["address"]["socket_address"];
-        let (address, port) = (socket["address"].as_str()?, socket["port_value"].as_u64()?);
-        Some(if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") })
-    };
-    let hosts = |status: &Value| {
-        let hosts = status["host_statuses"].as_array().into_iter().flatten().filter_map(host).collect();
-        Some((status["name"].as_str()?.to_owned(), hosts))
-    };
-    statuses.filter_map(hosts).collect()
-}
-
 fn compare(
     detail: &ProxyDetail,
     running: &BTreeMap<(&'static str, String), Runs>,
@@ -142,8 +107,8 @@ fn compare(
 ) -> Vec<Difference> {
     let none = Runs::default();
     let mut differences = Vec::new();
-    let mut differs = |kind: &str, name: &str, difference: String| {
-        differences.push(Difference { kind: kind.to_owned(), name: name.to_owned(), difference });
+    let mut differs = |kind: &str, name: &str, (difference, fields): (String, Vec<Field>)| {
+        differences.push(Difference { kind: kind.to_owned(), name: name.to_owned(), difference, fields });
     };
     let mut known = BTreeSet::new();
     for one in &detail.resources {
@@ -151,37 +116,45 @@ fn compare(
         if one.kind == "endpoint" {
             let runs = hosts.get(&one.name).cloned().unwrap_or_default();
             if let Some(difference) = of_hosts(one, &runs) {
-                differs(&one.kind, &one.name, difference);
+                differs(&one.kind, &one.name, (difference, Vec::new()));
             }
             continue;
         }
         let runs = running.iter().find(|((kind, name), _)| *kind == one.kind && *name == one.name);
-        if let Some(difference) = of_version(one, runs.map_or(&none, |(_, runs)| runs)) {
+        if let Some(difference) = of_content(one, runs.map_or(&none, |(_, runs)| runs)) {
             differs(&one.kind, &one.name, difference);
         }
     }
     for ((kind, name), _) in
         running.iter().filter(|((kind, name), _)| !known.contains(&(*kind, name.as_str())))
     {
-        differs(kind, name, "Envoy runs it, and the server did not send it".to_owned());
+        differs(kind, name, ("Envoy runs it, and the server did not send it".to_owned(), Vec::new()));
     }
     differences
 }
 
-fn of_version(one: &ResourceView, runs: &Runs) -> Option<String> {
+/// Versions are compared only where there is no content to compare: Envoy 1.40 keeps a listener's old version where its
+/// filter chains alone change.
+fn of_content(one: &ResourceView, runs: &Runs) -> Option<(String, Vec<Field>)> {
     let refused = runs.refused.as_ref().map_or(String::new(), |why| format!("; it refused another: {why}"));
+    let all = |difference: &str| Some((format!("{difference}{refused}"), Vec::new()));
+    let fields = match (&one.config, &runs.config) {
+        (Some(sent), Some(config)) => Some(fields::differences(sent, config)),
+        _ => None,
+    };
+    let is_same = |wanted: &str, active: &str| fields.as_ref().map_or(wanted == active, Vec::is_empty);
     match (one.wanted.as_deref(), runs.active.as_deref(), runs.warming.as_deref()) {
-        (Some(wanted), Some(active), None) if wanted == active => None,
+        (Some(wanted), Some(active), None) if is_same(wanted, active) => None,
         (Some(wanted), _, Some(warming)) if wanted == warming => {
-            Some("Envoy warms it, and does not use it yet".to_owned())
+            all("Envoy warms it, and does not use it yet").map(|(text, _)| (text, fields.unwrap_or_default()))
         }
-        (Some(wanted), Some(active), _) => {
-            Some(format!("Envoy runs version {active}, and is to run {wanted}{refused}"))
+        (Some(_), Some(_), _) => {
+            all("Envoy runs another version").map(|(text, _)| (text, fields.unwrap_or_default()))
         }
         // Nothing that it runs names it, so it need not ask for it.
         (Some(_), None, None) if one.state == ResourceState::Unasked => None,
-        (Some(wanted), None, _) => Some(format!("Envoy runs none, and is to run version {wanted}{refused}")),
-        (None, Some(_), _) => Some("Envoy runs it, and is to let go of it".to_owned()),
+        (Some(_), None, _) => all("Envoy runs none"),
+        (None, Some(_), _) => Some(("Envoy runs it, and is to let go of it".to_owned(), Vec::new())),
         (None, None, _) => None,
     }
 }
@@ -201,13 +174,30 @@ fn of_hosts(one: &ResourceView, runs: &BTreeSet<String>) -> Option<String> {
     })
 }
 
+/// One row for each field, and one for what differs as a whole.
 fn table(differences: &[Difference]) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["TYPE", "NAME", "DIFFERENCE"]);
-    for Difference { kind, name, difference } in differences {
-        table.add_row([kind, name, difference]);
+    table.load_preset(NOTHING).set_header(["TYPE", "NAME", "DIFFERENCE", "FIELD", "SENT", "RUNS"]);
+    for Difference { kind, name, difference, fields } in differences {
+        if fields.is_empty() {
+            table.add_row([kind, name, difference, "", "", ""]);
+        }
+        for (place, Field { path, sent, runs }) in fields.iter().enumerate() {
+            let (sent, runs) = (short(sent.as_ref()), short(runs.as_ref()));
+            let what = if place == 0 { [kind.as_str(), name, difference] } else { ["", "", ""] };
+            table.add_row(what.into_iter().chain([path.as_str(), &sent, &runs]));
+        }
     }
     table
+}
+
+/// A value on one line, as far as a table holds it.
+fn short(value: Option<&Value>) -> String {
+    let text = value.map_or("-".to_owned(), Value::to_string);
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
 }
 
 #[cfg(test)]

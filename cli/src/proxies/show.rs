@@ -7,7 +7,7 @@ use signet_controlplane::proxies::{ProxyDetail, ResourceView};
 use signet_policies::time::Clock;
 
 use super::{NodeArgs, Told, details};
-use crate::format::Format;
+use crate::{WrongUsage, format::Format};
 
 /// Digits of a version that are shown to people.
 const DIGITS: usize = 12;
@@ -17,10 +17,16 @@ const DIGITS: usize = 12;
 pub struct ShowArgs {
     #[command(flatten)]
     node: NodeArgs,
+    /// With every resource in full, as Envoy's /config_dump writes it; for --format json
+    #[arg(long)]
+    config: bool,
 }
 
-pub(super) async fn run(ShowArgs { node }: ShowArgs, clock: Clock) -> Result<()> {
-    let (told, json) = details(&node.connect.client(clock)?, &node.node).await?;
+pub(super) async fn run(ShowArgs { node, config }: ShowArgs, clock: Clock) -> Result<()> {
+    if config && node.format == Format::Table {
+        return Err(WrongUsage("--config shows what no table holds; say --format json too".to_owned()).into());
+    }
+    let (told, json) = details(&node.connect.client(clock)?, &node.node, config).await?;
     match node.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&json)?),
         Format::Table if told.proxies.is_empty() => println!("no Envoy of {} is connected", node.node),

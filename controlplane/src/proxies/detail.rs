@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use signet_xds::{
-    Resource, ResourceType,
+    Resource, ResourceType, Snapshot, json,
     pb::envoy::config::{
         core::v3::{address::Address, socket_address::PortSpecifier},
         endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
@@ -53,6 +53,10 @@ pub struct ResourceView {
     /// Why it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The resource that it is to hold, as Envoy's `/config_dump` writes it; where it was asked for. Secrets are not
+    /// shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<serde_json::Value>,
     /// Of endpoints: where calls go, as `address:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hosts: Option<BTreeSet<String>>,
@@ -87,6 +91,19 @@ impl ProxyDetail {
     }
 }
 
+impl ProxyDetail {
+    /// Fills in what the proxy is to hold of each resource.
+    pub(super) fn show_config(&mut self, wanted: &Snapshot) {
+        for kind in ResourceType::ALL {
+            let of_kind = kind.to_string();
+            for view in self.resources.iter_mut().filter(|view| view.kind == of_kind) {
+                let resource = wanted.get(kind, &view.name);
+                view.config = resource.and_then(|resource| json::shown(resource).ok());
+            }
+        }
+    }
+}
+
 impl ResourceView {
     fn of(entry: &Entry, kind: ResourceType, name: &str) -> Self {
         let wanted = entry.wanted.as_ref().and_then(|wanted| wanted.get(kind, name));
@@ -114,6 +131,7 @@ impl ResourceView {
             revision: cause.map(|cause| cause.revision),
             changes: cause.map(|cause| ChangeView::all(cause)).unwrap_or_default(),
             reason: rejection.map(|refused| refused.reason.to_string()),
+            config: None,
             hosts: wanted.filter(|_| kind == ResourceType::Endpoint).map(hosts),
         }
     }

@@ -69,12 +69,62 @@ async fn an_operator_sees_what_each_proxy_was_sent_and_how_its_envoy_differs() -
         assert_eq!(same.status.code(), Some(0), "{}", printed(&same));
     }
     let wrong = diff(&bed, one, &caller, "table")?;
-    assert!(wrong.status.code() == Some(1) && printed(&wrong).contains("is mesh/m/virtualNode/caller's"));
+    assert!(wrong.status.code() == Some(2) && printed(&wrong).contains("is mesh/m/virtualNode/caller's"));
     let nobody = signet(&bed, &["proxies", "show", "mesh/m/virtualNode/nobody"])?;
     assert!(printed(&nobody).contains("does not exist"), "{}", printed(&nobody));
 
+    differs_in_fields(&bed, one, &served).await?;
     refused_and_mended(&mut bed, one, &served, app.port).await?;
     bed.end().await;
+    Ok(())
+}
+
+/// An access log that Envoy cannot open is a change that it refuses, of listeners that it goes on with as they were.
+async fn differs_in_fields(bed: &Bed, one: &str, served: &Node) -> Result<()> {
+    let path = "/v20190125/meshes/m/virtualNodes/one";
+    let good = bed.client.call(Method::GET, path, None).await?["spec"].take();
+    let logging = |file: &str| {
+        let mut spec = good.clone();
+        spec["logging"] = json!({"accessLog": {"file": {"path": file}}});
+        spec
+    };
+    bed.respec("m", "one", logging("/no/such/folder/log")).await?;
+    eventually("the refusal", PATIENCE, || async {
+        let list = printed(&signet(bed, &["proxies"])?);
+        ensure!(list.contains("1 rejected") && list.contains("/no/such/folder/log"), "{list}");
+        Ok(())
+    })
+    .await?;
+    let differs = diff(bed, one, served, "json")?;
+    assert_eq!(differs.status.code(), Some(1), "{}", printed(&differs));
+    let differences = json_of(&differs)?["differences"].take();
+    let listener = format!("lds_ingress_{}_", served.ingress);
+    let is_it = |one: &&Value| one["name"].as_str().is_some_and(|name| name.starts_with(&listener));
+    let found = differences.as_array().into_iter().flatten().find(is_it);
+    let found = found.with_context(|| differences.to_string())?;
+    let fields = found["fields"].as_array().cloned().unwrap_or_default();
+    assert_eq!(fields.len(), 1, "one field differs: {found}");
+    let field = fields[0]["path"].as_str().unwrap_or_default();
+    assert!(field.starts_with("filter_chains[") && field.ends_with(".typed_config.access_log"), "{found}");
+    assert_eq!(fields[0]["sent"][0]["typed_config"]["path"], "/no/such/folder/log", "{found}");
+    assert!(fields[0].get("runs").is_none(), "{found}");
+    let table = printed(&diff(bed, one, served, "table")?);
+    assert!(
+        table.contains("FIELD") && table.contains(field) && table.contains("/no/such/folder/log"),
+        "{table}"
+    );
+
+    // Envoy changes the filter chains in place, and goes on calling the listener by the version that it had before.
+    for spec in [logging("/dev/null"), good] {
+        bed.respec("m", "one", spec).await?;
+        bed.synced().await?;
+        eventually("Envoy runs what it was sent", PATIENCE, || async {
+            let same = diff(bed, one, served, "table")?;
+            ensure!(same.status.code() == Some(0), "{}", printed(&same));
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }
 

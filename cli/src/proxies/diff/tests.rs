@@ -12,12 +12,13 @@ fn resource(kind: &str, name: &str, wanted: Option<&str>, state: ResourceState) 
         changes: Vec::new(),
         reason: None,
         hosts: None,
+        config: None,
     }
 }
 
 fn runs(active: Option<&str>, warming: Option<&str>, refused: Option<&str>) -> Runs {
     let text = |text: Option<&str>| text.map(str::to_owned);
-    Runs { active: text(active), warming: text(warming), refused: text(refused) }
+    Runs { active: text(active), config: None, warming: text(warming), refused: text(refused) }
 }
 
 #[test]
@@ -36,17 +37,33 @@ fn a_version_that_envoy_runs_is_compared_with_the_one_that_it_is_to_run() {
             Some("2"),
             Pending,
             runs(Some("1"), None, Some("bad port")),
-            Some("Envoy runs version 1, and is to run 2; it refused another: bad port"),
+            Some("Envoy runs another version; it refused another: bad port"),
         ),
         (Some("1"), Unasked, runs(None, None, None), None),
-        (Some("1"), Pending, runs(None, None, None), Some("Envoy runs none, and is to run version 1")),
+        (Some("1"), Pending, runs(None, None, None), Some("Envoy runs none")),
         (None, Leaving, runs(Some("1"), None, None), Some("Envoy runs it, and is to let go of it")),
         (None, Leaving, runs(None, None, None), None),
     ];
     for (wanted, state, envoy, expected) in cases {
-        let found = of_version(&resource("cluster", "c", wanted, state), &envoy);
-        assert_eq!(found.as_deref(), expected, "{wanted:?} and {envoy:?}");
+        let found = of_content(&resource("cluster", "c", wanted, state), &envoy);
+        assert_eq!(found.as_ref().map(|(text, _)| text.as_str()), expected, "{wanted:?} and {envoy:?}");
     }
+}
+
+#[test]
+fn where_there_is_content_it_decides_and_not_the_version() {
+    let mut sent = resource("listener", "l", Some("2"), ResourceState::Acked);
+    sent.config = Some(json!({"name": "l", "stat_prefix": "a"}));
+    let with = |prefix: &str| Runs {
+        config: Some(json!({"name": "l", "stat_prefix": prefix})),
+        ..runs(Some("1"), None, None)
+    };
+    assert_eq!(of_content(&sent, &with("a")), None, "Envoy calls it by the version that it had before");
+    let (text, fields) = of_content(&sent, &with("b")).unwrap();
+    assert_eq!((text.as_str(), fields[0].path.as_str()), ("Envoy runs another version", "stat_prefix"));
+    let table = table(&[Difference { kind: "listener".into(), name: "l".into(), difference: text, fields }]);
+    let table = table.to_string();
+    assert!(table.contains("stat_prefix") && table.contains("\"a\"") && table.contains("\"b\""), "{table}");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
     routing::get,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use signet_controlplane::{
     api::{ApiError, Caller},
     proxies::{GoneView, ProxyDetail, ProxyView, RefusalView},
@@ -50,6 +50,14 @@ struct ShowAnswer {
     proxies: Vec<ProxyDetail>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShowQuery {
+    /// Whether to show resources in full.
+    #[serde(default)]
+    config: bool,
+}
+
 /// Shows of the proxies those that the caller may see.
 async fn list(State(v1): State<V1>, caller: Caller) -> Result<Json<ListAnswer>, ApiError> {
     let may_see = v1.visible(&caller)?;
@@ -74,7 +82,9 @@ async fn show(
     State(v1): State<V1>,
     caller: Caller,
     Path((mesh, kind, name)): Path<(String, String, String)>,
+    query: Result<Query<ShowQuery>, QueryRejection>,
 ) -> Result<Json<ShowAnswer>, ApiError> {
+    let Query(ShowQuery { config }) = query.map_err(|refused| ApiError::bad_request(refused.body_text()))?;
     let workload: Workload = format!("mesh/{mesh}/{kind}/{name}").parse().map_err(|error| {
         ApiError::bad_request(format!("the path names no virtual node or gateway: {error}"))
     })?;
@@ -83,7 +93,10 @@ async fn show(
         return Err(ApiError::not_found(format!("{workload} does not exist")));
     }
     let identity = workload.spiffe_id(&v1.trust_domain).to_string();
-    let proxies = v1.proxies.details(&workload);
+    let proxies = match config {
+        true => v1.proxies.details_in_full(&workload),
+        false => v1.proxies.details(&workload),
+    };
     Ok(Json(ShowAnswer { workload: workload.to_string(), identity, proxies }))
 }
 
