@@ -34,6 +34,7 @@ mod fixtures;
 mod issuing;
 mod key;
 pub mod ledger;
+mod lint;
 pub mod nodes;
 mod pem;
 mod profile;

@@ -17,6 +17,8 @@ mod leaf;
 use std::time::Duration;
 
 pub(crate) use ca::{issuer, request, root};
+#[cfg(test)]
+pub(crate) use leaf::faults;
 pub(crate) use leaf::{Leaf, Template};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -5,6 +5,7 @@ use crate::{
     Attestation, IssuerName, MemoryLedger,
     certificate::sha256,
     fixtures::{FullLedger, NOW, csr, grant_for, issuing, node, serial, server_grant},
+    profile::faults,
 };
 
 const JOINED: Origin = Origin { attestation: Attestation::Join, predecessor: None };
@@ -82,4 +83,48 @@ async fn many_first_requests_of_a_mesh_share_one_issuer_and_no_serial() {
         issued.iter().map(|issued| issued.certificate().chain_der()[1].clone()).collect();
     assert_eq!(issuers.len(), 1);
     assert_eq!(issuing.ledger().list(None, 100).await.unwrap().len(), 32);
+}
+
+/// What is in every leaf's names, and as long, what must not be.
+const NAME: &[u8] = b"virtual-node/a";
+const OTHER: &[u8] = b"virtual-node/b";
+
+#[tokio::test]
+async fn what_is_not_as_the_profile_says_is_never_signed_and_halts_everything() {
+    let ledger = Arc::new(MemoryLedger::default());
+    let (_folder, issuing) = issuing(ledger.clone());
+    let grant = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
+    // keyUsage: digitalSignature becomes keyCertSign.
+    let fault = (faults::Moment::Written, &b"\x03\x02\x07\x80"[..], &b"\x03\x02\x02\x04"[..]);
+    faults::plant(Some(fault));
+    let refused = issuing.issue(&csr(), &grant, JOINED).await;
+    assert!(matches!(refused, Err(NotIssued::Authority(Error::Lint("key usage")))), "{refused:?}");
+    faults::plant(None);
+    assert!(matches!(issuing.issue(&csr(), &grant, JOINED).await, Err(NotIssued::Halted(_))));
+    let restarted = Guard::open(ledger.clone()).await.unwrap();
+    assert!(restarted.now().halted().unwrap().cause.contains("key usage"));
+    assert_eq!(ledger.list(None, 10).await.unwrap(), [], "nothing was issued");
+}
+
+#[tokio::test]
+async fn what_was_signed_and_is_not_what_was_granted_is_withheld_and_halts_everything_until_it_is_released() {
+    let (_folder, issuing) = issuing(Arc::new(MemoryLedger::default()));
+    let grant = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
+    faults::plant(Some((faults::Moment::LookedAt, NAME, OTHER)));
+    let withheld = issuing.issue(&csr(), &grant, JOINED).await;
+    assert!(matches!(withheld, Err(NotIssued::Authority(Error::Mismatch("names")))), "{withheld:?}");
+    faults::plant(None);
+    assert!(matches!(issuing.issue_with_new_key(&grant, JOINED).await, Err(NotIssued::Halted(_))));
+    assert_eq!(issuing.ledger().list(None, 10).await.unwrap(), []);
+    issuing.guard().release("a planted fault", "test", NOW).await.unwrap();
+    issuing.issue(&csr(), &grant, JOINED).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fault_that_any_identity_would_show_is_seen_against_the_grant_alone() {
+    let (_folder, issuing) = issuing(Arc::new(MemoryLedger::default()));
+    faults::plant(Some((faults::Moment::Written, NAME, OTHER)));
+    let withheld = issuing.issue(&csr(), &grant_for(&node("a"), DEFAULT_LEAF_LIFE), JOINED).await;
+    faults::plant(None);
+    assert!(matches!(withheld, Err(NotIssued::Authority(Error::Mismatch("names")))), "{withheld:?}");
 }

@@ -10,8 +10,9 @@ use signet_policies::{
 
 use super::der::{OCTET_STRING, SEQUENCE, bits, element, integer, moment, nested};
 use crate::{
-    Serial,
-    key::{KeyError, PublicKey, SigningKey},
+    Error, Serial,
+    key::{PublicKey, SigningKey},
+    lint,
 };
 
 /// ecdsa-with-SHA256 (RFC 5758, section 3.2).
@@ -58,11 +59,16 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// Writes a leaf and signs it. `None` when its life reaches beyond what certificates can say.
-    pub(crate) fn sign(&self, leaf: &Leaf<'_>, key: &SigningKey) -> Result<Option<Vec<u8>>, KeyError> {
+    /// Writes a leaf, looks at it, and signs it. `None` when its life reaches beyond what certificates can say.
+    pub(crate) fn sign(&self, leaf: &Leaf<'_>, key: &SigningKey) -> Result<Option<Vec<u8>>, Error> {
         let Some(tbs) = self.to_be_signed(leaf) else {
             return Ok(None);
         };
+        #[cfg(test)]
+        let tbs = faults::planted(faults::Moment::Written, tbs);
+        lint::leaf(&tbs).map_err(Error::Lint)?;
+        #[cfg(test)]
+        let tbs = faults::planted(faults::Moment::LookedAt, tbs);
         let signature = key.sign_der(&tbs)?;
         let mut certificate = Vec::with_capacity(tbs.len() + 100);
         nested(&mut certificate, SEQUENCE, |out| {
@@ -115,5 +121,7 @@ fn names(out: &mut Vec<u8>, leaf: &Leaf<'_>) {
     leaf.dns_names.iter().for_each(|name| element(out, DNS, name.as_str().as_bytes()));
 }
 
+#[cfg(test)]
+pub(crate) mod faults;
 #[cfg(test)]
 mod tests;

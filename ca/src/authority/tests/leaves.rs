@@ -181,5 +181,5 @@ fn a_certificate_that_cannot_be_read_again_is_withheld() {
     issuers.insert(name, Arc::new(issuer));
     drop(issuers);
     let withheld = authority.issue(&csr(), &grant, serial(2), NOW);
-    assert!(matches!(withheld, Err(Error::Mismatch("encoding"))), "{withheld:?}");
+    assert!(matches!(withheld, Err(Error::Lint("encoding"))), "{withheld:?}");
 }

@@ -44,7 +44,7 @@ proptest! {
     fn the_leaf_is_the_one_that_rcgen_writes(
         seed: u64,
         start in 0_i64..4_000_000_000,
-        life in 1_i64..8_000_000,
+        life in 1_i64..7_776_000,
         mesh in "[A-Za-z0-9_-]{1,255}",
         name in "[A-Za-z0-9_-]{1,255}",
         dns_names in proptest::collection::vec("[a-z0-9]{1,60}(\\.[a-z0-9]{1,60}){0,3}", 0..4),
@@ -90,5 +90,5 @@ fn a_life_beyond_the_year_9999_makes_no_leaf() {
     let serial = Serial::draw(&Random::dangerously_from_seed(1));
     let leaf = Leaf { serial, life, key: &leaf_key, spiffe_id: &spiffe_id, dns_names: &[] };
     let template = Template { issuer: vec![0x30, 0], issuer_key_id: vec![0; 20] };
-    assert_eq!(template.sign(&leaf, &key), Ok(None));
+    assert!(matches!(template.sign(&leaf, &key), Ok(None)));
 }
