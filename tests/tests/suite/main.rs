@@ -19,6 +19,7 @@ mod proxies;
 mod recovery;
 mod rejection;
 mod retries;
+mod revocation;
 mod rotation;
 mod routes;
 mod sealing;
