@@ -18,6 +18,7 @@ mod import;
 mod issuers;
 mod limits;
 mod lists;
+mod overview;
 mod rehearsal;
 mod requests;
 mod seal;
@@ -46,6 +47,7 @@ pub use certificates::{AuthorityCertificate, Rank};
 use fit::CaCertificate;
 pub use import::{Import, ImportedKey};
 use issuers::Issuer;
+pub use overview::{AuthorityView, KeyPlace};
 pub use requests::Adopted;
 use signer::{Chain, Signer, read_root};
 use store::{Slot, Store, Stored};
@@ -82,11 +84,40 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Self, Error> {
         let store = Store::open(folder, custody)?;
-        let stored = match store.root()? {
-            Some(stored) => stored,
+        let root = match store.root()? {
+            Some(root) => root,
             None => make_root(&store, trust_domain, &random, now)?,
         };
-        let (root, key) = read_root(&stored, trust_domain, now)?;
+        Self::of(store, &root, trust_domain, random, now)
+    }
+
+    /// Opens the authority in `folder` as [`Authority::open`] does, and makes none where there is none.
+    ///
+    /// # Errors
+    /// As [`Authority::open`]; no authority in the folder.
+    pub fn open_existing(
+        folder: &Path,
+        custody: Custody,
+        trust_domain: &TrustDomain,
+        random: Random,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        if !folder.join("root").is_dir() {
+            return Err(Error::NoAuthority { folder: folder.to_owned() });
+        }
+        let store = Store::open(folder, custody)?;
+        let root = store.root()?.ok_or_else(|| Error::NoAuthority { folder: folder.to_owned() })?;
+        Self::of(store, &root, trust_domain, random, now)
+    }
+
+    fn of(
+        store: Store,
+        root: &Stored,
+        trust_domain: &TrustDomain,
+        random: Random,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let (root, key) = read_root(root, trust_domain, now)?;
         let signer = match (store.holds(Slot::Intermediate)?, key) {
             (true, _) => {
                 Some(Signer::intermediate(store.read(Slot::Intermediate)?, &root, trust_domain, now)?)
@@ -97,14 +128,8 @@ impl Authority {
             }
             (false, None) => None,
         };
-        let authority = Self {
-            trust_domain: trust_domain.clone(),
-            store,
-            random,
-            root,
-            signer,
-            issuers: Mutex::default(),
-        };
+        let trust_domain = trust_domain.clone();
+        let authority = Self { trust_domain, store, random, root, signer, issuers: Mutex::default() };
         for name in authority.store.issuers()? {
             authority.load(&name, now)?;
         }

@@ -177,6 +177,23 @@ pub enum Error {
     Mismatch(&'static str),
 }
 
+impl Error {
+    /// Whether what somebody gave is at fault, and not the authority.
+    #[must_use]
+    pub fn is_about_what_was_given(&self) -> bool {
+        matches!(
+            self,
+            Self::GivenPem(_)
+                | Self::Given { .. }
+                | Self::GivenRoot { .. }
+                | Self::GivenKey { .. }
+                | Self::OtherRoot { .. }
+                | Self::SameRoot { .. }
+                | Self::NoRequest(_)
+        )
+    }
+}
+
 /// What is wrong with a certificate of the authority.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

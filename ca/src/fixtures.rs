@@ -1,7 +1,10 @@
 //! What the tests of this crate share.
 
+pub(crate) mod operator;
+
 use std::{
-    path::Path,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
@@ -160,4 +163,17 @@ pub(crate) fn clock() -> Clock {
 pub(crate) fn issuing(ledger: Arc<dyn Ledger>) -> (TempDir, Issuing) {
     let (folder, authority) = authority();
     (folder, Issuing::new(Arc::new(authority), ledger, Random::dangerously_from_seed(2), clock()))
+}
+
+/// Every file below a folder with what it holds.
+pub(crate) fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(contents(&path)),
+            false => drop(found.insert(path.clone(), std::fs::read(&path).unwrap())),
+        }
+    }
+    found
 }

@@ -46,7 +46,9 @@ mod token;
 mod trust;
 
 pub use admission::Admission;
-pub use authority::{Adopted, Authority, AuthorityCertificate, Import, ImportedKey, Rank};
+pub use authority::{
+    Adopted, Authority, AuthorityCertificate, AuthorityView, Import, ImportedKey, KeyPlace, Rank,
+};
 pub use certificate::{Certificate, IssuerName};
 pub use csr::{InvalidCsr, MAX_CSR, VerifiedCsr};
 pub use error::{Error, Unfit};

@@ -2,18 +2,23 @@
 
 mod custody;
 pub(crate) mod evidence;
+mod import;
 pub(crate) mod ledger;
+mod local;
 mod passphrase;
+mod requests;
 mod revoke;
+mod show;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
-use signet_ca::Authority;
+use serde_json::{Value, json};
+use signet_ca::{Adopted, Authority};
 use signet_durable::Database;
 use signet_policies::time::Clock;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub use self::{custody::CustodyArgs, passphrase::PassphraseArgs};
 use crate::{WrongUsage, format::Format};
@@ -21,6 +26,21 @@ use crate::{WrongUsage, format::Format};
 /// Subcommands of `signet ca`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum CaCommand {
+    /// Root, intermediate and issuers of a running server, and where their keys are
+    #[command(after_help = "Examples:\n  signet ca show\n  signet ca show --format json")]
+    Show(show::ShowArgs),
+    /// The roots that agents trust, as PEM: what ca.pem in the server's data folder holds
+    #[command(after_help = "Example:\n  signet ca bundle > ca.pem")]
+    Bundle(show::BundleArgs),
+    /// Sign with your own root or intermediate, or only trust your root and keep its key offline
+    #[command(after_help = import::HELP)]
+    Import(Box<import::ImportArgs>),
+    /// Make an issuer's key and write the request that your offline root signs
+    #[command(after_help = requests::CSR_HELP)]
+    Csr(Box<requests::CsrArgs>),
+    /// Take the certificate that was signed for such a request
+    #[command(after_help = requests::INSTALL_HELP)]
+    Install(Box<requests::InstallArgs>),
     /// Seal the keys of root and issuers with a passphrase, or with another one; stop the server first
     #[command(after_help = "Examples:\n  \
         signet ca seal --new-passphrase-file /etc/signet/passphrase\n  \
@@ -101,6 +121,11 @@ struct FolderArgs {
 /// cannot be read or written, or something was altered.
 pub async fn run(command: CaCommand, clock: Clock) -> Result<()> {
     match command {
+        CaCommand::Show(args) => show::show(args, clock).await?,
+        CaCommand::Bundle(args) => show::bundle(args, clock).await?,
+        CaCommand::Import(args) => import::run(*args, clock).await?,
+        CaCommand::Csr(args) => requests::csr(*args, clock).await?,
+        CaCommand::Install(args) => requests::install(*args, clock).await?,
         CaCommand::Seal(SealArgs { folder, passphrase, new_passphrase_file, format }) => {
             let to = passphrase::read(&new_passphrase_file)?;
             let written = folder.reseal(&passphrase, Some(&to))?;
@@ -134,6 +159,21 @@ impl FolderArgs {
         // Held to the end, so that no server starts meanwhile and makes an issuer that is sealed as before.
         let _alone = store.is_dir().then(|| Database::open(&store)).transpose()?;
         Ok(Authority::reseal(&keys, from.as_ref(), to)?)
+    }
+}
+
+/// Says what was taken over.
+fn tell(format: Format, mut json: Value, name: &str, done: &str, adopted: &Adopted) {
+    let until = OffsetDateTime::from_unix_timestamp(adopted.not_after.unix()).ok();
+    let until = until.and_then(|until| until.format(&Rfc3339).ok()).unwrap_or_default();
+    match format {
+        Format::Json => {
+            json["serial"] = adopted.serial.clone().into();
+            json["fingerprint"] = hex::encode(adopted.fingerprint).into();
+            json["notAfter"] = until.into();
+            println!("{json:#}");
+        }
+        Format::Table => println!("{name} {done}: serial {}, good until {until}", adopted.serial),
     }
 }
 

@@ -6,7 +6,7 @@
 //!                    ├─ apply, diff, export  files to a server and back
 //!                    ├─ credentials, token, proxies  speak to a server's API, signed
 //!                    ├─ audit    the certificates of a server, judged from outside
-//!                    ├─ ca       the authority: keys at rest, ledger, revocation
+//!                    ├─ ca       the authority: keys, certificates, imports, requests, ledger, revocation
 //!                    └─ demo     all of it on this machine, with traffic
 //! ```
 //!
@@ -74,7 +74,7 @@ enum Command {
     /// Beside each Envoy: joins, serves certificates over SDS, writes the bootstrap and runs Envoy
     #[command(after_help = agent::HELP)]
     Agent(Box<agent::AgentArgs>),
-    /// The certificate authority: its keys, its ledger, and who is revoked
+    /// The certificate authority: its keys, your own root or an offline one, its ledger, and who is revoked
     #[command(subcommand)]
     Ca(Box<ca::CaCommand>),
     /// Key pairs that may call the API, and what each may do

@@ -27,6 +27,8 @@ pub(super) struct CaCertificate {
     pub(super) serial: String,
     /// The subject, DER.
     pub(super) subject: Vec<u8>,
+    /// The subject as people write it.
+    pub(super) subject_text: String,
     pub(super) key_id: Vec<u8>,
     /// The SubjectPublicKeyInfo, DER.
     pub(super) spki: Vec<u8>,
@@ -71,6 +73,7 @@ impl CaCertificate {
             der: der.into(),
             serial: format!("{:x}", parsed.serial),
             subject: parsed.subject().as_raw().to_vec(),
+            subject_text: parsed.subject().to_string(),
             key_id: key_id.to_vec(),
             spki: parsed.public_key().raw.to_vec(),
             validity: Validity::new(not_before, not_after).map_err(|_| Unfit::Ended(not_after))?,

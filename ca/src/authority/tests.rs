@@ -1,4 +1,6 @@
 mod folder;
 mod judges;
 mod leaves;
+mod offline;
+mod refused;
 mod seal;

@@ -10,6 +10,7 @@ use ring::{
 };
 
 use super::{KeyError, KeyKind, PrivateKey, PublicKey, pkcs11::TokenKey};
+use crate::KeyPlace;
 
 /// What is signed to see whether a key on a token is the one that a certificate names. It is no certificate, CSR or CRL.
 const PROBE: &[u8] = b"signet: whose key is this?";
@@ -67,6 +68,14 @@ impl SigningKey {
     /// The public half.
     pub(crate) fn public(&self) -> &PublicKey {
         &self.public
+    }
+
+    /// Where it is.
+    pub(crate) fn place(&self) -> KeyPlace {
+        match &self.place {
+            Place::Memory(..) | Place::Imported(_) => KeyPlace::File,
+            Place::Token(key) => KeyPlace::Token(key.place().to_string()),
+        }
     }
 
     /// Signs; with ECDSA the signature is DER (RFC 3279, section 2.2.3).

@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod audit;
+mod authority;
 pub(super) mod backup;
 mod credentials;
 mod instances;
@@ -81,6 +82,7 @@ pub(super) fn router(v1: V1) -> Router {
     let check = middleware::from_fn_with_state(v1.settings.clone(), access::check);
     Router::new()
         .route("/v1/tokens", post(create_token))
+        .merge(authority::router())
         .merge(credentials::router())
         .merge(instances::router())
         .merge(audit::router())

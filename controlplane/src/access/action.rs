@@ -3,7 +3,7 @@
 use crate::model::key::Kind;
 
 /// The actions of Signet's own API.
-pub const SIGNET_ACTIONS: [&str; 21] = [
+pub const SIGNET_ACTIONS: [&str; 24] = [
     "signet:CreateToken",
     "signet:ListProxies",
     "signet:DescribeProxies",
@@ -23,6 +23,9 @@ pub const SIGNET_ACTIONS: [&str; 21] = [
     "signet:AllowIdentity",
     "signet:ReleaseIssuing",
     "signet:Audit",
+    "signet:DescribeAuthority",
+    "signet:RequestIssuer",
+    "signet:InstallIssuer",
     // What it answers holds every key of the server.
     "signet:Backup",
     // Whatever has no action of its own.

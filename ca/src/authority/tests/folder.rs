@@ -11,7 +11,7 @@ use signet_policies::issuance::DEFAULT_LEAF_LIFE;
 use super::super::*;
 use crate::{
     Unfit,
-    fixtures::{self, NOW, csr, grant_for, node, open, serial, server_grant, trust_domain},
+    fixtures::{self, NOW, contents, csr, grant_for, node, open, serial, server_grant, trust_domain},
 };
 
 /// A folder with a root, the issuer of a mesh and the server's; `mesh` is where the mesh's lies.
@@ -47,19 +47,6 @@ impl Folder {
 
 fn issue(authority: &Authority) -> Certificate {
     authority.issue(&csr(), &grant_for(&node("a"), DEFAULT_LEAF_LIFE), serial(1), NOW).unwrap()
-}
-
-/// Every file below a folder with what it holds.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(contents(&path)),
-            false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
-        }
-    }
-    found
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! `/v1/ca`: what the authority consists of, and issuers whose certificates somebody else signs.
+
+use axum::{
+    Json, Router,
+    extract::{State, rejection::JsonRejection},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use signet_ca::{
+    Adopted, AuthorityView, Error, IssuerName, KeyPlace,
+    ledger::{AuthorityChange, Entry, What},
+};
+use signet_controlplane::api::{ApiError, Caller};
+use signet_policies::time::Timestamp;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tracing::{error, info, warn};
+
+use super::V1;
+
+pub(super) fn router() -> Router<V1> {
+    Router::new()
+        .route("/v1/ca", get(show))
+        .route("/v1/ca/bundle", get(bundle))
+        .route("/v1/ca/requests", post(request))
+        .route("/v1/ca/certificates", post(install))
+}
+
+#[derive(Serialize)]
+struct ShowAnswer {
+    authorities: Vec<One>,
+    /// Issuers that wait for their first certificate.
+    waiting: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct One {
+    name: String,
+    subject: String,
+    serial: String,
+    fingerprint: String,
+    not_before: String,
+    not_after: String,
+    key: String,
+    is_successor_requested: bool,
+}
+
+#[derive(Serialize)]
+struct BundleAnswer {
+    bundle: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Request {
+    issuer: String,
+    #[serde(default)]
+    fresh: bool,
+}
+
+#[derive(Serialize)]
+struct RequestAnswer {
+    issuer: String,
+    request: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Installation {
+    issuer: String,
+    certificates: String,
+}
+
+/// What was taken over.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InstallAnswer {
+    installed: String,
+    serial: String,
+    fingerprint: String,
+    not_after: String,
+}
+
+async fn show(State(v1): State<V1>) -> Result<Json<ShowAnswer>, ApiError> {
+    let authority = v1.issuing.clone();
+    let looked = blocking(move || Ok((authority.authority().overview()?, authority.authority().waiting()?)));
+    let (views, waiting) = looked.await.map_err(refused)?;
+    let is_new = |name: &String| !views.iter().any(|view| view.name == *name);
+    let waiting = waiting.iter().map(ToString::to_string).filter(is_new).collect();
+    Ok(Json(ShowAnswer { authorities: views.iter().map(One::of).collect(), waiting }))
+}
+
+async fn bundle(State(v1): State<V1>) -> Json<BundleAnswer> {
+    Json(BundleAnswer { bundle: v1.issuing.authority().root_pem() })
+}
+
+async fn request(
+    State(v1): State<V1>,
+    caller: Caller,
+    request: Result<Json<Request>, JsonRejection>,
+) -> Result<Json<RequestAnswer>, ApiError> {
+    let Json(Request { issuer, fresh }) =
+        request.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let name = parse(&issuer)?;
+    let issuing = v1.issuing.clone();
+    let text = blocking(move || issuing.authority().request(&name, fresh)).await.map_err(refused)?;
+    info!(issuer, fresh, by = caller.user(), "wrote a request for an issuer");
+    Ok(Json(RequestAnswer { issuer, request: text }))
+}
+
+async fn install(
+    State(v1): State<V1>,
+    caller: Caller,
+    request: Result<Json<Installation>, JsonRejection>,
+) -> Result<Json<InstallAnswer>, ApiError> {
+    let Json(Installation { issuer, certificates }) =
+        request.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let name = parse(&issuer)?;
+    let (issuing, now) = (v1.issuing.clone(), Timestamp::from((v1.clock)()));
+    let installed = blocking(move || issuing.authority().install(&name, &certificates, now)).await;
+    let Adopted { serial, fingerprint, not_after, der } = installed.map_err(|error| {
+        warn!(target: "audit", action = "signet:InstallIssuer", issuer, by = caller.user(), reason = %error, "refused");
+        refused(error)
+    })?;
+    let what = What::Authority { change: AuthorityChange::Installed, name: issuer.clone(), certificate: der };
+    let recorded = v1.issuing.ledger().append(Entry::event(what, caller.user(), now)).await;
+    if let Err(error) = recorded {
+        error!(issuer, %error, "installed an issuer, but the ledger could not be written");
+    }
+    info!(issuer, serial, by = caller.user(), "installed an issuer that was signed elsewhere");
+    Ok(Json(InstallAnswer {
+        installed: issuer,
+        serial,
+        fingerprint: hex::encode(fingerprint),
+        not_after: rfc3339(not_after),
+    }))
+}
+
+fn parse(text: &str) -> Result<IssuerName, ApiError> {
+    text.parse().map_err(|_| ApiError::bad_request("issuer: it is mesh/NAME, or server"))
+}
+
+/// Disks and tokens make a thread wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|broken| Err(Error::Build(broken.to_string())))
+}
+
+/// What is wrong with what was given, the caller learns; what is wrong with us, the log.
+fn refused(error: Error) -> ApiError {
+    if error.is_about_what_was_given() {
+        return ApiError::bad_request(format!("{:#}", anyhow::Error::from(error)));
+    }
+    warn!(
+        error = format!("{:#}", anyhow::Error::from(error)),
+        "the authority does not do what it was asked for"
+    );
+    ApiError::unavailable("the certificate authority cannot do that now; the server's log says why")
+}
+
+impl One {
+    fn of(view: &AuthorityView) -> Self {
+        Self {
+            name: view.name.clone(),
+            subject: view.subject.clone(),
+            serial: view.serial.clone(),
+            fingerprint: hex::encode(view.fingerprint),
+            not_before: rfc3339(view.validity.not_before()),
+            not_after: rfc3339(view.validity.not_after()),
+            key: match &view.key {
+                KeyPlace::File => "file".to_owned(),
+                KeyPlace::Token(uri) => uri.clone(),
+                KeyPlace::Offline => "offline".to_owned(),
+            },
+            is_successor_requested: view.is_successor_requested,
+        }
+    }
+}
+
+fn rfc3339(moment: Timestamp) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(moment.unix()).ok();
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
+}
