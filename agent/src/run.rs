@@ -18,7 +18,7 @@ use std::{
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use signet_policies::{
-    identity::{SpiffeId, Workload, WorkloadKind},
+    identity::{SpiffeId, TrustDomain, Workload, WorkloadKind},
     time::Clock,
 };
 use signet_sds::{
@@ -67,6 +67,8 @@ pub struct AgentConfig {
     pub server: ServerAddr,
     /// The roots that the server's certificate must chain to.
     pub ca_pem: PathBuf,
+    /// Whose roots they are, where they do not say it themselves.
+    pub trust_domain: Option<TrustDomain>,
     /// For the first certificate, and for when the server no longer accepts the one that is held.
     pub token: Option<Token>,
     /// Where certificate, bootstrap and Envoy's process are kept.
@@ -164,7 +166,7 @@ pub async fn run(
     if config.interception == Interception::None {
         check_ingress(config.workload.kind, config.ingress_address)?;
     }
-    let anchors = Anchors::read(&config.ca_pem)?;
+    let anchors = Anchors::read(&config.ca_pem, config.trust_domain.as_ref())?;
     let state = Arc::new(StateDir::open(&config.state_dir)?);
     let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };
     let held = held_before(&config, &server, &state)?;

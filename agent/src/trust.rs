@@ -38,8 +38,12 @@ pub enum InvalidAnchors {
         /// What is wrong with it.
         reason: String,
     },
-    /// Its roots do not say, each by one URI SAN `spiffe://<trust-domain>`, which trust domain they are of.
-    #[error("the roots in {path} are not those of one trust domain: their URI SANs are {found:?}")]
+    /// Its roots say by their URI SANs, `spiffe://<trust-domain>`, that they are of several trust domains, or of another
+    /// than was given; or they say nothing, and nothing was given.
+    #[error(
+        "the roots in {path} do not say of which one trust domain they are: their URI SANs are {found:?}; where they have \
+         none, give --trust-domain, and where they have one, the same"
+    )]
     NoTrustDomain {
         /// The file.
         path: PathBuf,
@@ -49,17 +53,18 @@ pub enum InvalidAnchors {
 }
 
 impl Anchors {
-    /// Reads roots from a PEM file.
+    /// Reads roots from a PEM file. `trust_domain` tells whose they are, where they do not say it themselves, as an
+    /// operator's root may not.
     ///
     /// # Errors
     /// [`InvalidAnchors`].
-    pub fn read(path: &Path) -> Result<Self, InvalidAnchors> {
+    pub fn read(path: &Path, trust_domain: Option<&TrustDomain>) -> Result<Self, InvalidAnchors> {
         let text =
             fs::read(path).map_err(|source| InvalidAnchors::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
+        Self::parse(&text, path, trust_domain)
     }
 
-    fn parse(text: &[u8], path: &Path) -> Result<Self, InvalidAnchors> {
+    fn parse(text: &[u8], path: &Path, given: Option<&TrustDomain>) -> Result<Self, InvalidAnchors> {
         let broken = |reason: String| InvalidAnchors::NoCertificates { path: path.to_owned(), reason };
         let roots = CertificateDer::pem_slice_iter(text)
             .collect::<Result<Vec<_>, _>>()
@@ -71,14 +76,14 @@ impl Anchors {
         for root in &roots {
             found.extend(uri_names(root).map_err(|error| broken(error.to_string()))?);
         }
-        let domain = found.first().and_then(|uri| uri.strip_prefix("spiffe://")?.parse::<TrustDomain>().ok());
-        match domain {
-            Some(trust_domain)
-                if found.len() == roots.len() && found.iter().all(|uri| *uri == trust_domain.id()) =>
-            {
-                Ok(Self { trust_domain, roots })
-            }
-            _ => Err(InvalidAnchors::NoTrustDomain { path: path.to_owned(), found }),
+        let said = found.first().and_then(|uri| uri.strip_prefix("spiffe://")?.parse::<TrustDomain>().ok());
+        let domain = if found.is_empty() { given.cloned() } else { said };
+        let is_of = |domain: &TrustDomain| {
+            found.iter().all(|uri| *uri == domain.id()) && given.is_none_or(|given| given == domain)
+        };
+        match domain.filter(is_of) {
+            Some(trust_domain) => Ok(Self { trust_domain, roots }),
+            None => Err(InvalidAnchors::NoTrustDomain { path: path.to_owned(), found }),
         }
     }
 
@@ -114,7 +119,7 @@ mod tests {
     }
 
     fn parse(roots: &[CertificateDer<'_>]) -> Result<Anchors, InvalidAnchors> {
-        Anchors::parse(certificates(roots).as_bytes(), Path::new("ca.pem"))
+        Anchors::parse(certificates(roots).as_bytes(), Path::new("ca.pem"), None)
     }
 
     #[test]
@@ -128,11 +133,27 @@ mod tests {
     #[test]
     fn mixed_nameless_and_absent_roots_are_refused() {
         assert!(matches!(parse(&[root("a"), root("b")]), Err(InvalidAnchors::NoTrustDomain { .. })));
-        let key = rcgen::KeyPair::generate().unwrap();
-        let nameless = rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone();
-        assert!(matches!(parse(&[nameless]), Err(InvalidAnchors::NoTrustDomain { .. })));
+        assert!(matches!(parse(&[nameless()]), Err(InvalidAnchors::NoTrustDomain { .. })));
         assert!(matches!(parse(&[]), Err(InvalidAnchors::NoCertificates { .. })));
-        let missing = Anchors::read(Path::new("/nonexistent/ca.pem"));
+        let missing = Anchors::read(Path::new("/nonexistent/ca.pem"), None);
         assert!(matches!(missing, Err(InvalidAnchors::Unreadable { .. })));
+    }
+
+    fn nameless() -> CertificateDer<'static> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone()
+    }
+
+    #[test]
+    fn a_root_that_does_not_say_whose_it_is_is_of_the_trust_domain_that_was_given() {
+        let own: TrustDomain = "signet.internal".parse().unwrap();
+        let parse_as = |roots: &[CertificateDer<'_>]| {
+            Anchors::parse(certificates(roots).as_bytes(), Path::new("ca.pem"), Some(&own))
+        };
+        assert_eq!(parse_as(&[nameless()]).unwrap().trust_domain(), &own);
+        assert_eq!(parse_as(&[nameless(), root("signet.internal")]).unwrap().roots().len(), 2);
+        for roots in [vec![root("other.test")], vec![nameless(), root("other.test")]] {
+            assert!(matches!(parse_as(&roots), Err(InvalidAnchors::NoTrustDomain { .. })));
+        }
     }
 }

@@ -207,8 +207,8 @@ pub enum Unfit {
     /// Its path length leaves no room for what stands below it.
     #[error("its path length is {0}, at least {1} is needed")]
     PathLength(u32, u8),
-    /// The key file beside it holds another key.
-    #[error("the key file beside it holds another key")]
+    /// The key beside it, in its file or on its token, is another one.
+    #[error("the key that goes with it is another one")]
     OtherKey,
     /// It is for another key than the one that was requested.
     #[error("it is not for the key of the request that waits; was it signed for an older request?")]

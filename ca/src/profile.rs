@@ -16,7 +16,7 @@ mod leaf;
 
 use std::time::Duration;
 
-pub(crate) use ca::{issuer, request, root};
+pub(crate) use ca::{Above, issuer, request, root};
 #[cfg(test)]
 pub(crate) use leaf::faults;
 pub(crate) use leaf::{Leaf, Template};

@@ -17,7 +17,7 @@ use signet_agent::{
     bootstrap::Interception, join::Token,
 };
 use signet_policies::{
-    identity::{Workload, WorkloadKind},
+    identity::{TrustDomain, Workload, WorkloadKind},
     time::Clock,
 };
 use tokio::{
@@ -61,6 +61,9 @@ pub struct AgentArgs {
     /// The root certificate that the server's must chain to; <data-dir>/ca.pem on the server
     #[arg(long, env = "SIGNET_CA_FILE", value_name = "FILE", default_value = "signet-data/ca.pem")]
     ca_file: PathBuf,
+    /// The trust domain, where the root certificate does not name it: an operator's own may not [default: what it names]
+    #[arg(long, env = "SIGNET_TRUST_DOMAIN", value_name = "NAME")]
+    trust_domain: Option<TrustDomain>,
     /// A file with the token of `signet token create`; needed for the first start only
     #[arg(long, env = "SIGNET_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -193,6 +196,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
         cluster: environment.cluster,
         server,
         ca_pem: args.ca_file,
+        trust_domain: args.trust_domain,
         token: token.transpose()?,
         state_dir: args.state_dir,
         sds_socket: args

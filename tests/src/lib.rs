@@ -6,6 +6,7 @@
 //! A tool that is missing is a failure that says how to get it, never a test that passes silently.
 
 pub mod bed;
+pub mod ceremony;
 pub mod conformance;
 pub mod node_service {
     //! The client side of the node service, for requests that no agent would send.

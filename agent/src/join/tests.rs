@@ -21,7 +21,7 @@ fn token() -> Option<Token> {
 fn anchors(root: &rustls_pki_types::CertificateDer<'_>) -> Anchors {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), certificates(std::slice::from_ref(root))).unwrap();
-    Anchors::read(file.path()).unwrap()
+    Anchors::read(file.path(), None).unwrap()
 }
 
 fn known(server: &TestServer) -> Server {

@@ -81,6 +81,7 @@ impl Node {
             cluster: None,
             server: self.server.addr.to_string().parse().unwrap(),
             ca_pem: self.path("ca.pem"),
+            trust_domain: None,
             token: token.map(|token| Token::new(&Zeroizing::new(token.to_owned()))),
             state_dir: self.path("state"),
             sds_socket: self.path("agent.sock"),

@@ -37,7 +37,7 @@ async fn world() -> World {
     let watch = Watch {
         server: Server {
             addr: server.addr.to_string().parse().unwrap(),
-            anchors: Anchors::read(&file).unwrap(),
+            anchors: Anchors::read(&file, None).unwrap(),
             clock: Arc::clone(&server.clock),
         },
         secrets: held,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Error, IssuerName, PublicKey, Serial, Unfit,
     key::{KeyKind, SigningKey},
-    profile::{self, BACKDATE, ISSUER_LIFE, Template},
+    profile::{self, Above, BACKDATE, ISSUER_LIFE, Template},
 };
 
 /// An issuer that is ready to sign.
@@ -117,7 +117,8 @@ pub(super) fn draft(
     signer: &Signer,
     trust_domain: &TrustDomain,
 ) -> Result<(Vec<Arc<[u8]>>, Chain), Error> {
-    let above = (&*signer.chain.lowest().der, &signer.key);
+    let lowest = signer.chain.lowest();
+    let above = Above { subject: &lowest.subject, key_id: &lowest.key_id, key: &signer.key };
     let der = profile::issuer(trust_domain, label, key, serial, life, above)?;
     let ders: Vec<Arc<[u8]>> = [der.into()].into_iter().chain(signer.chain.ders()).collect();
     let read: Vec<&[u8]> = ders.iter().map(|der| &**der).collect();

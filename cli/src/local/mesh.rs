@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use signet_agent::{join::Token, trust::Anchors};
 use signet_policies::{
-    identity::{Workload, WorkloadKind},
+    identity::{TrustDomain, Workload, WorkloadKind},
     time::Clock,
 };
 use signet_sds::secret::Secrets;
@@ -27,6 +27,8 @@ use crate::client::{Client, KeyPair};
 const READY: Duration = Duration::from_secs(30);
 /// How long a part may take to end by itself.
 const DRAIN: Duration = Duration::from_secs(12);
+/// The trust domain that all of it is in: the server's default.
+const TRUST_DOMAIN: &str = "signet.internal";
 /// The region that all of it is in.
 pub const REGION: &str = "us-east-1";
 
@@ -151,7 +153,11 @@ impl Server {
     /// The server refuses.
     pub async fn join(&self, client: &Client, workload: &Workload, clock: Clock) -> Result<Secrets> {
         let token = create_token(client, workload).await?;
-        let anchors = Anchors::read(&self.ca_file())?;
+        // An operator's own root may not name the trust domain; what it names is believed.
+        let ca_file = self.ca_file();
+        let trust_domain: TrustDomain = TRUST_DOMAIN.parse()?;
+        let anchors =
+            Anchors::read(&ca_file, None).or_else(|_| Anchors::read(&ca_file, Some(&trust_domain)))?;
         let server = signet_agent::join::Server { addr: self.grpc_address().parse()?, anchors, clock };
         Ok(signet_agent::join::obtain(server, workload, Token::new(&token.into())).await?)
     }

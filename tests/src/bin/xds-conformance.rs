@@ -201,7 +201,7 @@ async fn driven(args: &Args, api: &str) -> Result<(Target, Option<Arc<dyn Driver
     let address = resolve(&args.target)?;
     let server = signet_agent::join::Server {
         addr: address.parse()?,
-        anchors: Anchors::read(ca_file)?,
+        anchors: Anchors::read(ca_file, None)?,
         clock: clock(),
     };
     let token = signet_agent::join::Token::new(&token.into());

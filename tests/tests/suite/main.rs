@@ -10,6 +10,7 @@ mod conformance;
 mod coverage;
 mod crash;
 mod credentials;
+mod custody;
 mod discovery;
 mod full_disk;
 mod joining;

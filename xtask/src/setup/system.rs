@@ -8,12 +8,13 @@ use anyhow::{Result, bail};
 use crate::workspace;
 
 /// Program and the Debian package that brings it.
-const NEEDED: [(&str, &str); 5] = [
+const NEEDED: [(&str, &str); 6] = [
     ("python3", "python3"),
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),
     ("setpriv", "util-linux"),
+    ("softhsm2-util", "softhsm2"),
 ];
 
 /// Without these nothing else can be set up; without the others single tests fail and say so.

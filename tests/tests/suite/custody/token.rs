@@ -1,0 +1,121 @@
+//! Keys on a PKCS #11 token.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use anyhow::Result;
+use signet_tests::{
+    ceremony::{Signet, SoftToken, openssl},
+    machine,
+};
+
+use super::{mutual_tls, verify_strictly};
+
+/// A folder with a token, and a `signet` that keeps its keys there.
+fn on_token() -> Result<(tempfile::TempDir, SoftToken, Signet)> {
+    let folder = tempfile::Builder::new().prefix("signet-token-").tempdir()?;
+    let token = SoftToken::new(folder.path())?;
+    let (config, uri) = (token.config(), token.uri(""));
+    let signet = Signet::new(folder.path(), &[("SOFTHSM2_CONF", &config), ("SIGNET_CA_KEY", &uri)])?;
+    Ok((folder, token, signet))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoys_do_mutual_tls_while_every_key_of_the_ca_is_on_a_token() -> Result<()> {
+    let _machine = machine().await?;
+    let (folder, _token, signet) = on_token()?;
+    let presented = mutual_tls(&signet, folder.path()).await?;
+    assert_eq!(presented.len(), 2, "the leaf and its issuer");
+    verify_strictly(folder.path(), &presented)?;
+    for place in ["root", "server", "meshes/demo"] {
+        let place = signet.data().join("ca").join(place);
+        assert!(!place.join("key.pem").exists(), "{} has a key file", place.display());
+        let record = fs::read_to_string(place.join("key.json"))?;
+        assert!(record.starts_with(r#"{"v":1,"key":"pkcs11:token=signet;object=signet%20"#), "{record}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_token_that_is_not_as_the_flags_say_is_refused_by_what_is_wrong() -> Result<()> {
+    let (folder, token, _) = on_token()?;
+    let config = token.config();
+    let plain = || Signet::new(folder.path(), &[("SOFTHSM2_CONF", &config)]);
+    let module = "module-path=/usr/lib/softhsm/libsofthsm2.so";
+    let wrong_pin = folder.path().join("wrong");
+    fs::write(&wrong_pin, "4321")?;
+    fs::set_permissions(&wrong_pin, fs::Permissions::from_mode(0o600))?;
+    let wrong = format!("pkcs11:token=signet?{module}&pin-source=file:{}", wrong_pin.display());
+    let exposed = folder.path().join("exposed");
+    fs::write(&exposed, "1234")?;
+    fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644))?;
+    let open_to_all = format!("pkcs11:token=signet?{module}&pin-source=file:{}", exposed.display());
+    let signet = |uri: &str| -> Result<String> { plain()?.refused(&["--ca-key", uri]) };
+    for (uri, expected) in [
+        (wrong.as_str(), "the token signet refuses the PIN: it is not the PIN of its user"),
+        (open_to_all.as_str(), "chmod 600"),
+        (&format!("pkcs11:token=signet?{module}"), "the token signet wants a PIN"),
+        (
+            &format!("pkcs11:token=other?{module}"),
+            "0 tokens fit pkcs11:token=other, and it must be one; the module shows: \"signet\"",
+        ),
+        ("pkcs11:token=signet", "add ?module-path="),
+        (
+            "pkcs11:token=signet?module-path=/usr/lib/nothing.so",
+            "the PKCS #11 module /usr/lib/nothing.so cannot be used",
+        ),
+        ("pkcs11:token=signet?module-path=/bin/sh", "the PKCS #11 module /bin/sh cannot be used"),
+        (&format!("pkcs11:token=signet;object=root?{module}"), "names a key; it names the token alone"),
+        ("pkcs11:token=signet?pin-value=1234", "a PIN does not belong into an argument"),
+        ("pkcs11:token=signet;slot-id=3", "\"slot-id\" of a PKCS #11 URI is not known"),
+    ] {
+        let said = signet(uri)?;
+        assert!(said.contains(expected), "{uri}: {expected:?} is not in {said}");
+        assert!(!said.contains("4321"), "a PIN is shown: {said}");
+    }
+    // Nothing was made by any of them.
+    assert!(!plain()?.data().join("ca/root").exists());
+    Ok(())
+}
+
+#[test]
+fn a_key_that_is_no_longer_on_its_token_is_missed_at_the_start_and_none_is_made() -> Result<()> {
+    let (folder, token, signet) = on_token()?;
+    openssl(folder.path(), "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out root.key")?;
+    let root = "req -x509 -new -key root.key -subj '/O=Example/CN=Root' -days 3650 -out root.pem \
+                -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign";
+    openssl(folder.path(), root)?;
+    token.import(&folder.path().join("root.key"), "operator")?;
+    let root = folder.path().join("root.pem").display().to_string();
+    // Another key than the certificate's is found out by a signature.
+    openssl(folder.path(), "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.key")?;
+    let other = folder.path().join("other.key").display().to_string();
+    let import = ["--import", &other, "--token", "signet", "--label", "other", "--id", "0b", "--pin", "1234"];
+    token.util(&import)?;
+    let refused = signet.ca(&["import", "--root", &root, "--key", &token.uri(";object=other")]);
+    let refused = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("the key that goes with it is another one"), "{refused}");
+    let absent = signet.ca(&["import", "--root", &root, "--key", &token.uri(";object=absent")]);
+    let absent = absent.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(
+        absent.contains("0 private keys on the token signet fit pkcs11:token=signet;object=absent"),
+        "{absent}"
+    );
+    assert!(!signet.data().join("ca/root").exists());
+
+    signet.ca(&["import", "--root", &root, "--key", &token.uri(";object=operator")])?;
+    let record = signet.data().join("ca/root/key.json");
+    assert_eq!(fs::read_to_string(&record)?, "{\"v\":1,\"key\":\"pkcs11:token=signet;object=operator\"}\n");
+    token.util(&["--delete-token", "--token", "signet"])?;
+    token.util(&["--init-token", "--free", "--label", "signet", "--pin", "1234", "--so-pin", "567890"])?;
+    let missed = signet.refused(&[])?;
+    assert!(
+        missed.contains("0 private keys on the token signet fit") && missed.contains("root/key.json"),
+        "{missed}"
+    );
+    let without_flag = Signet::new(folder.path(), &[("SOFTHSM2_CONF", &token.config())])?.refused(&[])?;
+    assert!(
+        without_flag.contains("it is on a PKCS #11 token") && without_flag.contains("--ca-key"),
+        "{without_flag}"
+    );
+    Ok(())
+}
