@@ -125,12 +125,23 @@ impl Issuing {
         origin: Origin,
         now: Timestamp,
     ) -> Result<Issued, NotIssued> {
+        self.note_chain(&certificate, now).await?;
         self.ledger.append(Entry::Issued(Record::new(&certificate, key, grant, origin, now))).await?;
         // Whoever was banned meanwhile was not looked for under this serial number.
         self.check(grant, origin)?;
         let (serial, not_after) = (certificate.serial(), certificate.validity().not_after());
         info!(spiffe_id = %grant.spiffe_id(), %serial, %not_after, "issued a certificate");
         Ok(Issued(certificate))
+    }
+
+    /// Has the ledger know whoever stands above a leaf before it knows the leaf.
+    async fn note_chain(&self, certificate: &Certificate, now: Timestamp) -> Result<(), LedgerError> {
+        let issuer = certificate.issuer_name().to_string();
+        for (height, der) in certificate.above.iter().enumerate() {
+            let name = if height == 0 { issuer.as_str() } else { "intermediate" };
+            self.guard.note_in_use(name, der, now).await?;
+        }
+        Ok(())
     }
 
     /// Whether anything is issued, and to whom it would be.

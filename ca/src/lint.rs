@@ -14,10 +14,12 @@ use x509_parser::{
 
 use crate::profile::BACKDATE;
 
-/// ecdsa-with-SHA256 (RFC 5758, section 3.2).
-const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
-/// Keys that may be certified: EC, RSA, Ed25519. Which of them, [`PublicKey`](crate::PublicKey) has seen to.
-const KEYS: [&str; 3] = ["1.2.840.10045.2.1", "1.2.840.113549.1.1.1", "1.3.101.112"];
+/// ecdsa-with-SHA256 (RFC 5758, section 3.2): 1.2.840.10045.4.3.2.
+const ECDSA_SHA256: &[u8] = b"\x2a\x86\x48\xce\x3d\x04\x03\x02";
+/// Keys that may be certified: id-ecPublicKey, rsaEncryption, id-Ed25519. Which of them,
+/// [`PublicKey`](crate::PublicKey) has seen to.
+const KEYS: [&[u8]; 3] =
+    [b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01", b"\x2b\x65\x70"];
 /// Most octets of a serial number (RFC 5280, section 4.1.2.2).
 const MAX_SERIAL: usize = 20;
 /// keyUsage with digitalSignature alone.
@@ -35,11 +37,11 @@ pub(crate) fn leaf(tbs: &[u8]) -> Result<(), &'static str> {
         ("encoding", rest.is_empty()),
         ("version", tbs.version == X509Version::V3),
         ("serial", is_positive && serial.len() <= MAX_SERIAL),
-        ("signature algorithm", tbs.signature.algorithm.to_id_string() == ECDSA_SHA256),
+        ("signature algorithm", tbs.signature.algorithm.as_bytes() == ECDSA_SHA256),
         ("issuer", tbs.issuer.iter_rdn().next().is_some()),
         ("life", (1..=longest).contains(&life)),
         ("subject", tbs.subject.iter_rdn().next().is_none()),
-        ("key", KEYS.contains(&tbs.subject_pki.algorithm.algorithm.to_id_string().as_str())),
+        ("key", KEYS.contains(&tbs.subject_pki.algorithm.algorithm.as_bytes())),
         ("unique identifiers", tbs.issuer_uid.is_none() && tbs.subject_uid.is_none()),
     ];
     match parts.into_iter().find(|(_, is_so)| !is_so) {

@@ -20,7 +20,8 @@ use signet_policies::{identity::SpiffeId, time::Timestamp};
 
 use crate::{
     IssuerName, Serial,
-    ledger::{Event, Reason, Subject, What},
+    certificate::sha256,
+    ledger::{Digest, Event, Reason, Subject, What},
 };
 pub use guard::{Guard, NotRevoked, Revocation};
 
@@ -32,6 +33,7 @@ pub struct Standing {
     halted: Option<Halt>,
     generation: u64,
     subjects: BTreeMap<SpiffeId, u64>,
+    authorities: BTreeSet<Digest>,
 }
 
 /// A revoked certificate.
@@ -133,6 +135,12 @@ impl Standing {
         &self.subjects
     }
 
+    /// Whether the ledger knows a certificate of the authority, DER.
+    #[must_use]
+    pub fn knows_authority(&self, der: &[u8]) -> bool {
+        self.authorities.contains(&sha256(der))
+    }
+
     /// Whether who presents this certificate is let in.
     ///
     /// # Errors
@@ -174,7 +182,8 @@ impl Standing {
             What::Allowed(identity) => drop(self.banned.remove(identity)),
             What::Halted(cause) => self.halted = Some(Halt { at: event.at, cause: cause.clone() }),
             What::Released(_) => self.halted = None,
-            What::Authority { .. } | What::Phase { .. } => {}
+            What::Authority { certificate, .. } => drop(self.authorities.insert(sha256(certificate))),
+            What::Phase { .. } => {}
         }
     }
 

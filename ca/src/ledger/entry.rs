@@ -100,6 +100,8 @@ pub enum AuthorityChange {
     Imported,
     /// It was signed elsewhere for a key of ours.
     Installed,
+    /// From now on it stands in chains that are handed out, or among the roots.
+    InUse,
     /// It signs no more.
     Retired,
 }

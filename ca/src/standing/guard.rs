@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::{Ban, Halt, Standing};
 use crate::{
     Ledger, LedgerError, Record, Serial,
-    ledger::{Entry, Event, Reason, RevokedCertificate, Subject, What},
+    ledger::{AuthorityChange, Entry, Event, Reason, RevokedCertificate, Subject, What},
 };
 
 /// Entries that are looked at together for certificates that have not ended.
@@ -157,6 +157,24 @@ impl Guard {
         self.append(What::Allowed(identity.clone()), by, now).await?;
         warn!(%identity, by, "allowed again");
         Ok(())
+    }
+
+    /// Notes that a certificate of the authority is in use, if the ledger does not know of it yet. Whoever makes lists of
+    /// what is revoked learns of it by that, too.
+    ///
+    /// # Errors
+    /// The ledger does not remember.
+    pub async fn note_in_use(&self, name: &str, der: &[u8], now: Timestamp) -> Result<(), LedgerError> {
+        if self.now().knows_authority(der) {
+            return Ok(());
+        }
+        let _turn = self.0.turn.lock().await;
+        if self.now().knows_authority(der) {
+            return Ok(());
+        }
+        let (name, certificate) = (name.to_owned(), der.to_vec());
+        let what = What::Authority { change: AuthorityChange::InUse, name, certificate };
+        self.append(what, "server", now).await.map(drop)
     }
 
     /// Signs nothing more, also after a restart, until somebody releases it. It is halted even where the ledger does not

@@ -51,7 +51,8 @@ async fn a_revoked_certificate_renews_nothing_and_stays_revoked_after_a_restart(
     let place = Place::new();
     let (stolen, other) = (place.issue("a").await, place.issue("a").await);
     let done = place.revoke(Subject::Certificate(stolen)).await.unwrap();
-    assert_eq!((done.position, done.certificates.len()), (2, 1));
+    // Before the first certificate stands that its issuer is in use.
+    assert_eq!((done.position, done.certificates.len()), (3, 1));
     let refused = place.issue_after("a", Some(stolen)).await;
     assert!(matches!(refused, Err(NotIssued::Refused(Refused::Certificate { .. }))), "{refused:?}");
     place.issue_after("a", Some(other)).await.unwrap();
@@ -59,8 +60,8 @@ async fn a_revoked_certificate_renews_nothing_and_stays_revoked_after_a_restart(
     assert_eq!(*standing, *place.again().await);
     let revoked = standing.revoked(stolen).unwrap();
     assert_eq!((revoked.reason, revoked.by.as_str(), revoked.at), (Reason::KeyCompromise, "AKID", NOW));
-    assert_eq!(standing.generation(), 3);
-    assert_eq!(standing.generations(), &BTreeMap::from([(id("a"), 3)]));
+    assert_eq!(standing.generation(), 4);
+    assert_eq!(standing.generations(), &BTreeMap::from([(id("a"), 4)]));
 }
 
 #[tokio::test]
@@ -156,4 +157,28 @@ async fn no_certificate_of_a_banned_identity_gets_out_beside_the_ban() {
             assert!(banned.certificates.iter().any(|revoked| revoked.serial == serial), "{serial} got out");
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_stands_above_a_leaf_is_in_the_ledger_before_it_and_once() {
+    let place = Place::new();
+    let mut news = place.guard.subscribe();
+    for name in ["a", "b", "a"] {
+        place.issue(name).await;
+    }
+    let issued = place.issue_after("a", None).await.unwrap();
+    let issuer = issued.certificate().chain_der()[1].clone();
+    assert!(news.has_changed().unwrap(), "whoever makes lists is told");
+    assert!(news.borrow_and_update().knows_authority(&issuer));
+    let expected = What::Authority {
+        change: crate::ledger::AuthorityChange::InUse,
+        name: "mesh/my-mesh".to_owned(),
+        certificate: issuer,
+    };
+    let events = place.ledger.events().await.unwrap();
+    assert_eq!(
+        events.iter().map(|(position, event)| (*position, &event.what)).collect::<Vec<_>>(),
+        [(0, &expected)]
+    );
+    assert_eq!(*place.guard.now(), *place.again().await);
 }

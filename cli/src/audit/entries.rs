@@ -56,9 +56,10 @@ impl Entries {
 
     fn authority(&mut self, change: AuthorityChange, name: String, certificate: Vec<u8>, at: i64) {
         let standing = match change {
-            AuthorityChange::Made | AuthorityChange::Imported | AuthorityChange::Installed => {
-                Standing::Active
-            }
+            AuthorityChange::Made
+            | AuthorityChange::Imported
+            | AuthorityChange::Installed
+            | AuthorityChange::InUse => Standing::Active,
             AuthorityChange::Retired => Standing::Retired,
         };
         let place = match name.as_str() {

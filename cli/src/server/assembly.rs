@@ -237,6 +237,7 @@ impl Parts {
         let carried = Carried { effect: effect.subscribe(), lists: lists.subscribe() };
         let carrier = Carrier {
             authority: self.authority.clone(),
+            guard: self.issuing.guard().clone(),
             standing: self.issuing.guard().subscribe(),
             trust: self.trust.clone(),
             nodes: self.nodes.clone(),

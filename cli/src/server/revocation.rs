@@ -17,7 +17,7 @@ use anyhow::Result;
 use signet_ca::{
     Authority, Nodes, TrustFeed,
     crl::{self, LIST_RENEWAL, RevocationList},
-    standing::Standing,
+    standing::{Guard, Standing},
 };
 use signet_controlplane::{proxies::Proxies, translate::Generations};
 use signet_policies::{
@@ -43,6 +43,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// What brings revocations to proxies.
 pub(super) struct Carrier {
     pub(super) authority: Arc<Authority>,
+    pub(super) guard: Guard,
     pub(super) standing: watch::Receiver<Arc<Standing>>,
     pub(super) trust: TrustFeed,
     pub(super) nodes: Nodes,
@@ -69,6 +70,7 @@ impl Carrier {
         loop {
             let standing = self.standing.borrow_and_update().clone();
             trusted.borrow_and_update();
+            self.note_roots().await;
             let is_known = self.give_lists(&standing);
             if standing.generation() > self.effect.borrow().generation {
                 let carried = self.follow(&standing, is_known);
@@ -91,11 +93,20 @@ impl Carrier {
         }
     }
 
+    /// Has the ledger know the roots that are trusted.
+    async fn note_roots(&self) {
+        for root in self.trust.now().bundle() {
+            let now = Timestamp::from((self.clock)());
+            if let Err(error) = self.guard.note_in_use("root", root, now).await {
+                warn!(%error, "the ledger does not know a root yet");
+            }
+        }
+    }
+
     /// Makes the lists, and gives them to every agent while anything is revoked. Says whether all of them are there.
     fn give_lists(&self, standing: &Standing) -> bool {
         let now = Timestamp::from((self.clock)());
-        let number = u64::try_from(now.unix()).unwrap_or_default();
-        let made = match crl::lists(&self.authority, standing, number, now) {
+        let made = match crl::lists(&self.authority, standing, self.now_ms(), now) {
             Ok(made) => made,
             Err(error) => {
                 error!(

@@ -32,6 +32,7 @@ enum StoredChange {
     Made,
     Imported,
     Installed,
+    InUse,
     Retired,
 }
 
@@ -51,6 +52,7 @@ pub(super) fn to_v2(event: &Event) -> V2 {
                 AuthorityChange::Made => StoredChange::Made,
                 AuthorityChange::Imported => StoredChange::Imported,
                 AuthorityChange::Installed => StoredChange::Installed,
+                AuthorityChange::InUse => StoredChange::InUse,
                 AuthorityChange::Retired => StoredChange::Retired,
             },
             name: name.clone(),
@@ -87,6 +89,7 @@ pub(super) fn from_v2(stored: V2) -> Result<Event, Wrong> {
                 StoredChange::Made => AuthorityChange::Made,
                 StoredChange::Imported => AuthorityChange::Imported,
                 StoredChange::Installed => AuthorityChange::Installed,
+                StoredChange::InUse => AuthorityChange::InUse,
                 StoredChange::Retired => AuthorityChange::Retired,
             },
             name,

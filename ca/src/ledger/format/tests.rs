@@ -33,7 +33,7 @@ fn every_entry_that_was_ever_written_is_read_as_what_it_was() {
     assert_eq!((server.workload.as_ref(), server.issuer.to_string().as_str()), (None, "server"));
     assert_eq!(server.origin, Origin { attestation: Attestation::Server, predecessor: None });
     assert_eq!(*with, suite::record(7));
-    assert_eq!(events.len(), 6);
+    assert_eq!(events.len(), 7);
     let Entry::Event(Event { what: What::Revoked { subject, reason, certificates }, .. }) = &events[1] else {
         panic!("{events:?}")
     };
