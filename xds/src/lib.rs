@@ -20,7 +20,10 @@
 //! - Make before break: clusters and endpoints, then listeners and routes, then removals, each step after the
 //!   ACK of the one before.
 
+mod batch;
+mod interest;
 pub mod json;
+mod layer;
 pub mod ordered;
 pub mod pb;
 mod pool;
@@ -30,6 +33,7 @@ pub mod session;
 pub mod snapshot;
 pub mod status;
 
+pub use batch::Resources;
 pub use pool::Pool;
 pub use resource::{Resource, ResourceType};
 pub use session::Session;

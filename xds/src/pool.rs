@@ -1,10 +1,13 @@
 //! Equal resources of many snapshots, kept once.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
 use crate::{
     resource::{Resource, ResourceType, Version},
-    snapshot::Snapshot,
+    snapshot::{Kind, Snapshot},
 };
 
 /// Lets snapshots share their equal resources, however many proxies hold them.
@@ -13,8 +16,11 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Pool {
     resources: HashMap<(ResourceType, Version), Vec<Resource>>,
+    /// Whole kinds, by the digest of their names and versions.
+    kinds: HashMap<(ResourceType, Version), Weak<Kind>>,
     /// How many there were when the unused ones were last thrown out.
     kept: usize,
+    kinds_kept: usize,
     count: usize,
 }
 
@@ -22,9 +28,10 @@ pub struct Pool {
 const WORTH_A_LOOK: usize = 1024;
 
 impl Pool {
-    /// Puts the resources of earlier snapshots into the place of equal ones in this one.
+    /// Puts the resources of earlier snapshots into the place of equal ones in this one, and whole kinds of them.
     pub fn intern(&mut self, snapshot: &mut Snapshot) {
         snapshot.intern(|resource| self.shared(resource));
+        snapshot.intern_kinds(|kind, resources| self.shared_kind(kind, resources));
         if self.count > WORTH_A_LOOK.max(2 * self.kept) {
             self.throw_out();
         }
@@ -52,6 +59,19 @@ impl Pool {
         equals.push(resource.clone());
         self.count += 1;
         resource.clone()
+    }
+
+    fn shared_kind(&mut self, kind: ResourceType, resources: &Arc<Kind>) -> Arc<Kind> {
+        if self.kinds.len() > WORTH_A_LOOK.max(2 * self.kinds_kept) {
+            self.kinds.retain(|_, kind| kind.strong_count() > 0);
+            self.kinds_kept = self.kinds.len();
+        }
+        let known = self.kinds.entry((kind, resources.version().clone())).or_default();
+        if let Some(known) = known.upgrade().filter(|known| known == resources) {
+            return known;
+        }
+        *known = Arc::downgrade(resources);
+        Arc::clone(resources)
     }
 
     fn throw_out(&mut self) {
@@ -82,6 +102,8 @@ mod tests {
         assert_eq!(same(ResourceType::Cluster, "y"), Some(false));
         assert_eq!(same(ResourceType::Route, "r"), Some(true));
         assert_eq!(pool.len(), 4);
+        assert!(a.shares(ResourceType::Route, &b), "a kind in which all is equal");
+        assert!(!a.shares(ResourceType::Cluster, &b));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! client was told with the newest snapshot, so a newer snapshot simply takes the place of an older one.
 
 mod changes;
+mod commit;
 mod delta;
 mod order;
 mod reason;
@@ -21,12 +22,10 @@ mod request;
 mod response;
 mod sotw;
 mod watch;
+mod watches;
 mod whole_set;
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Display, Formatter},
-};
+use std::fmt::{self, Display, Formatter};
 
 use tracing::warn;
 
@@ -34,7 +33,7 @@ use crate::{resource::ResourceType, snapshot::Snapshot, status::Status};
 use order::Step;
 pub use request::{Ask, MAX_NAME, MAX_NAMES, MAX_SECRETS, ProtocolError, Request};
 pub use response::Response;
-use watch::Watch;
+use watches::Watches;
 
 /// State of the world or incremental: how requests name resources and responses carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +73,7 @@ pub struct Session {
     node: Option<String>,
     opened: bool,
     warned: bool,
-    watches: BTreeMap<ResourceType, Watch>,
+    watches: Watches,
     status: Status,
     stream: u64,
     responses: u64,
@@ -89,7 +88,7 @@ impl Session {
             node: None,
             opened: false,
             warned: false,
-            watches: ResourceType::ALL.into_iter().map(|kind| (kind, Watch::new(kind))).collect(),
+            watches: Watches::default(),
             status: Status::default(),
             stream,
             responses: 0,
@@ -106,9 +105,7 @@ impl Session {
             return Ok(());
         };
         request.ask.check(kind)?;
-        let Some(watch) = self.watches.get_mut(&kind) else {
-            return Ok(());
-        };
+        let watch = self.watches.of_mut(kind);
         let rejection = request.rejection.as_deref();
         match (self.variant, request.ask) {
             (Variant::Sotw, Ask::Names(names)) => {
@@ -128,7 +125,7 @@ impl Session {
 
     /// What to send next, if anything; it counts as sent. `snapshot` is the newest one.
     pub fn next_response(&mut self, snapshot: &Snapshot) -> Option<Response> {
-        for watch in self.watches.values_mut() {
+        for watch in self.watches.iter_mut() {
             watch.look_at(snapshot, &mut self.status);
         }
         let additions = ResourceType::ALL.into_iter().map(|kind| (kind, Step::Additions));
@@ -148,7 +145,10 @@ impl Session {
 
     fn compose(&mut self, kind: ResourceType, step: Step, snapshot: &Snapshot) -> Option<Response> {
         let gate = order::gate(&self.watches, &self.status, kind, step, snapshot);
-        let watch = self.watches.get_mut(&kind).filter(|watch| watch.opened)?;
+        let watch = self.watches.of_mut(kind);
+        if !watch.opened {
+            return None;
+        }
         let draft = match self.variant {
             Variant::Sotw if kind.is_wildcard() => watch.whole_set(snapshot, gate)?,
             Variant::Sotw | Variant::Delta => {
@@ -157,14 +157,13 @@ impl Session {
         };
         self.responses = self.responses.wrapping_add(1);
         let nonce = format!("{:x}-{:x}", self.stream, self.responses);
-        let warming = watch.commit(&draft, &nonce, self.variant, &mut self.status);
+        let newest = snapshot.kind(kind);
+        let warming = watch.commit(&draft, &nonce, self.variant, newest, &mut self.status);
         let (version, removed) = match self.variant {
-            Variant::Sotw => (watch.version(), Vec::new()),
-            Variant::Delta => (String::new(), draft.removed),
+            Variant::Sotw => (Some(watch.version()), Vec::new()),
+            Variant::Delta => (None, draft.removed),
         };
-        if let Some(endpoints) = self.watches.get_mut(&ResourceType::Endpoint) {
-            endpoints.send_again(warming);
-        }
+        self.watches.of_mut(ResourceType::Endpoint).send_again(warming);
         Some(Response { kind, nonce, version, resources: draft.resources, removed })
     }
 

@@ -6,6 +6,8 @@ use std::{
 };
 
 use crate::{
+    interest::Interest,
+    layer::Layer,
     resource::{Name, Resource, ResourceType, Version},
     snapshot::Snapshot,
 };
@@ -33,40 +35,34 @@ pub struct ResourceStatus {
     pub rejected: Option<Rejection>,
 }
 
-/// Which resources of one kind a client asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Interest {
-    pub(crate) all: bool,
-    pub(crate) names: BTreeSet<Name>,
-}
-
-impl Interest {
-    pub(crate) fn covers(&self, name: &str) -> bool {
-        self.all || self.names.contains(name)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.all && self.names.is_empty()
-    }
-}
-
 /// What one client asked for, was sent, accepted and refused on one stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// A clone is cheap: what all clients have in common is shared.
+#[derive(Clone, Debug, Default)]
 pub struct Status {
-    resources: BTreeMap<(ResourceType, Name), ResourceStatus>,
-    interests: BTreeMap<ResourceType, Interest>,
+    /// By kind, in the order of [`ResourceType::ALL`].
+    kinds: [OfKind; ResourceType::ALL.len()],
     stale_nonces: u64,
+}
+
+/// What is known of the resources of one kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OfKind {
+    interest: Arc<Interest>,
+    pub(crate) sent: Layer<Version>,
+    pub(crate) accepted: Layer<Version>,
+    pub(crate) rejected: BTreeMap<Name, Rejection>,
 }
 
 impl Status {
     /// Whether the client asks for anything of this kind.
     pub fn is_subscribed(&self, kind: ResourceType) -> bool {
-        self.interests.get(&kind).is_some_and(|interest| !interest.is_empty())
+        !self.of(kind).interest.is_empty()
     }
 
     /// The names of this kind that the client asks for, whether or not there is anything to send for them.
     pub fn names(&self, kind: ResourceType) -> impl Iterator<Item = &str> {
-        self.interests.get(&kind).into_iter().flat_map(|interest| interest.names.iter().map(|name| &**name))
+        self.of(kind).interest.names.names().map(|name| &**name)
     }
 
     /// Whether the client accepted every resource of `snapshot` that it asks for, at the snapshot's version,
@@ -74,34 +70,45 @@ impl Status {
     ///
     /// A client that has not asked for anything yet is vacuously synced; ask [`Self::is_subscribed`] too.
     pub fn is_synced(&self, snapshot: &Snapshot) -> bool {
-        let wanted = self.interests.iter().all(|(kind, interest)| {
-            let mut subscribed =
-                snapshot.resources(*kind).filter(|resource| interest.covers(resource.name()));
-            subscribed.all(|resource| self.runs(resource))
-        });
-        let mut held =
-            self.resources().filter(|(kind, _, status)| kind.is_wildcard() && status.sent.is_some());
-        wanted && held.all(|(kind, name, _)| snapshot.get(kind, name).is_some())
+        ResourceType::ALL.into_iter().all(|kind| {
+            let known = self.of(kind);
+            let wanted = Layer::<Version>::of(Arc::clone(snapshot.kind(kind)));
+            let holds_more = kind.is_wildcard() && !known.sent.beyond(&wanted).is_empty();
+            known.runs_all(snapshot, kind, &known.interest) && !holds_more
+        })
     }
 
     /// The version of a resource that the client accepted last.
     pub fn accepted(&self, kind: ResourceType, name: &str) -> Option<&str> {
-        self.resource(kind, name)?.accepted.as_deref()
+        self.of(kind).accepted.version(name).map(|version| &**version)
     }
 
     /// What is known of one resource; `None` when it was neither sent nor brought along, or is gone.
-    pub fn resource(&self, kind: ResourceType, name: &str) -> Option<&ResourceStatus> {
-        self.resources.get(&(kind, Name::from(name)))
+    pub fn resource(&self, kind: ResourceType, name: &str) -> Option<ResourceStatus> {
+        let OfKind { sent, accepted, rejected, interest: _ } = self.of(kind);
+        let (sent, accepted, rejected) = (sent.get(name), accepted.get(name), rejected.get(name).cloned());
+        let is_known = sent.is_some() || accepted.is_some() || rejected.is_some();
+        is_known.then_some(ResourceStatus { sent, accepted, rejected })
+    }
+
+    /// The names of a kind of which something is known, in order.
+    pub fn known(&self, kind: ResourceType) -> impl Iterator<Item = &str> {
+        let OfKind { sent, accepted, rejected, interest: _ } = self.of(kind);
+        let names: BTreeSet<&Name> = sent.names().chain(accepted.names()).chain(rejected.keys()).collect();
+        names.into_iter().map(|name| &**name)
     }
 
     /// Every resource that something is known of, by kind and name.
-    pub fn resources(&self) -> impl Iterator<Item = (ResourceType, &str, &ResourceStatus)> {
-        self.resources.iter().map(|((kind, name), status)| (*kind, &**name, status))
+    pub fn resources(&self) -> impl Iterator<Item = (ResourceType, &str, ResourceStatus)> {
+        let of_kind =
+            |kind| self.known(kind).filter_map(move |name| Some((kind, name, self.resource(kind, name)?)));
+        ResourceType::ALL.into_iter().flat_map(of_kind)
     }
 
     /// What the client refuses at present.
     pub fn rejections(&self) -> impl Iterator<Item = (ResourceType, &str, &Rejection)> {
-        self.resources().filter_map(|(kind, name, status)| Some((kind, name, status.rejected.as_ref()?)))
+        let of_kind = ResourceType::ALL.into_iter().zip(&self.kinds);
+        of_kind.flat_map(|(kind, known)| known.rejected.iter().map(move |(name, it)| (kind, &**name, it)))
     }
 
     /// How many requests carried a nonce that was not, or no longer, that of a response of this stream.
@@ -109,61 +116,63 @@ impl Status {
         self.stale_nonces
     }
 
-    /// Whether exactly this version is in force at the client, as far as it said.
-    pub(crate) fn runs(&self, resource: &Resource) -> bool {
-        self.resources.get(&(resource.kind(), Arc::clone(resource.shared_name()))).is_some_and(|status| {
-            let refused = status.rejected.as_ref().is_some_and(|it| *it.version == *resource.version());
-            status.accepted.as_deref() == Some(resource.version()) && !refused
-        })
-    }
-
-    pub(crate) fn set_interest(&mut self, kind: ResourceType, interest: &Interest) {
-        if self.interests.get(&kind) != Some(interest) {
-            self.interests.insert(kind, interest.clone());
+    pub(crate) fn of(&self, kind: ResourceType) -> &OfKind {
+        let [clusters, endpoints, listeners, routes, secrets] = &self.kinds;
+        match kind {
+            ResourceType::Cluster => clusters,
+            ResourceType::Endpoint => endpoints,
+            ResourceType::Listener => listeners,
+            ResourceType::Route => routes,
+            ResourceType::Secret => secrets,
         }
     }
 
-    pub(crate) fn set_sent(&mut self, resource: &Resource) {
-        self.entry(resource.kind(), resource.shared_name()).sent =
-            Some(Arc::clone(resource.shared_version()));
-    }
-
-    pub(crate) fn set_accepted(&mut self, kind: ResourceType, name: &Name, version: &Version) {
-        self.entry(kind, name).accepted = Some(Arc::clone(version));
-    }
-
-    pub(crate) fn clear_rejection(&mut self, kind: ResourceType, name: &Name) {
-        self.entry(kind, name).rejected = None;
-    }
-
-    pub(crate) fn set_rejected(&mut self, kind: ResourceType, name: &Name, rejection: Rejection) {
-        self.entry(kind, name).rejected = Some(rejection);
-    }
-
-    pub(crate) fn remove(&mut self, kind: ResourceType, name: &Name) {
-        self.resources.remove(&(kind, Arc::clone(name)));
-    }
-
-    pub(crate) fn retain(&mut self, kind: ResourceType, keep: impl Fn(&Name) -> bool) {
-        self.resources.retain(|(it, name), _| *it != kind || keep(name));
-    }
-
-    /// The client gave a resource up: only what it once refused stays known.
-    pub(crate) fn forget(&mut self, kind: ResourceType, name: &Name) {
-        let key = (kind, Arc::clone(name));
-        if let Some(status) = self.resources.get_mut(&key) {
-            (status.sent, status.accepted) = (None, None);
-            if status.rejected.is_none() {
-                self.resources.remove(&key);
-            }
+    pub(crate) fn of_mut(&mut self, kind: ResourceType) -> &mut OfKind {
+        let [clusters, endpoints, listeners, routes, secrets] = &mut self.kinds;
+        match kind {
+            ResourceType::Cluster => clusters,
+            ResourceType::Endpoint => endpoints,
+            ResourceType::Listener => listeners,
+            ResourceType::Route => routes,
+            ResourceType::Secret => secrets,
         }
+    }
+
+    pub(crate) fn set_interest(&mut self, kind: ResourceType, interest: &Arc<Interest>) {
+        self.of_mut(kind).interest = Arc::clone(interest);
     }
 
     pub(crate) const fn count_stale_nonce(&mut self) {
         self.stale_nonces = self.stale_nonces.saturating_add(1);
     }
+}
 
-    fn entry(&mut self, kind: ResourceType, name: &Name) -> &mut ResourceStatus {
-        self.resources.entry((kind, Arc::clone(name))).or_default()
+impl OfKind {
+    /// Whether exactly this version is in force at the client, as far as it said.
+    pub(crate) fn runs(&self, resource: &Resource) -> bool {
+        let is_version = |version: &Version| **version == *resource.version();
+        let is_refused = self.rejected.get(resource.name()).is_some_and(|it| is_version(&it.version));
+        self.accepted.version(resource.name()).is_some_and(is_version) && !is_refused
+    }
+
+    /// Whether all that a client asks for of a kind is in force.
+    pub(crate) fn runs_all(&self, snapshot: &Snapshot, kind: ResourceType, interest: &Interest) -> bool {
+        let wanted = snapshot.kind(kind);
+        let apart = self.accepted.apart(&Layer::<Version>::of(Arc::clone(wanted)));
+        // Whatever else is in the snapshot was accepted.
+        let mut doubtful = apart.iter().chain(self.rejected.keys()).filter_map(|name| wanted.get(name));
+        doubtful.all(|resource| !interest.covers(resource.name()) || self.runs(resource))
+    }
+
+    /// Nothing is known of it any more.
+    pub(crate) fn remove(&mut self, name: &Name) {
+        self.forget(name);
+        self.rejected.remove(name);
+    }
+
+    /// The client gave a resource up: only what it once refused stays known.
+    pub(crate) fn forget(&mut self, name: &Name) {
+        self.sent.put(name, None);
+        self.accepted.put(name, None);
     }
 }

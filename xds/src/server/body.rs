@@ -62,7 +62,7 @@ impl http_body::Body for Body {
             };
             let end = match ready!(responses.as_mut().poll_next(cx)) {
                 Some(Ok(response)) => {
-                    self.sending = Splice::new(response, self.variant);
+                    self.sending = Splice::new(&response, self.variant);
                     if self.sending.is_some() {
                         continue;
                     }

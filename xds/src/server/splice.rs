@@ -7,14 +7,16 @@
 //! ```
 //!
 //! The pieces are made one by one as the client takes them, so that a response costs one piece of memory
-//! however large it is, and none when it has been sent.
+//! however large it is, and none when it has been sent. Where many streams send the same resources, the second of
+//! them has them written in one piece for all the others.
 
-use std::vec;
+use std::{array, vec};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::{
+    batch::Resources,
     resource::Resource,
     session::{Response, Variant},
 };
@@ -54,6 +56,8 @@ mod of_any {
 #[derive(Debug)]
 pub(super) struct Splice {
     variant: Variant,
+    /// Pieces that are written already, where another stream has had the same resources written.
+    ready: array::IntoIter<Bytes, 3>,
     resources: vec::IntoIter<Resource>,
     /// A value that goes out as it is, after the piece that announced it.
     shared: Option<Bytes>,
@@ -64,53 +68,51 @@ pub(super) struct Splice {
 
 impl Splice {
     /// `None` for a response of 4 GiB or more, which gRPC cannot carry.
-    pub(super) fn new(response: Response, variant: Variant) -> Option<Self> {
+    pub(super) fn new(response: &Response, variant: Variant) -> Option<Self> {
         let mut tail = BytesMut::new();
         put_text(of_response::TYPE_URL, response.kind.type_url(), &mut tail);
         put_text(of_response::NONCE, &response.nonce, &mut tail);
         for name in &response.removed {
             put_text(of_response::REMOVED_RESOURCES, name, &mut tail);
         }
-        let resources: usize = response
-            .resources
-            .iter()
-            .map(|resource| field_len(of_response::RESOURCES, resource_len(resource, variant)))
-            .sum();
-        let length = text_len(of_response::VERSION_INFO, &response.version) + resources + tail.len();
+        let written = response.resources.encoded(variant, || write_all(&response.resources, variant));
+        let resources = match &written {
+            Some(written) => written.len(),
+            None => length_of_all(&response.resources, variant),
+        };
+        let version = response.version.as_deref().unwrap_or_default();
+        let length = text_len(of_response::VERSION_INFO, version) + resources + tail.len();
         // A piece may go over its size by one resource that is just not shared, and by what is around it.
         let mut piece = BytesMut::with_capacity((FRAME + length).min(PIECE + 2 * SHARED));
         piece.put_u8(0);
         piece.put_u32(u32::try_from(length).ok()?);
-        put_text(of_response::VERSION_INFO, &response.version, &mut piece);
-        let resources = response.resources.into_iter();
-        Some(Self { variant, resources, shared: None, piece, tail: tail.freeze() })
+        put_text(of_response::VERSION_INFO, version, &mut piece);
+        let nothing = [const { Bytes::new() }; 3].into_iter();
+        let resources = Vec::new().into_iter();
+        let mut splice =
+            Self { variant, ready: nothing, resources, shared: None, piece, tail: tail.freeze() };
+        match written {
+            // One small piece is cheaper than three.
+            Some(written) if FRAME + length <= PIECE => {
+                splice.piece.put_slice(&written);
+            }
+            Some(written) => {
+                let piece = std::mem::take(&mut splice.piece).freeze();
+                splice.ready = [piece, written, std::mem::take(&mut splice.tail)].into_iter();
+            }
+            None => splice.resources = response.resources.iter().cloned().collect::<Vec<_>>().into_iter(),
+        }
+        Some(splice)
     }
 
     /// Writes a resource, up to its value where that is shared.
     fn put(&mut self, resource: &Resource) {
-        let (variant, any) = (self.variant, any_len(resource));
-        let piece = &mut self.piece;
-        put_head(of_response::RESOURCES, resource_len(resource, variant), piece);
-        if variant == Variant::Delta {
-            put_text(of_resource::VERSION, resource.version(), piece);
-            put_head(of_resource::RESOURCE, any, piece);
-        }
-        put_text(of_any::TYPE_URL, resource.kind().type_url(), piece);
+        put_until_value(resource, self.variant, &mut self.piece);
         let value = resource.value();
-        if !value.is_empty() {
-            put_head(of_any::VALUE, value.len(), piece);
-        }
         if value.len() < SHARED {
-            piece.put_slice(value);
+            self.piece.put_slice(value);
         } else {
             self.shared = Some(value.clone());
-        }
-    }
-
-    /// Ends a resource whose value has been written.
-    fn close(&mut self, resource: &Resource) {
-        if self.variant == Variant::Delta {
-            put_text(of_resource::NAME, resource.name(), &mut self.piece);
         }
     }
 
@@ -125,6 +127,9 @@ impl Iterator for Splice {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
+        if let Some(piece) = self.ready.find(|piece| !piece.is_empty()) {
+            return Some(piece);
+        }
         if let Some(value) = self.shared.take() {
             return Some(value);
         }
@@ -139,13 +144,50 @@ impl Iterator for Splice {
             }
             self.put(&resource);
             let sent = if self.shared.is_some() { self.take() } else { None };
-            self.close(&resource);
+            put_name(&resource, self.variant, &mut self.piece);
             if sent.is_some() {
                 return sent;
             }
         }
         self.take()
     }
+}
+
+/// All resources in one piece, as many streams will send them.
+fn write_all(resources: &Resources, variant: Variant) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(length_of_all(resources, variant));
+    for resource in resources.iter() {
+        put_until_value(resource, variant, &mut buffer);
+        buffer.put_slice(resource.value());
+        put_name(resource, variant, &mut buffer);
+    }
+    buffer.freeze()
+}
+
+/// What comes before a resource's value.
+fn put_until_value(resource: &Resource, variant: Variant, buffer: &mut BytesMut) {
+    put_head(of_response::RESOURCES, resource_len(resource, variant), buffer);
+    if variant == Variant::Delta {
+        put_text(of_resource::VERSION, resource.version(), buffer);
+        put_head(of_resource::RESOURCE, any_len(resource), buffer);
+    }
+    put_text(of_any::TYPE_URL, resource.kind().type_url(), buffer);
+    if !resource.value().is_empty() {
+        put_head(of_any::VALUE, resource.value().len(), buffer);
+    }
+}
+
+/// What comes after it.
+fn put_name(resource: &Resource, variant: Variant, buffer: &mut BytesMut) {
+    if variant == Variant::Delta {
+        put_text(of_resource::NAME, resource.name(), buffer);
+    }
+}
+
+/// How much all resources take in a response.
+fn length_of_all(resources: &Resources, variant: Variant) -> usize {
+    let length = |resource| field_len(of_response::RESOURCES, resource_len(resource, variant));
+    resources.iter().map(length).sum()
 }
 
 /// The length of a resource inside the field that holds it.

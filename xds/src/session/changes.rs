@@ -1,6 +1,6 @@
 //! Responses that carry only what differs: delta, and SotW of endpoints, routes and secrets.
 
-use std::{collections::BTreeSet, mem};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
 use super::{
     Variant,
@@ -8,8 +8,10 @@ use super::{
     watch::{Draft, Told, Watch},
 };
 use crate::{
+    batch::Resources,
+    layer::Layer,
     resource::{Name, Resource},
-    snapshot::Snapshot,
+    snapshot::{Kind, Snapshot},
     status::Status,
 };
 
@@ -25,32 +27,60 @@ impl Watch {
     ) -> Option<Draft> {
         let asked = mem::take(&mut self.asked);
         let owes = mem::take(&mut self.owes);
-        let resources: Vec<Resource> = snapshot
-            .resources(self.kind)
-            .filter(|it| self.interest.covers(it.name()) && !self.is_refused(it))
-            .filter(|it| {
-                let told = self.told.get(it.name());
-                let changed = told.and_then(Told::version) != Some(it.version());
-                let at_once = asked.contains(it.name()) || (owes && told.is_none());
-                at_once || gate.additions && (changed || self.again.contains(it.name()))
-            })
-            .cloned()
-            .collect();
-        let missing = |name: &Name| snapshot.get(self.kind, name).is_none();
+        let newest = snapshot.kind(self.kind);
+        let resources = self.news(newest, gate, &asked, owes);
+        let missing = |name: &Name| !newest.contains_key(name);
         let mut removed: BTreeSet<Name> =
             asked.into_iter().filter(|name| missing(name) && !self.holds(name)).collect();
         if (gate.removals && !self.removal_refused) || variant == Variant::Sotw {
-            removed.extend(self.told.keys().filter(|name| missing(name) && self.holds(name)).cloned());
+            let gone = self.told.beyond(&Layer::<Resource>::of(Arc::clone(newest)));
+            removed.extend(gone.into_iter().filter(|name| self.holds(name)));
         }
         if variant == Variant::Sotw {
             for name in mem::take(&mut removed) {
-                status.remove(self.kind, &name);
-                self.told.insert(name, Told::Absent);
+                status.of_mut(self.kind).remove(&name);
+                self.told.put(&name, Some(Told::Absent));
             }
         }
         if resources.is_empty() && removed.is_empty() && !(owes && variant == Variant::Delta) {
             return None;
         }
-        Some(Draft { resources, removed: removed.into_iter().collect() })
+        Some(Draft { resources, removed: removed.into_iter().collect(), whole: None })
+    }
+
+    /// The resources that the client has not been told of, or not in this version, as far as it may be now.
+    fn news(&self, newest: &Arc<Kind>, gate: Gate, asked: &BTreeSet<Name>, owes: bool) -> Resources {
+        let difference = newest.since(self.told.base());
+        let nothing_else = asked.is_empty() && self.again.is_empty() && self.told.is_plain();
+        let covers = |it: &Resource| self.interest.covers(it.name()) && !self.is_refused(it);
+        if gate.additions && nothing_else && difference.changed.iter().all(covers) {
+            return match difference.changed.len() {
+                0 => Resources::default(),
+                all if all == newest.len() => newest.whole(),
+                _ => difference.response(),
+            };
+        }
+        let is_news = |it: &Resource| {
+            let told = self.told.get(it.name());
+            let at_once = asked.contains(it.name()) || (owes && told.is_none());
+            let is_held = || told.as_ref().and_then(Told::version) == Some(it.version());
+            at_once || gate.additions && (!is_held() || self.again.contains(it.name()))
+        };
+        let mut names: Vec<&Name> = asked.iter().chain(&self.again).chain(self.told.over().keys()).collect();
+        if self.interest.all || difference.changed.len() < self.interest.names.len() {
+            names.extend(difference.changed.iter().map(Resource::shared_name));
+        } else {
+            names.extend(self.interest.names.names());
+        }
+        names.sort_unstable();
+        names.dedup();
+        let news =
+            names.into_iter().filter_map(|name| newest.get(name)).filter(|it| covers(it) && is_news(it));
+        let news: Vec<Resource> = news.cloned().collect();
+        if !news.is_empty() && news.len() == newest.len() {
+            newest.whole()
+        } else {
+            news.into_iter().collect()
+        }
     }
 }

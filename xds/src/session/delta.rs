@@ -1,13 +1,16 @@
 //! Delta requests: changes of a subscription, honoured whatever the nonce.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ProtocolError,
     request::most_names,
     watch::{Told, Watch},
 };
-use crate::{resource::Name, status::Status};
+use crate::{
+    resource::{Name, Version},
+    status::Status,
+};
 
 /// How many responses a client may leave unanswered. Only new subscriptions can add to them.
 const MAX_FLIGHTS: usize = 1024;
@@ -30,32 +33,9 @@ impl Watch {
         status: &mut Status,
     ) -> Result<(), ProtocolError> {
         let first = !std::mem::replace(&mut self.opened, true);
-        let wildcard = self.kind.is_wildcard();
-        if first && wildcard && subscribe.is_empty() {
-            (self.interest.all, self.owes) = (true, true);
-        }
         let initial = if first { initial } else { BTreeMap::new() };
-        for name in subscribe {
-            if wildcard && name == "*" {
-                (self.interest.all, self.owes) = (true, true);
-                continue;
-            }
-            let name = Name::from(name);
-            // A client that brings a version along is told only what differs from it.
-            if !initial.contains_key(&*name) {
-                self.asked.insert(name.clone());
-            }
-            self.interest.names.insert(name);
-        }
-        for name in unsubscribe {
-            if wildcard && name == "*" {
-                self.interest.all = false;
-            } else if let Some(name) = self.interest.names.take(&**name) {
-                // Under a wildcard the client cannot know whether it still gets the resource: it is told.
-                if self.interest.all {
-                    self.asked.insert(name);
-                }
-            }
+        if first || !subscribe.is_empty() || !unsubscribe.is_empty() {
+            self.change_interest(first, subscribe, unsubscribe, &initial);
         }
         let most = most_names(self.kind);
         if self.interest.names.len() > most {
@@ -65,13 +45,48 @@ impl Watch {
             return Err(ProtocolError::Unacknowledged);
         }
         for (name, version) in initial {
-            let (name, version) = (Name::from(name), version.into());
+            let (name, version) = (Name::from(name), Version::from(version));
             if self.interest.covers(&name) {
-                status.set_accepted(self.kind, &name, &version);
-                self.told.insert(name, Told::Held(version));
+                status.of_mut(self.kind).accepted.put(&name, Some(Arc::clone(&version)));
+                self.told.put(&name, Some(Told::Held(version)));
             }
         }
         self.forget_unwanted(status);
         Ok(())
+    }
+
+    fn change_interest(
+        &mut self,
+        first: bool,
+        subscribe: Vec<String>,
+        unsubscribe: &[String],
+        initial: &BTreeMap<String, String>,
+    ) {
+        let wildcard = self.kind.is_wildcard();
+        let interest = Arc::make_mut(&mut self.interest);
+        if first && wildcard && subscribe.is_empty() {
+            (interest.all, self.owes) = (true, true);
+        }
+        for name in subscribe {
+            if wildcard && name == "*" {
+                (interest.all, self.owes) = (true, true);
+                continue;
+            }
+            let name = Name::from(name);
+            // A client that brings a version along is told only what differs from it.
+            if !initial.contains_key(&*name) {
+                self.asked.insert(name.clone());
+            }
+            interest.add(&name);
+        }
+        for name in unsubscribe {
+            let name = Name::from(&**name);
+            if wildcard && *name == *"*" {
+                interest.all = false;
+            } else if interest.take(&name) && interest.all {
+                // Under a wildcard the client cannot know whether it still gets the resource: it is told.
+                self.asked.insert(name);
+            }
+        }
     }
 }

@@ -10,9 +10,7 @@
 //! What a client newly asks for is answered at once and is subject to no gate: it holds nothing of it yet, and
 //! asks in the order in which it needs things.
 
-use std::collections::BTreeMap;
-
-use super::watch::Watch;
+use super::watches::Watches;
 use crate::{resource::ResourceType, snapshot::Snapshot, status::Status};
 
 /// The order in which resources are taken away: users first.
@@ -41,14 +39,14 @@ pub(super) struct Gate {
 /// Decides for one kind. It is asked for the kinds in order, so an earlier kind that still has something to
 /// send has sent it, or waits for the ACK of what it sent before.
 pub(super) fn gate(
-    watches: &BTreeMap<ResourceType, Watch>,
+    watches: &Watches,
     status: &Status,
     kind: ResourceType,
     step: Step,
     snapshot: &Snapshot,
 ) -> Gate {
     use ResourceType::{Cluster, Endpoint, Listener, Route, Secret};
-    let idle = |kinds: &[ResourceType]| kinds.iter().all(|kind| watches.get(kind).is_none_or(Watch::is_idle));
+    let idle = |kinds: &[ResourceType]| kinds.iter().all(|kind| watches.of(*kind).is_idle());
     let before: &[ResourceType] = match kind {
         Cluster | Endpoint | Secret => &[],
         Listener | Route => &[Cluster, Endpoint],
@@ -58,8 +56,7 @@ pub(super) fn gate(
         && match kind {
             Secret => idle(&[Secret]),
             Cluster | Endpoint | Listener | Route => {
-                let in_force =
-                    |kind| watches.get(&kind).is_none_or(|watch| watch.is_in_force(snapshot, status));
+                let in_force = |kind| watches.of(kind).is_in_force(snapshot, status);
                 idle(&[Cluster, Endpoint, Listener, Route]) && in_force(Listener) && in_force(Route)
             }
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::resource::{Resource, ResourceType};
+use crate::{batch::Resources, resource::ResourceType};
 
 /// A discovery response of either variant. Its resources share their bytes with the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,10 +11,10 @@ pub struct Response {
     pub kind: ResourceType,
     /// Unique among all responses of the process.
     pub nonce: String,
-    /// SotW: a digest of everything that the client holds of this kind after this response. Delta: empty.
-    pub version: String,
+    /// SotW: a digest of everything that the client holds of this kind after this response. Delta has none.
+    pub version: Option<Arc<str>>,
     /// Added or changed resources; for SotW clusters and listeners the whole set.
-    pub resources: Vec<Resource>,
+    pub resources: Resources,
     /// Delta only: names of what is gone or does not exist.
     pub removed: Vec<Arc<str>>,
 }

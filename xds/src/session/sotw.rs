@@ -1,12 +1,9 @@
 //! SotW requests: the whole list of names, every time.
 
-use std::mem;
+use std::{mem, sync::Arc};
 
 use super::watch::Watch;
-use crate::{
-    resource::Name,
-    status::{Interest, Status},
-};
+use crate::{interest::Interest, resource::Name, status::Status};
 
 impl Watch {
     /// Takes in a SotW request.
@@ -18,7 +15,7 @@ impl Watch {
         &mut self,
         nonce: &str,
         rejection: Option<&str>,
-        names: Vec<String>,
+        mut names: Vec<String>,
         status: &mut Status,
     ) {
         let first = nonce.is_empty() || self.nonce.is_none();
@@ -30,21 +27,30 @@ impl Watch {
             self.settle(nonce, rejection, status);
         }
         self.opened = true;
-        let interest = self.interest_in(names);
-        let before = mem::replace(&mut self.interest, interest);
-        let added = |name: &&Name| first || !before.names.contains(*name);
-        self.asked.extend(self.interest.names.iter().filter(added).cloned());
-        self.owes |= self.interest.all && (first || !before.all);
+        if first || !self.asks_for_the_same(&mut names) {
+            let interest = Arc::new(self.interest_in(names));
+            let before = mem::replace(&mut self.interest, interest);
+            let added = |name: &&Name| first || !before.names.contains(name);
+            self.asked.extend(self.interest.names.names().filter(added).cloned());
+            self.owes |= self.interest.all && (first || !before.all);
+        }
         self.forget_unwanted(status);
+    }
+
+    /// As every acknowledgement does. Puts the names in order.
+    fn asks_for_the_same(&self, names: &mut Vec<String>) -> bool {
+        let all = self.kind.is_wildcard() && names.is_empty() && !self.listed;
+        self.interest.all == all && self.interest.is_of(names)
     }
 
     /// Nothing listed means everything, but only where that is possible and as long as nothing was ever
     /// listed; `*` always means everything. For other kinds `*` is a name like any other.
     fn interest_in(&mut self, names: Vec<String>) -> Interest {
-        let mut interest = Interest { all: false, names: names.into_iter().map(Name::from).collect() };
+        let mut interest = Interest::default();
+        names.into_iter().for_each(|name| interest.add(&Name::from(name)));
         self.listed |= !interest.names.is_empty();
         if self.kind.is_wildcard() {
-            interest.all = interest.names.remove("*") || !self.listed;
+            interest.all = interest.take(&Name::from("*")) || !self.listed;
         }
         interest
     }

@@ -7,6 +7,7 @@ mod delta;
 mod nack;
 mod ordering;
 mod random;
+mod sharing;
 mod sotw;
 
 use std::collections::BTreeMap;

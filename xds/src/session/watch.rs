@@ -5,17 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
-use super::{
-    Variant,
-    reason::{self, Blame},
-};
+use super::reason::{self, Blame};
 use crate::{
+    batch::Resources,
+    interest::Interest,
+    layer::{Layer, Value},
     resource::{Name, Resource, ResourceType, Version},
     snapshot::Snapshot,
-    status::{Interest, Rejection, Status},
+    status::{Rejection, Status},
 };
 
 /// What the client was told of a name.
@@ -39,6 +38,16 @@ impl Told {
     }
 }
 
+impl Value for Told {
+    fn of(resource: &Resource) -> Self {
+        Self::Sent(resource.clone())
+    }
+
+    fn is_of(&self, resource: &Resource) -> bool {
+        matches!(self, Self::Sent(sent) if sent.is_of(resource))
+    }
+}
+
 /// A version that the client rejected.
 #[derive(Clone, Debug)]
 pub(super) struct Refused {
@@ -51,16 +60,18 @@ pub(super) struct Refused {
 /// A response that waits for its ACK or NACK.
 #[derive(Debug)]
 pub(super) struct Flight {
-    nonce: String,
-    resources: Vec<Resource>,
-    removed: Vec<Name>,
+    pub(super) nonce: String,
+    pub(super) resources: Resources,
+    pub(super) removed: Vec<Name>,
 }
 
 /// A response in the making.
 #[derive(Debug)]
 pub(super) struct Draft {
-    pub(super) resources: Vec<Resource>,
+    pub(super) resources: Resources,
     pub(super) removed: Vec<Name>,
+    /// SotW whole sets: the set that the client then holds.
+    pub(super) whole: Option<Layer<Resource>>,
 }
 
 /// The state of one kind on one stream.
@@ -69,8 +80,8 @@ pub(super) struct Watch {
     pub(super) kind: ResourceType,
     /// Whether a request for this kind has arrived.
     pub(super) opened: bool,
-    pub(super) interest: Interest,
-    pub(super) told: BTreeMap<Name, Told>,
+    pub(super) interest: Arc<Interest>,
+    pub(super) told: Layer<Told>,
     /// Names to be answered at once, whether or not the client was told of them before.
     pub(super) asked: BTreeSet<Name>,
     /// The client asked for everything and is owed a response, even an empty one.
@@ -85,9 +96,9 @@ pub(super) struct Watch {
     /// SotW: names were listed once, so an empty list means nothing rather than everything.
     pub(super) listed: bool,
     /// SotW whole sets: the set as it was wanted when the last response was sent.
-    pub(super) posted: Option<BTreeMap<Name, Resource>>,
+    pub(super) posted: Option<Layer<Resource>>,
     /// SotW whole sets: what stands in for a resource that was refused.
-    pub(super) accepted: BTreeMap<Name, Resource>,
+    pub(super) accepted: Layer<Resource>,
     /// The last removal was refused, and nothing accepted since.
     pub(super) removal_refused: bool,
     groups: u64,
@@ -98,8 +109,8 @@ impl Watch {
         Self {
             kind,
             opened: false,
-            interest: Interest::default(),
-            told: BTreeMap::new(),
+            interest: Arc::default(),
+            told: Layer::default(),
             asked: BTreeSet::new(),
             owes: false,
             again: BTreeSet::new(),
@@ -108,7 +119,7 @@ impl Watch {
             nonce: None,
             listed: false,
             posted: None,
-            accepted: BTreeMap::new(),
+            accepted: Layer::default(),
             removal_refused: false,
             groups: 0,
         }
@@ -121,8 +132,7 @@ impl Watch {
 
     /// Whether the client runs everything of the snapshot that it asks for, and took the last removal.
     pub(super) fn is_in_force(&self, snapshot: &Snapshot, status: &Status) -> bool {
-        let mut wanted = snapshot.resources(self.kind).filter(|it| self.interest.covers(it.name()));
-        !self.removal_refused && wanted.all(|resource| status.runs(resource))
+        !self.removal_refused && status.of(self.kind).runs_all(snapshot, self.kind, &self.interest)
     }
 
     /// Whether the client has some version of a resource, as far as it was told.
@@ -155,16 +165,17 @@ impl Watch {
             let Some(version) = current(name) else {
                 let held = told.get(name).is_some_and(|told| told.version().is_some());
                 if !held {
-                    status.remove(self.kind, name);
+                    status.of_mut(self.kind).remove(name);
                 }
                 return false;
             };
             let released = refused.group.is_some_and(|group| changed.contains(&group));
-            if released && version == &*refused.version && told.contains_key(name) {
+            if released && version == &*refused.version && told.contains(name) {
                 again.insert(Arc::clone(name));
             }
-            let posted = posted.as_ref().and_then(|posted| posted.get(name)).map(Resource::version);
-            !released && (version == &*refused.version || posted == Some(&refused.version))
+            let posted = posted.as_ref().and_then(|posted| posted.get(name));
+            let is_posted = posted.is_some_and(|posted| *posted.version() == *refused.version);
+            !released && (version == &*refused.version || is_posted)
         });
     }
 
@@ -192,36 +203,60 @@ impl Watch {
     fn accept(&mut self, flight: Flight, status: &mut Status) {
         debug!(kind = %self.kind, nonce = flight.nonce, resources = flight.resources.len(), "acknowledged");
         self.removal_refused = false;
-        for resource in flight.resources {
-            let name = resource.shared_name();
-            if !self.told.contains_key(name) {
-                continue;
-            }
-            status.set_accepted(self.kind, name, resource.shared_version());
+        let known = status.of_mut(self.kind);
+        let clears = |name: &Name, version: Option<&str>| {
             // Another version, as the one that stands in for what was refused, does not clear that.
-            if self.refused.get(name).is_none_or(|refused| *refused.version == *resource.version()) {
-                self.refused.remove(name);
-                status.clear_rejection(self.kind, name);
+            let refused = self.refused.get(name).map(|refused| &*refused.version);
+            version.is_some() && self.told.contains(name) && (refused.is_none() || refused == version)
+        };
+        let suspects = self.refused.keys().chain(known.rejected.keys());
+        let cleared: Vec<Name> =
+            suspects.filter(|name| clears(name, flight.resources.version(name))).cloned().collect();
+        for name in cleared {
+            self.refused.remove(&name);
+            known.rejected.remove(&name);
+        }
+        if let Some(kind) = flight.resources.as_kind() {
+            let mut accepted = Layer::of(Arc::clone(kind));
+            for given_up in accepted.beyond(&self.told) {
+                accepted.put(&given_up, None);
             }
+            known.accepted.overlay(&accepted);
             if self.posted.is_some() {
-                self.accepted.insert(Arc::clone(name), resource);
+                self.accepted.overlay(&accepted);
+            }
+        } else {
+            for resource in flight.resources.iter().filter(|it| self.told.contains(it.name())) {
+                let name = resource.shared_name();
+                known.accepted.put(name, Some(Arc::clone(resource.shared_version())));
+                if self.posted.is_some() {
+                    self.accepted.put(name, Some(resource.clone()));
+                }
             }
         }
         for name in flight.removed {
             if !self.holds(&name) {
-                status.remove(self.kind, &name);
+                known.remove(&name);
             }
         }
         if self.posted.is_some() {
             // What an accepted whole set lacks is gone, even if its removal was refused once.
-            let (told, refused) = (&self.told, &self.refused);
-            status.retain(self.kind, |name| told.contains_key(name) || refused.contains_key(name));
+            let mut gone = known.sent.beyond(&self.told);
+            gone.extend(known.accepted.beyond(&self.told));
+            gone.retain(|name| !self.refused.contains_key(name));
+            gone.iter().for_each(|name| known.forget(name));
+            known.rejected.retain(|name, _| self.told.contains(name) || self.refused.contains_key(name));
         }
+        let base = Arc::clone(self.told.base());
+        self.accepted.lay_on(&base);
+        known.sent.lay_on(&base);
+        known.accepted.lay_on(&base);
     }
 
     fn refuse(&mut self, flight: Flight, text: &str, status: &mut Status) {
+        let known = status.of_mut(self.kind);
         let Blame { guilty, suspects, innocent } =
-            reason::blame(text, flight.resources, |resource| status.runs(resource));
+            reason::blame(text, flight.resources.iter().cloned().collect(), |resource| known.runs(resource));
         let reason = reason::clean(text);
         info!(
             kind = %self.kind, nonce = flight.nonce, rejected = guilty.len(), suspected = suspects.len(),
@@ -230,10 +265,9 @@ impl Watch {
         self.removal_refused |= !flight.removed.is_empty();
         for name in flight.removed {
             // It may be there still; it is taken away again after the next response that is accepted.
-            let known =
-                status.resource(self.kind, &name).and_then(|it| it.accepted.as_ref().or(it.sent.as_ref()));
-            if let Some(version) = known.filter(|_| self.posted.is_none() && !self.holds(&name)) {
-                self.told.insert(name, Told::Held(Arc::clone(version)));
+            let version = known.accepted.get(&name).or_else(|| known.sent.get(&name));
+            if let Some(version) = version.filter(|_| self.posted.is_none() && !self.holds(&name)) {
+                self.told.put(&name, Some(Told::Held(version)));
             }
         }
         self.groups = self.groups.wrapping_add(1);
@@ -249,7 +283,7 @@ impl Watch {
                     reason: Arc::clone(&reason),
                     suspected: group.is_some(),
                 };
-                status.set_rejected(self.kind, name, rejection);
+                known.rejected.insert(Arc::clone(name), rejection);
             }
         }
         // A whole set waits for a change of its own: what is innocent in it will come with that.
@@ -265,75 +299,17 @@ impl Watch {
     /// Forgets what the client no longer wants, so that it is sent again when it is asked for again.
     pub(super) fn forget_unwanted(&mut self, status: &mut Status) {
         let interest = &self.interest;
-        let kind = self.kind;
-        self.told.retain(|name, _| {
-            let wanted = interest.covers(name);
-            if !wanted {
-                status.forget(kind, name);
-            }
-            wanted
-        });
+        if interest.all {
+            return;
+        }
+        for name in self.told.beyond(&interest.names) {
+            self.told.put(&name, None);
+            status.of_mut(self.kind).forget(&name);
+        }
         self.asked.retain(|name| interest.covers(name));
         self.again.retain(|name| interest.covers(name));
-        self.accepted.retain(|name, _| interest.covers(name));
-        if let Some(posted) = &mut self.posted {
-            posted.retain(|name, _| interest.covers(name));
+        for layer in self.posted.iter_mut().chain([&mut self.accepted]) {
+            layer.beyond(&interest.names).iter().for_each(|name| layer.put(name, None));
         }
-    }
-
-    /// Records a response as sent; gives the endpoints for which clusters in it will wait.
-    pub(super) fn commit(
-        &mut self,
-        draft: &Draft,
-        nonce: &str,
-        variant: Variant,
-        status: &mut Status,
-    ) -> Vec<Name> {
-        let mut warming = Vec::new();
-        if self.posted.is_some() {
-            let kept: BTreeSet<&str> = draft.resources.iter().map(Resource::name).collect();
-            self.told.retain(|name, told| kept.contains(&**name) || told.version().is_none());
-        }
-        for resource in &draft.resources {
-            let name = resource.shared_name();
-            let before = self.told.insert(Arc::clone(name), Told::Sent(resource.clone()));
-            if before.as_ref().and_then(Told::version) != Some(resource.version()) {
-                warming.extend(resource.endpoints().cloned());
-            }
-            self.again.remove(name);
-            status.set_sent(resource);
-        }
-        for name in &draft.removed {
-            self.again.remove(name);
-            if self.interest.names.contains(name) {
-                self.told.insert(Arc::clone(name), Told::Absent);
-            } else {
-                self.told.remove(name);
-            }
-        }
-        if variant == Variant::Sotw {
-            // A later response takes the place of an unanswered one: only its nonce is still good.
-            self.flights.clear();
-        }
-        self.nonce = Some(nonce.to_owned());
-        self.flights.push_back(Flight {
-            nonce: nonce.to_owned(),
-            resources: draft.resources.clone(),
-            removed: draft.removed.clone(),
-        });
-        warming
-    }
-
-    /// A digest over names and versions of all that the client holds, equal on every replica.
-    pub(super) fn version(&self) -> String {
-        let mut digest = Sha256::new();
-        for (name, version) in self.told.iter().filter_map(|(name, told)| Some((name, told.version()?))) {
-            for part in [name, version] {
-                digest.update(part.len().to_be_bytes());
-                digest.update(part);
-            }
-        }
-        let digest: [u8; 32] = digest.finalize().into();
-        hex::encode(digest.split_at(16).0)
     }
 }

@@ -1,14 +1,20 @@
 //! SotW responses for clusters and listeners: always the whole set, where what is missing is gone.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
 
 use super::{
     order::Gate,
     watch::{Draft, Told, Watch},
 };
 use crate::{
+    batch::Resources,
+    layer::Layer,
     resource::{Name, Resource},
-    snapshot::Snapshot,
+    snapshot::{Kind, Snapshot},
 };
 
 impl Watch {
@@ -23,53 +29,85 @@ impl Watch {
         if self.interest.is_empty() {
             return None;
         }
-        let set = self.wanted(snapshot, gate, |name, known| asked.contains(name) || (owes && !known));
-        let parked = set.values().any(|resource| self.is_refused(resource));
+        let set = self.wanted(snapshot.kind(self.kind), gate, &asked, owes);
+        let parked = self.refused.keys().filter_map(|name| set.get(name)).any(|it| self.is_refused(&it));
         let unchanged = self.posted.as_ref().is_some_and(|posted| same_versions(posted, &set));
         if unchanged && (parked || !owes && asked.is_empty()) {
             return None;
         }
-        let resources: Vec<Resource> = set
-            .values()
-            .filter_map(|it| if self.is_surely_refused(it) { self.accepted.get(it.name()) } else { Some(it) })
-            .cloned()
-            .collect();
-        let dropped = |name: &Name| !set.contains_key(name);
-        let removed = self.told.keys().filter(|name| dropped(name)).cloned().collect();
-        self.accepted.retain(|name, _| set.contains_key(name));
+        let mut sent = set.clone();
+        for name in self.refused.keys() {
+            if set.get(name).is_some_and(|it| self.is_surely_refused(&it)) {
+                sent.put(name, self.accepted.get(name));
+            }
+        }
+        let removed = self.told.beyond(&set);
+        for name in self.accepted.beyond(&set) {
+            self.accepted.put(&name, None);
+        }
         self.posted = Some(set);
-        Some(Draft { resources, removed })
+        Some(Draft { resources: all_of(&sent), removed, whole: Some(sent) })
     }
 
-    /// What the set should hold now; `at_once` says which resources pass a closed gate.
-    fn wanted(
-        &self,
-        snapshot: &Snapshot,
-        gate: Gate,
-        at_once: impl Fn(&str, bool) -> bool,
-    ) -> BTreeMap<Name, Resource> {
-        let nothing = BTreeMap::new();
+    /// What the set should hold now; what was asked for, or is owed and not known, passes a closed gate.
+    fn wanted(&self, newest: &Arc<Kind>, gate: Gate, asked: &BTreeSet<Name>, owes: bool) -> Layer<Resource> {
+        let nothing = Layer::default();
         let posted = self.posted.as_ref().unwrap_or(&nothing);
+        let goes_with_all = self.interest.all && posted.is_plain() && self.told.is_plain();
+        if goes_with_all && Arc::ptr_eq(posted.base(), self.told.base()) {
+            match (gate.additions, gate.removals) {
+                (true, true) => return Layer::of(Arc::clone(newest)),
+                (true, false) => {
+                    return Layer::of(newest.since(posted.base()).both(posted.base(), newest));
+                }
+                (false, false) if !owes && asked.is_empty() => return posted.clone(),
+                (false, _) => {}
+            }
+        }
+        self.picked(newest, gate, posted, |name, known| asked.contains(name) || (owes && !known))
+    }
+
+    /// As [`Watch::wanted`], one by one; `at_once` says which resources pass a closed gate.
+    fn picked(
+        &self,
+        newest: &Arc<Kind>,
+        gate: Gate,
+        posted: &Layer<Resource>,
+        at_once: impl Fn(&str, bool) -> bool,
+    ) -> Layer<Resource> {
         let mut set = BTreeMap::new();
-        for resource in snapshot.resources(self.kind).filter(|it| self.interest.covers(it.name())) {
+        for resource in newest.values().filter(|it| self.interest.covers(it.name())) {
             let before = posted.get(resource.name());
             let now = gate.additions || at_once(resource.name(), before.is_some());
-            if let Some(chosen) = if now { Some(resource) } else { before } {
-                set.insert(Arc::clone(chosen.shared_name()), chosen.clone());
+            if let Some(chosen) = if now { Some(resource.clone()) } else { before } {
+                set.insert(Arc::clone(chosen.shared_name()), chosen);
             }
         }
-        // As it was sent, which for a refused version may be the one before.
-        let gone = |name: &str| !gate.removals && snapshot.get(self.kind, name).is_none();
-        for (name, told) in self.told.iter().filter(|(name, _)| gone(name)) {
-            if let Told::Sent(resource) = told {
-                set.insert(Arc::clone(name), resource.clone());
+        if !gate.removals {
+            // As it was sent, which for a refused version may be the one before.
+            for name in self.told.beyond(&Layer::<Resource>::of(Arc::clone(newest))) {
+                if let Some(Told::Sent(resource)) = self.told.get(&name) {
+                    set.insert(name, resource);
+                }
             }
         }
-        set
+        let mut layer = Layer::of(Arc::new(set.into_values().collect()));
+        layer.lay_on(newest);
+        layer
     }
 }
 
-fn same_versions(a: &BTreeMap<Name, Resource>, b: &BTreeMap<Name, Resource>) -> bool {
-    a.len() == b.len()
-        && a.values().zip(b.values()).all(|(a, b)| a.name() == b.name() && a.version() == b.version())
+fn all_of(set: &Layer<Resource>) -> Resources {
+    match set.is_plain() {
+        true => set.base().whole(),
+        false => set.names().filter_map(|name| set.get(name)).collect(),
+    }
+}
+
+fn same_versions(a: &Layer<Resource>, b: &Layer<Resource>) -> bool {
+    if a.is_plain() && b.is_plain() {
+        return b.base().since(a.base()).is_empty();
+    }
+    let version = |set: &Layer<Resource>, name: &str| set.get(name).map(|it| it.version().to_owned());
+    a.apart(b).iter().all(|name| version(a, name) == version(b, name))
 }

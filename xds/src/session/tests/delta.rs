@@ -165,3 +165,17 @@ fn a_name_taken_and_dropped_in_one_request_is_dropped() {
     assert_eq!(peer.give(peer.request("S", changes(vec!["a".into()], &["a"], &[]))), NOTHING);
     assert_eq!(peer.see("S a@2"), NOTHING);
 }
+
+#[test]
+fn what_is_given_up_before_its_acknowledgement_does_not_count_as_accepted() {
+    for names in [&["a", "b", "c"][..], &["a", "b"]] {
+        let mut peer = Peer::delta("E a@1 b@1 c@1");
+        peer.ask("E", names);
+        let nonce = peer.nonces.remove(&ResourceType::Endpoint).expect("a response");
+        peer.unsubscribe("E", &["b"]);
+        peer.nonces.insert(ResourceType::Endpoint, nonce);
+        peer.ack("E");
+        let accepted = ["a", "b"].map(|name| peer.accepted("E", name).is_some());
+        assert_eq!(accepted, [true, false], "of {names:?}");
+    }
+}

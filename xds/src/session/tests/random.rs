@@ -143,7 +143,7 @@ impl Client {
         let mut request = self.request(kind, response.nonce.clone(), ask);
         let current = response.nonce == self.newest_nonce(kind) || self.peer.variant == Variant::Delta;
         if rejects {
-            let culprit = response.resources.first();
+            let culprit = response.resources.iter().next();
             let named = culprit.filter(|_| names || response.resources.len() == 1);
             request.rejection = Some(named.map_or("?".into(), |it| format!("{}: no", it.name())));
             let (snapshot, status) = (&self.peer.snapshot, self.peer.session.status());
@@ -160,7 +160,7 @@ impl Client {
     fn receive(&mut self) {
         // A client forgets what it no longer asks for.
         let watches = &self.peer.session.watches;
-        self.view.retain(|(kind, name), _| watches[kind].interest.covers(name));
+        self.view.retain(|(kind, name), _| watches.of(*kind).interest.covers(name));
         self.peer.drain();
         for response in std::mem::take(&mut self.peer.last) {
             let kind = response.kind;
