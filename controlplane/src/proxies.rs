@@ -24,7 +24,10 @@ use std::{
     collections::BTreeSet,
     fmt,
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -52,6 +55,7 @@ pub struct Proxies {
     entries: Mutex<Entries>,
     /// Rises with every change of an entry that reconcile did not make itself.
     changes: watch::Sender<u64>,
+    encoded: AtomicU64,
 }
 
 /// What a proxy says of itself that its configuration does not depend on.
@@ -150,8 +154,8 @@ impl Entry {
             return Holds::Other;
         };
         let wanted = snapshot.resources(kind).map(Resource::name);
-        let known = self.status.resources().filter(|(known, ..)| *known == kind).map(|(_, name, _)| name);
-        let holds = wanted.chain(known).filter(|name| is_meant(name)).map(|name| self.holds(kind, name));
+        let names = wanted.chain(self.status.known(kind));
+        let holds = names.filter(|name| is_meant(name)).map(|name| self.holds(kind, name));
         holds.fold(Holds::Nothing, |all, one| match (all, one) {
             (Holds::Other, _) | (_, Holds::Other) => Holds::Other,
             (Holds::Wanted, _) | (_, Holds::Wanted) => Holds::Wanted,
@@ -170,7 +174,7 @@ impl Entry {
     fn hear(&mut self, status: &Status) -> Vec<RejectionView> {
         let before = std::mem::replace(&mut self.status, status.clone());
         let is_new = |kind, name: &str, rejection: &Rejection| {
-            let before = before.resource(kind, name).and_then(|before| before.rejected.as_ref());
+            let before = before.resource(kind, name).and_then(|before| before.rejected);
             before.is_none_or(|before| before.version != rejection.version)
         };
         let rejections = self.status.rejections();
@@ -178,14 +182,15 @@ impl Entry {
         new.map(|(kind, name, rejection)| RejectionView::of(self, kind, name, rejection)).collect()
     }
 
+    /// What it should hold; `None` until reconcile saw it.
+    #[cfg(test)]
+    pub(crate) fn wanted(&self) -> Option<&Arc<Snapshot>> {
+        self.wanted.as_ref()
+    }
+
     /// When its stream ended; `None` while it is connected.
     pub(crate) fn gone(&self) -> Option<Instant> {
         self.gone
-    }
-
-    /// What it should hold; `None` until reconcile saw it.
-    pub(crate) fn wanted(&self) -> Option<&Arc<Snapshot>> {
-        self.wanted.as_ref()
     }
 }
 
@@ -193,7 +198,12 @@ impl Proxies {
     /// An empty registry; `clock` tells since when a proxy is connected.
     #[must_use]
     pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { clock, entries: Mutex::default(), changes: watch::Sender::new(0) })
+        Arc::new(Self {
+            clock,
+            entries: Mutex::default(),
+            changes: watch::Sender::new(0),
+            encoded: AtomicU64::new(0),
+        })
     }
 
     /// Registers a stream of `proxy`. It is fed as soon as reconcile has seen it.
@@ -306,6 +316,17 @@ impl Proxies {
         self.lock().revision
     }
 
+    /// How many resources have been encoded for all of them so far.
+    #[must_use]
+    pub fn encoded(&self) -> u64 {
+        self.encoded.load(Ordering::Relaxed)
+    }
+
+    /// More have been.
+    pub(crate) fn count_encoded(&self, more: u64) {
+        self.encoded.fetch_add(more, Ordering::Relaxed);
+    }
+
     /// Tells of every proxy that comes, goes, or says something.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -364,7 +385,7 @@ impl Proxies {
             if entry.wanted.as_ref() == Some(&snapshot) {
                 continue;
             }
-            entry.origins = entry.origins.after(&snapshot, &cause);
+            entry.origins.follow(&snapshot, &cause);
             entry.wanted = Some(Arc::clone(&snapshot));
             entry.stale_since.get_or_insert(now);
             if let Some(tap) = &entry.feed {

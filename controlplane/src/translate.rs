@@ -7,6 +7,8 @@
 //!  Instances ┘   listener ◀── tls ─────────────────────┘      names: naming
 //! ```
 //!
+//! What one write changes is often one cluster of many proxies: `patch` finds that out, and `forge` encodes it once.
+//!
 //! Invariants:
 //! - Pure and total: no clock, no I/O, no error. Whatever dangles in the model becomes an answer of 404 or 503.
 //! - Equal input gives equal bytes, on every replica and after a restart: a version is a hash of the bytes, and
@@ -33,18 +35,21 @@ use crate::{
 mod backend;
 mod cluster;
 pub(crate) mod endpoint;
+mod forge;
 mod gateway;
 mod in_force;
 mod listener;
 mod log;
 mod metadata;
 pub mod naming;
+mod patch;
 mod reach;
 mod retry;
 mod route;
 mod scalar;
 mod tls;
 
+pub(crate) use forge::Forge;
 pub use in_force::{Dial, Generations, InForce, Offer, PortId, Proof, Standing, TlsOffer};
 pub(crate) use reach::{Part, reach};
 
@@ -158,17 +163,35 @@ pub fn snapshot(
     instances: &Instances,
     trust_domain: &TrustDomain,
 ) -> Snapshot {
-    let Workload { mesh, kind, name } = &proxy.workload;
-    let Some(mesh) = model.meshes.get(mesh) else {
-        return Snapshot::default();
-    };
-    let role = match kind {
-        WorkloadKind::VirtualNode => mesh.virtual_nodes.get(name).map(|node| Role::Node(node)),
-        WorkloadKind::VirtualGateway => mesh.virtual_gateways.get(name).map(|gateway| Role::Gateway(gateway)),
-    };
-    role.map_or_else(Snapshot::default, |role| {
-        Scope { mesh, role, proxy, in_force, instances, trust_domain }.snapshot()
-    })
+    Given { model, in_force, instances, trust_domain }.snapshot(proxy, &mut Forge::default())
+}
+
+/// All that translation looks things up in.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) in_force: &'a InForce,
+    pub(crate) instances: &'a Instances,
+    pub(crate) trust_domain: &'a TrustDomain,
+}
+
+impl<'a> Given<'a> {
+    /// As [`snapshot`], encoding what many proxies are told once for all of them.
+    pub(crate) fn snapshot(self, proxy: &Proxy, forge: &mut Forge) -> Snapshot {
+        self.scope(proxy).map_or_else(Snapshot::default, |scope| scope.snapshot(forge))
+    }
+
+    /// What is looked up for a proxy; nothing where its node or gateway does not exist.
+    fn scope(self, proxy: &'a Proxy) -> Option<Scope<'a>> {
+        let Given { model, in_force, instances, trust_domain } = self;
+        let Workload { mesh, kind, name } = &proxy.workload;
+        let mesh = model.meshes.get(mesh)?;
+        let role = match kind {
+            WorkloadKind::VirtualNode => Role::Node(mesh.virtual_nodes.get(name)?),
+            WorkloadKind::VirtualGateway => Role::Gateway(mesh.virtual_gateways.get(name)?),
+        };
+        Some(Scope { mesh, role, proxy, in_force, instances, trust_domain })
+    }
 }
 
 /// Whether a proxy speaks TLS to a port of a node whatever that offers, because a client policy enforces it.
@@ -195,20 +218,31 @@ pub fn enforces_tls(model: &Model, caller: &Workload, port: &PortId) -> bool {
     distinct(&backends).into_values().filter(is_meant).any(enforces)
 }
 
-impl Scope<'_> {
-    /// Those of a destination that is found by Cloud Map's names.
-    fn endpoints(&self, destination: &backend::Destination<'_>) -> Option<Resource> {
+impl<'a> Scope<'a> {
+    /// Whom the proxy calls.
+    fn backends(&self) -> Vec<backend::Backend<'a>> {
+        match self.role {
+            Role::Node(node) => backend::of_node(self.mesh, node),
+            Role::Gateway(gateway) => backend::of_gateway(self.mesh, gateway),
+        }
+    }
+
+    /// The cluster of a destination, where there is such a node.
+    fn target(&self, destination: &backend::Destination<'_>, forge: &mut Forge) -> Option<Resource> {
+        let target = cluster::target(self, destination)?;
+        Some(forge.share(ResourceType::Cluster, target.name.clone(), target))
+    }
+
+    /// The endpoints of a destination that is found by Cloud Map's names.
+    fn endpoints(&self, destination: &backend::Destination<'_>, forge: &mut Forge) -> Option<Resource> {
         let backend::Destination { node, mapping, found, policy: _, service: _ } = destination;
         let (_, discovery) = (*found)?;
         let mesh_name = &self.proxy.workload.mesh;
-        endpoint::of(mesh_name, self.mesh, node, *mapping, discovery, self.instances)
+        endpoint::of(mesh_name, self.mesh, node, *mapping, discovery, self.instances, forge)
     }
 
-    fn snapshot(&self) -> Snapshot {
-        let backends = match self.role {
-            Role::Node(node) => backend::of_node(self.mesh, node),
-            Role::Gateway(gateway) => backend::of_gateway(self.mesh, gateway),
-        };
+    fn snapshot(&self, forge: &mut Forge) -> Snapshot {
+        let backends = self.backends();
         let mut resources = Vec::new();
         for listener in self.listeners() {
             let (local, routes) = match self.role {
@@ -218,19 +252,17 @@ impl Scope<'_> {
                     gateway::ingress(self, gateway, listener, &backends),
                 ),
             };
-            resources.push(Resource::new(ResourceType::Cluster, local.name.clone(), &local));
-            resources.push(Resource::new(ResourceType::Route, routes.name.clone(), &routes));
+            resources.push(forge.make(ResourceType::Cluster, local.name.clone(), &local));
+            resources.push(forge.make(ResourceType::Route, routes.name.clone(), &routes));
         }
         for (_, destination) in distinct(&backends) {
-            if let Some(target) = cluster::target(self, destination) {
-                resources.push(Resource::new(ResourceType::Cluster, target.name.clone(), &target));
-            }
-            resources.extend(self.endpoints(destination));
+            resources.extend(self.target(destination, forge));
+            resources.extend(self.endpoints(destination, forge));
         }
         for listener in listener::ingress(self).into_iter().chain(listener::egress(self, &backends)) {
-            resources.push(Resource::new(ResourceType::Listener, listener.name.clone(), &listener));
+            resources.push(forge.make(ResourceType::Listener, listener.name.clone(), &listener));
         }
-        resources.extend(self.outward(&backends));
+        self.outward(&backends, forge, &mut resources);
         let tls = self.listeners().iter().filter_map(|listener| listener.tls.as_ref());
         let policies = distinct(&backends).into_values().filter_map(|destination| destination.policy);
         resources.extend(tls::secrets(tls, policies));
@@ -238,23 +270,24 @@ impl Scope<'_> {
     }
 
     /// Route tables of the proxy's own calls, and the clusters that lead out of the mesh.
-    fn outward(&self, backends: &[backend::Backend<'_>]) -> Vec<Resource> {
-        let table =
-            |routes: &RouteConfiguration| Resource::new(ResourceType::Route, routes.name.clone(), routes);
+    fn outward(&self, backends: &[backend::Backend<'_>], forge: &mut Forge, resources: &mut Vec<Resource>) {
+        let mut table = |routes: RouteConfiguration| {
+            resources.push(forge.make(ResourceType::Route, routes.name.clone(), &routes));
+        };
         match (self.role, self.proxy.interception) {
-            (Role::Gateway(gateway), _) => return vec![table(&gateway::egress(self, gateway, backends))],
-            (Role::Node(_), Interception::None) => return vec![table(&route::egress(self, backends))],
+            (Role::Gateway(gateway), _) => return table(gateway::egress(self, gateway, backends)),
+            (Role::Node(_), Interception::None) => return table(route::egress(self, backends)),
             (Role::Node(_), Interception::Redirected { .. }) => {}
         }
+        route::redirected(self, backends).into_iter().for_each(table);
         let mesh = &self.proxy.workload.mesh;
         let passthrough = match self.mesh.settings.egress_filter {
             EgressFilter::AllowAll => Some(naming::passthrough_cluster(mesh)),
             EgressFilter::DropAll => None,
         };
-        let names = passthrough.into_iter().chain([naming::aws_cluster(mesh)]);
-        let clusters =
-            names.map(|name| Resource::new(ResourceType::Cluster, name.clone(), &cluster::passthrough(name)));
-        route::redirected(self, backends).iter().map(table).chain(clusters).collect()
+        for name in passthrough.into_iter().chain([naming::aws_cluster(mesh)]) {
+            resources.push(forge.share(ResourceType::Cluster, name.clone(), cluster::passthrough(name)));
+        }
     }
 }
 

@@ -100,8 +100,9 @@ impl Status {
 
     /// Every resource that something is known of, by kind and name.
     pub fn resources(&self) -> impl Iterator<Item = (ResourceType, &str, ResourceStatus)> {
-        let of_kind =
-            |kind| self.known(kind).filter_map(move |name| Some((kind, name, self.resource(kind, name)?)));
+        let of_kind = move |kind| {
+            self.known(kind).filter_map(move |name| Some((kind, name, self.resource(kind, name)?)))
+        };
         ResourceType::ALL.into_iter().flat_map(of_kind)
     }
 

@@ -7,7 +7,7 @@ use signet_policies::{
     issuance::Registration,
 };
 
-use super::{Certificate, ClientPolicy, Listener, Model, VirtualNode};
+use super::{Certificate, ClientPolicy, Discovery, Listener, Model, VirtualNode};
 
 impl Model {
     /// Whether there is such a virtual node or gateway.
@@ -28,6 +28,16 @@ impl Model {
             WorkloadKind::VirtualGateway => Some(&mesh.virtual_gateways.get(&workload.name)?.listeners),
         });
         listeners.map_or(&[], Vec::as_slice)
+    }
+
+    /// How a virtual node is found; `None` also for a gateway.
+    #[must_use]
+    pub fn discovery(&self, workload: &Workload) -> Option<&Discovery> {
+        let mesh = self.meshes.get(&workload.mesh)?;
+        match workload.kind {
+            WorkloadKind::VirtualNode => mesh.virtual_nodes.get(&workload.name)?.discovery.as_ref(),
+            WorkloadKind::VirtualGateway => None,
+        }
     }
 
     /// What the spec of `workload` allows it to hold; nothing where it does not exist.

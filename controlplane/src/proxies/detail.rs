@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use signet_xds::{
-    Resource, ResourceType, Snapshot, json,
+    Resource, ResourceStatus, ResourceType, Snapshot, json,
     pb::envoy::config::{
         core::v3::{address::Address, socket_address::PortSpecifier},
         endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
@@ -83,8 +83,7 @@ impl ProxyDetail {
         let resources = ResourceType::ALL.into_iter().flat_map(|kind| {
             let wanted =
                 entry.wanted.iter().flat_map(move |wanted| wanted.resources(kind)).map(Resource::name);
-            let known = entry.status.resources().filter(move |(known, ..)| *known == kind);
-            let names: BTreeSet<&str> = wanted.chain(known.map(|(_, name, _)| name)).collect();
+            let names: BTreeSet<&str> = wanted.chain(entry.status.known(kind)).collect();
             names.into_iter().map(move |name| ResourceView::of(entry, kind, name))
         });
         Self { proxy: ProxyView::of(entry), resources: resources.collect() }
@@ -108,15 +107,15 @@ impl ResourceView {
     fn of(entry: &Entry, kind: ResourceType, name: &str) -> Self {
         let wanted = entry.wanted.as_ref().and_then(|wanted| wanted.get(kind, name));
         let known = entry.status.resource(kind, name);
-        let (sent, accepted) = known.map_or((None, None), |it| (it.sent.as_deref(), it.accepted.as_deref()));
-        let rejection = known.and_then(|it| it.rejected.as_ref());
+        let is_known = known.is_some();
+        let ResourceStatus { sent, accepted, rejected } = known.unwrap_or_default();
         let version = wanted.map(Resource::version);
         let cause = version.and_then(|version| entry.origins.cause(kind, name, version));
-        let state = match (version, rejection) {
+        let state = match (version, &rejected) {
             (Some(version), Some(refused)) if *refused.version == *version => ResourceState::Rejected,
             (None, _) => ResourceState::Leaving,
-            (Some(version), _) if accepted == Some(version) => ResourceState::Acked,
-            (Some(_), _) if !entry.status.is_subscribed(kind) || (known.is_none() && !is_pushed(kind)) => {
+            (Some(version), _) if accepted.as_deref() == Some(version) => ResourceState::Acked,
+            (Some(_), _) if !entry.status.is_subscribed(kind) || !(is_known || is_pushed(kind)) => {
                 ResourceState::Unasked
             }
             (Some(_), _) => ResourceState::Pending,
@@ -125,12 +124,12 @@ impl ResourceView {
             kind: kind.to_string(),
             name: name.to_owned(),
             wanted: version.map(str::to_owned),
-            sent: sent.map(str::to_owned),
-            accepted: accepted.map(str::to_owned),
+            sent: sent.as_deref().map(str::to_owned),
+            accepted: accepted.as_deref().map(str::to_owned),
             state,
             revision: cause.map(|cause| cause.revision),
             changes: cause.map(|cause| ChangeView::all(cause)).unwrap_or_default(),
-            reason: rejection.map(|refused| refused.reason.to_string()),
+            reason: rejected.map(|refused| refused.reason.to_string()),
             config: None,
             hosts: wanted.filter(|_| kind == ResourceType::Endpoint).map(hosts),
         }

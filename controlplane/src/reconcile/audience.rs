@@ -50,6 +50,20 @@ impl Touched {
         self.meshes.entry(mesh.clone()).or_default();
     }
 
+    /// The nodes of a mesh that changed; nothing where all of it did.
+    pub(super) fn nodes(&self, mesh: &ResourceName) -> Option<BTreeSet<&ResourceName>> {
+        let nodes = self.parts.keys().filter_map(|(of, part)| match part {
+            Part::Node(node) if of == mesh => Some(node),
+            Part::Node(_) | Part::Service(_) | Part::Router(_) | Part::Gateway(_) => None,
+        });
+        (!self.meshes.contains_key(mesh)).then(|| nodes.collect())
+    }
+
+    /// Whether a workload itself changed, or one of its ports stands otherwise.
+    pub(super) fn has(&self, workload: &Workload) -> bool {
+        self.parts.contains_key(&(workload.mesh.clone(), Part::own(workload)))
+    }
+
     /// A port stands otherwise than before, because of the last write to its workload.
     pub(super) fn add_port(&mut self, id: &PortId, write: Option<&Arc<Written>>) {
         let writes = self.parts.entry((id.workload.mesh.clone(), Part::own(&id.workload))).or_default();
@@ -91,6 +105,12 @@ impl Audience {
             self.of.values_mut().for_each(|workloads| workloads.retain(|workload| is_there(workload)));
             self.of.retain(|_, workloads| !workloads.is_empty());
         }
+    }
+
+    /// The workloads that depend on one of these nodes.
+    pub(super) fn of_nodes(&self, nodes: &BTreeSet<Workload>) -> BTreeSet<Workload> {
+        let part = |node: &Workload| (node.mesh.clone(), Part::own(node));
+        nodes.iter().filter_map(|node| self.of.get(&part(node))).flatten().cloned().collect()
     }
 
     /// The workloads that depend on what was touched, and the writes that touched it.

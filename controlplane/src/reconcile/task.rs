@@ -18,23 +18,27 @@ use tracing::{error, info};
 use super::{
     Memory, MemoryError, PortView, Reconcile,
     audience::{self, Audience, Touched},
-    endpoints, memory,
+    endpoints::{self, Found},
+    memory,
     port::{End, Port},
     wait::{self, Wait},
 };
 use crate::{
     discovery::Instances,
     model::{Listener, Mesh, Model, PortMapping, Written, key::Key},
-    proxies::{self, Cause, Entry, Told},
-    translate::{Generations, InForce, PortId, Standing},
+    proxies::{Cause, Concerned, Told},
+    translate::{Forge, Generations, InForce, PortId, Standing},
 };
 
 pub(super) struct Task<M> {
     context: Reconcile<M>,
     /// The model that `ports` follow.
     model: Arc<Model>,
+    /// The one that proxies were told of.
+    told: Arc<Model>,
     /// Those that proxies were told of.
     instances: Arc<Instances>,
+    found: Found,
     /// Records that no port has taken up.
     remembered: BTreeMap<String, String>,
     ports: BTreeMap<PortId, Tracked>,
@@ -88,7 +92,9 @@ impl<M: Memory> Task<M> {
         Ok(Self {
             context,
             model: Arc::default(),
+            told: Arc::default(),
             instances,
+            found: Found::default(),
             remembered,
             ports: BTreeMap::new(),
             unsaved: BTreeSet::new(),
@@ -150,17 +156,19 @@ impl<M: Memory> Task<M> {
         if Arc::ptr_eq(&instances, &self.instances) {
             return;
         }
-        let changed =
-            endpoints::of_services(&self.model, &instances, &instances.changed_since(&self.instances));
-        let updates = self.context.proxies.look(|entries| {
-            // No write to the mesh brought them.
-            let cause = Cause::of(&[], self.model.revision);
-            let update = |(key, entry): (proxies::Key, &Entry)| {
-                let snapshot = Some(endpoints::merged(entry.wanted()?, &changed)?);
-                Some(Told { key, snapshot, cause: Arc::clone(&cause) })
-            };
-            entries.filter_map(update).collect()
-        });
+        let nodes = self.found.by(&instances.changed_since(&self.instances));
+        let mut forge = Forge::default();
+        let changed = endpoints::of_nodes(&self.model, &instances, &nodes, &mut forge);
+        let concerned = self.context.proxies.concerned(&self.audience.of_nodes(&nodes));
+        // No write to the mesh brought them.
+        let cause = Cause::of(&[], self.model.revision);
+        let update = |Concerned { key, proxy: _, wanted }: Concerned| {
+            let mut merged = endpoints::merged(&wanted?, &changed)?;
+            self.pool.intern(&mut merged);
+            Some(Told { key, snapshot: Some(Arc::new(merged)), cause: Arc::clone(&cause) })
+        };
+        let updates = concerned.into_iter().filter_map(update).collect();
+        self.context.proxies.count_encoded(forge.encoded());
         self.context.proxies.publish(self.model.revision, updates);
         self.instances = instances;
     }
@@ -223,6 +231,7 @@ impl<M: Memory> Task<M> {
     fn follow_workload(&mut self, workload: &Workload, write: Option<&Arc<Written>>) {
         let port = |port| PortId { workload: workload.clone(), port };
         let own = port(NonZeroU16::MIN)..=port(NonZeroU16::MAX);
+        self.found.note(workload, self.model.discovery(workload));
         let mut before: BTreeMap<PortId, Tracked> = self.ports.extract_if(own, |_, _| true).collect();
         let model = Arc::clone(&self.model);
         for listener in model.listeners(workload) {

@@ -1,4 +1,5 @@
 mod causes;
+mod economy;
 mod envoy;
 mod generations;
 
@@ -133,13 +134,17 @@ impl World {
     }
 
     fn with_memory(mode: Mode, memory: Notes) -> Self {
+        Self::start(mode, memory, watch::channel(Arc::default()).1)
+    }
+
+    fn start(mode: Mode, memory: Notes, instances: watch::Receiver<Arc<Instances>>) -> Self {
         let (model, seen) = watch::channel(model(mesh(mode)));
         let (progress, shown) = watch::channel(Arc::default());
         let (generations, seen_generations) = watch::channel(Arc::default());
         let proxies = Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH));
         let context = Reconcile {
             model: seen,
-            instances: watch::channel(Arc::default()).1,
+            instances,
             generations: seen_generations,
             proxies: Arc::clone(&proxies),
             memory: memory.clone(),

@@ -24,7 +24,7 @@ use crate::model::{
 };
 
 /// A virtual service that the proxy calls.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Backend<'a> {
     /// What applications write into the Host header.
     pub(super) name: &'a str,
@@ -33,7 +33,7 @@ pub(super) struct Backend<'a> {
 }
 
 /// One port of a virtual service.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct BackendPort<'a> {
     /// The router's, or the node's own where the provider is a node.
     pub(super) mapping: PortMapping,
@@ -42,7 +42,7 @@ pub(super) struct BackendPort<'a> {
 }
 
 /// One rule and where it leads.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct BackendRoute<'a> {
     pub(super) rule: Rule<'a>,
     pub(super) timeout: Timeout,
@@ -52,7 +52,7 @@ pub(super) struct BackendRoute<'a> {
 }
 
 /// What a route takes of the traffic to its port.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Rule<'a> {
     /// All of it: a TCP route, or a node as provider.
     Everything,
@@ -73,6 +73,17 @@ pub(super) struct Destination<'a> {
     pub(super) policy: Option<&'a ClientTls>,
     /// The service that it is called for, where others call the same port in another way.
     pub(super) service: Option<&'a str>,
+}
+
+/// As routes and listeners see it: what the node that was found is like shows in its cluster and endpoints alone.
+impl PartialEq for Destination<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { node, mapping, found, policy, service } = self;
+        let is_found = found.is_some() == other.found.is_some();
+        is_found
+            && (node, mapping, policy, service)
+                == (&other.node, &other.mapping, &other.policy, &other.service)
+    }
 }
 
 impl Destination<'_> {

@@ -18,7 +18,7 @@ use signet_xds::{
     },
 };
 
-use super::{naming, scalar::ip_address};
+use super::{forge::Forge, naming, scalar::ip_address};
 use crate::{
     discovery::{Health, Instances},
     model::{Discovery, Mesh, PortMapping},
@@ -35,6 +35,7 @@ pub(crate) fn of(
     mapping: PortMapping,
     discovery: &Discovery,
     instances: &Instances,
+    forge: &mut Forge,
 ) -> Option<Resource> {
     let Discovery::CloudMap { namespace, service, attributes, ip_preference } = discovery else {
         return None;
@@ -65,7 +66,7 @@ pub(crate) fn of(
         endpoints: localities.collect(),
         ..Default::default()
     };
-    Some(Resource::new(ResourceType::Endpoint, name, &assignment))
+    Some(forge.share(ResourceType::Endpoint, name, assignment))
 }
 
 fn endpoint(address: IpAddr, mapping: PortMapping, health: Health) -> LbEndpoint {

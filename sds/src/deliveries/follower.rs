@@ -150,7 +150,7 @@ impl Observer for Follower {
         let mut news = false;
         for (kind, name, resource) in status.resources() {
             if kind == ResourceType::Secret {
-                news |= self.note(name, resource, now);
+                news |= self.note(name, &resource, now);
             }
         }
         news |= self.note_unserved(status, now);

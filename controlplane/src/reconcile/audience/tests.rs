@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
-use signet_policies::identity::{TrustDomain, WorkloadKind};
+use signet_policies::identity::WorkloadKind;
+use signet_xds::Snapshot;
 
 use super::*;
 use crate::{
     discovery::Instances,
     model::{Deed, Document, Mesh, Spec},
-    translate::{self, InForce, Interception, Proxy},
+    translate::{Forge, Given, InForce, Interception, Proxy},
 };
 
 const NODES: usize = 6;
@@ -26,21 +27,24 @@ fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 }
 
 fn node() -> impl Strategy<Value = Write> {
-    (0..NODES, 8080..8083u16, proptest::collection::vec(0..SERVICES, 0..3), any::<bool>()).prop_map(
-        |(number, port, backends, is_deleted)| {
+    let discovered = 0..3u8;
+    (0..NODES, 8080..8083u16, proptest::collection::vec(0..SERVICES, 0..3), any::<bool>(), discovered)
+        .prop_map(|(number, port, backends, is_deleted, discovered)| {
             let backends: Vec<Value> = backends
                 .iter()
                 .map(|service| json!({"virtualService": {"virtualServiceName": format!("s{service}.local")}}))
                 .collect();
             let spec = json!({
                 "listeners": [{"portMapping": {"port": port, "protocol": "http"}}],
-                "serviceDiscovery": {"dns": {"hostname": format!("n{number}.local")}},
+                "serviceDiscovery": match discovered {
+                    0 => json!({"awsCloudMap": {"namespaceName": "ns", "serviceName": format!("n{number}")}}),
+                    _ => json!({"dns": {"hostname": format!("n{number}-{discovered}.local")}}),
+                },
                 "backends": backends,
             });
             let key = Key::VirtualNode { mesh: name("m"), name: name(&format!("n{number}")) };
             (key, (!is_deleted).then_some(spec))
-        },
-    )
+        })
 }
 
 fn service() -> impl Strategy<Value = Write> {
@@ -128,20 +132,57 @@ fn apply(model: &mut Model, (key, spec): Write) {
     }
 }
 
-fn snapshots(model: &Model, workload: &Workload) -> [signet_xds::Snapshot; 2] {
-    let redirected = Interception::Redirected { ingress_port: 15000.try_into().unwrap() };
-    [Interception::None, redirected].map(|interception| snapshot(model, workload, interception))
+fn snapshots(model: &Model, workload: &Workload) -> [Snapshot; 2] {
+    proxies(workload).map(|proxy| given(model, |given| given.snapshot(&proxy, &mut Forge::default())))
 }
 
-fn snapshot(model: &Model, workload: &Workload, interception: Interception) -> signet_xds::Snapshot {
-    let proxy = Proxy {
+/// What the workload's proxies are told after a change, made from what they were told before; nothing where that is not
+/// possible.
+fn patched(before: &Model, model: &Model, touched: &Touched, workload: &Workload) -> [Option<Snapshot>; 2] {
+    proxies(workload).map(|proxy| {
+        let nodes = touched.nodes(&workload.mesh).filter(|_| !touched.has(workload))?;
+        let old = given(before, |given| given.snapshot(&proxy, &mut Forge::default()));
+        given(model, |given| given.patch(&proxy, &old, before, &nodes, &mut Forge::default()))
+    })
+}
+
+fn given<T>(model: &Model, then: impl FnOnce(Given<'_>) -> T) -> T {
+    let (in_force, instances, trust_domain) = (InForce::default(), Instances::default(), name("td"));
+    then(Given { model, in_force: &in_force, instances: &instances, trust_domain: &trust_domain })
+}
+
+fn proxies(workload: &Workload) -> [Proxy; 2] {
+    let redirected = Interception::Redirected { ingress_port: 15000.try_into().unwrap() };
+    [Interception::None, redirected].map(|interception| Proxy {
         workload: workload.clone(),
         interception,
         ingress_address: [127, 0, 0, 9].into(),
         egress_port: 15001.try_into().unwrap(),
-    };
-    let trust_domain: TrustDomain = name("td");
-    translate::snapshot(model, &proxy, &InForce::default(), &Instances::default(), &trust_domain)
+    })
+}
+
+fn workloads() -> Vec<Workload> {
+    let workload = |kind, text: String| Workload { mesh: name("m"), kind, name: name(&text) };
+    let nodes = (0..NODES).map(|number| workload(WorkloadKind::VirtualNode, format!("n{number}")));
+    let gateways = (0..GATEWAYS).map(|number| workload(WorkloadKind::VirtualGateway, format!("g{number}")));
+    nodes.chain(gateways).collect()
+}
+
+fn writes() -> impl Strategy<Value = Vec<Write>> {
+    let write = prop_oneof![
+        4 => node(), 2 => service(), 1 => router(), 2 => route(), 1 => gateway(), 1 => gateway_route()
+    ];
+    proptest::collection::vec(write, 1..60)
+}
+
+/// Makes a write, and says what it touches.
+fn write(model: &mut Model, write: Write) -> Touched {
+    let before = model.revision;
+    apply(model, write);
+    let mut touched = Touched::default();
+    let keys = model.changes.between(before, model.revision).unwrap();
+    keys.into_iter().for_each(|key| touched.add(key));
+    touched
 }
 
 proptest! {
@@ -149,36 +190,22 @@ proptest! {
 
     #[test]
     fn whoever_is_not_concerned_by_a_write_is_told_the_same_as_before(
-        writes in proptest::collection::vec(prop_oneof![3 => node(), 2 => service(), 1 => router(), 2 => route(), 1 => gateway(), 1 => gateway_route()], 1..60),
+        writes in writes(),
         half in any::<Index>(),
     ) {
-        let workloads: Vec<Workload> = (0..NODES)
-            .map(|number| Workload {
-                mesh: name("m"),
-                kind: WorkloadKind::VirtualNode,
-                name: name(&format!("n{number}")),
-            })
-            .chain((0..GATEWAYS).map(|number| Workload {
-                mesh: name("m"),
-                kind: WorkloadKind::VirtualGateway,
-                name: name(&format!("g{number}")),
-            }))
-            .collect();
         let mut model = Model::default();
         let (mut audience, mut spared) = (Audience::default(), 0);
-        for (number, write) in writes.iter().enumerate() {
+        for (number, next) in writes.iter().enumerate() {
             let before = model.clone();
-            apply(&mut model, write.clone());
-            let mut touched = Touched::default();
-            model.changes.between(before.revision, model.revision).unwrap().into_iter().for_each(|write| touched.add(write));
+            let touched = write(&mut model, next.clone());
             let concerned = audience.of(&touched);
-            for workload in &workloads {
+            for workload in &workloads() {
                 if concerned.contains_key(workload) || number == 0 {
                     audience.note(&model, workload);
                 } else {
                     spared += 1;
                     prop_assert_eq!(
-                        snapshots(&before, workload), snapshots(&model, workload), "{} by {:?}", workload, write
+                        snapshots(&before, workload), snapshots(&model, workload), "{} by {:?}", workload, next
                     );
                 }
             }
@@ -187,5 +214,20 @@ proptest! {
             }
         }
         prop_assert!(writes.len() < 30 || spared > 0, "everybody is always concerned");
+    }
+
+    #[test]
+    fn what_is_made_from_what_was_told_before_is_what_would_be_made_anew(writes in writes()) {
+        let mut model = Model::default();
+        for next in writes {
+            let before = model.clone();
+            let touched = write(&mut model, next.clone());
+            for workload in &workloads() {
+                let patched = patched(&before, &model, &touched, workload);
+                for (patched, anew) in patched.into_iter().zip(snapshots(&model, workload)) {
+                    prop_assert!(patched.is_none_or(|patched| patched == anew), "{} by {:?}", workload, next);
+                }
+            }
+        }
     }
 }

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use signet_xds::Snapshot;
 
-use super::Task;
+use super::{Task, Touched};
 use crate::{
     proxies::{Cause, Concerned, Told},
     reconcile::Memory,
-    translate::{self, Proxy},
+    translate::{Forge, Given, Proxy},
 };
 
 impl<M: Memory> Task<M> {
@@ -21,6 +21,7 @@ impl<M: Memory> Task<M> {
         // Asked after the look: who was admitted by a newer model was seen with that model already there.
         let is_outdated = self.context.model.has_changed().unwrap_or(true);
         let mut made: BTreeMap<Proxy, Arc<Snapshot>> = BTreeMap::new();
+        let mut forge = Forge::default();
         let mut told = Vec::with_capacity(concerned.len());
         for Concerned { key, proxy, wanted } in concerned {
             if !self.model.has(&proxy.workload) {
@@ -35,7 +36,7 @@ impl<M: Memory> Task<M> {
                 Some(snapshot) => Arc::clone(snapshot),
                 None => {
                     self.audience.note(&self.model, &proxy.workload);
-                    let snapshot = self.translate(&proxy, wanted.as_deref());
+                    let snapshot = self.translate(&proxy, wanted.as_deref(), &touched, &mut forge);
                     made.insert(proxy, Arc::clone(&snapshot));
                     snapshot
                 }
@@ -50,19 +51,32 @@ impl<M: Memory> Task<M> {
             };
             told.push(Told { key, snapshot: Some(snapshot), cause });
         }
+        self.told = Arc::clone(&self.model);
+        self.context.proxies.count_encoded(forge.encoded());
         self.context.proxies.publish(self.model.revision, told);
         self.audience.keep(|workload| self.context.proxies.has(workload), self.context.proxies.workloads());
     }
 
     /// What a proxy should hold. What is equal to what it, or another, holds already is the very same in memory.
-    fn translate(&mut self, proxy: &Proxy, before: Option<&Snapshot>) -> Arc<Snapshot> {
-        let mut snapshot = translate::snapshot(
-            &self.model,
-            proxy,
-            &self.in_force,
-            &self.instances,
-            &self.context.trust_domain,
-        );
+    fn translate(
+        &mut self,
+        proxy: &Proxy,
+        before: Option<&Snapshot>,
+        touched: &Touched,
+        forge: &mut Forge,
+    ) -> Arc<Snapshot> {
+        let given = Given {
+            model: &self.model,
+            in_force: &self.in_force,
+            instances: &self.instances,
+            trust_domain: &self.context.trust_domain,
+        };
+        // What it was told before is of the model before, unless it is new.
+        let nodes = touched.nodes(&proxy.workload.mesh).filter(|_| !touched.has(&proxy.workload));
+        let patched = before
+            .zip(nodes)
+            .and_then(|(before, nodes)| given.patch(proxy, before, &self.told, &nodes, forge));
+        let mut snapshot = patched.unwrap_or_else(|| given.snapshot(proxy, forge));
         if let Some(before) = before {
             snapshot.share_with(before);
         }
