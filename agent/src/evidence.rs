@@ -7,6 +7,7 @@
 //! ```
 
 mod handshake;
+mod listeners;
 mod pages;
 
 use std::{
@@ -29,8 +30,11 @@ use tracing::debug;
 
 use crate::{
     admin::Admin,
-    join::pb::{LoadedCertificate, NodeReport, PresentedCertificate, RenewalStatus, SecretStatus},
+    join::pb::{
+        ListenerStatus, LoadedCertificate, NodeReport, PresentedCertificate, RenewalStatus, SecretStatus,
+    },
 };
+use listeners::Probes;
 use pages::TlsListener;
 
 /// Between two looks at the proxy.
@@ -64,6 +68,7 @@ pub(crate) struct Evidence {
 struct Look {
     presented: Vec<PresentedCertificate>,
     loaded: Vec<LoadedCertificate>,
+    listeners: Vec<ListenerStatus>,
 }
 
 impl Evidence {
@@ -73,11 +78,12 @@ impl Evidence {
     pub(crate) async fn run(mut self, reports: watch::Sender<Option<NodeReport>>) {
         let mut deliveries = self.deliveries.changes();
         let mut look = Look::default();
+        let mut probes = Probes::default();
         let mut until = Instant::now() + SOON;
         let mut next = Instant::now();
         loop {
             if Instant::now() >= next {
-                look = self.look().await;
+                look = self.look(&mut probes).await;
                 let soon = !self.is_settled(&look) && Instant::now() < until;
                 next = Instant::now() + if soon { LOOK_SOON } else { LOOK };
             }
@@ -119,7 +125,7 @@ impl Evidence {
             && look.presented.iter().all(presents)
     }
 
-    async fn look(&self) -> Look {
+    async fn look(&self, probes: &mut Probes) -> Look {
         let loaded = match self.admin.certs().await {
             Ok(page) => pages::loaded(&page).unwrap_or_default(),
             Err(error) => {
@@ -127,15 +133,16 @@ impl Evidence {
                 Vec::new()
             }
         };
-        let listeners = match self.admin.listeners().await {
-            Ok(page) => pages::tls_listeners(&serde_json::from_slice(&page).unwrap_or_default()),
-            Err(_) => Vec::new(),
+        let dump = match self.admin.listeners().await {
+            Ok(page) => serde_json::from_slice(&page).unwrap_or_default(),
+            Err(_) => serde_json::Value::Null,
         };
         let mut presented = Vec::new();
-        for listener in listeners.into_iter().take(MOST_LISTENERS) {
+        for listener in pages::tls_listeners(&dump).into_iter().take(MOST_LISTENERS) {
             presented.push(self.present(listener).await);
         }
-        Look { presented, loaded }
+        let listeners = probes.look(&dump, MOST_LISTENERS).await;
+        Look { presented, loaded, listeners }
     }
 
     async fn present(&self, listener: TlsListener) -> PresentedCertificate {
@@ -177,6 +184,7 @@ impl Evidence {
             leaving: false,
             refused_trust_version,
             refused_trust_reason: short(reason),
+            listeners: look.listeners.clone(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Issuing: the authority signs, the ledger remembers, and only then anybody sees the certificate.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use signet_policies::{
     issuance::Grant,
@@ -54,20 +54,30 @@ pub struct Issuing {
     guard: Guard,
     random: Random,
     clock: Clock,
+    listener: Option<OnIssued>,
 }
+
+/// Is told of each certificate when its record is durable, and of that moment.
+pub type OnIssued = Arc<dyn Fn(&Certificate, SystemTime) + Send + Sync>;
 
 impl Issuing {
     /// Ties an authority to a new ledger of its certificates.
     #[must_use]
     pub fn new(authority: Arc<Authority>, ledger: Arc<dyn Ledger>, random: Random, clock: Clock) -> Self {
         let guard = Guard::of_new(Arc::clone(&ledger));
-        Self { authority, ledger, guard, random, clock }
+        Self { authority, ledger, guard, random, clock, listener: None }
     }
 
     /// The same, guarded by what a ledger's events say is in force.
     #[must_use]
     pub fn guarded_by(self, guard: Guard) -> Self {
         Self { guard, ..self }
+    }
+
+    /// The same, with somebody who is told of what it issues.
+    #[must_use]
+    pub fn telling(self, listener: OnIssued) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// What guards it.
@@ -131,6 +141,9 @@ impl Issuing {
         self.check(grant, origin)?;
         let (serial, not_after) = (certificate.serial(), certificate.validity().not_after());
         info!(spiffe_id = %grant.spiffe_id(), %serial, %not_after, "issued a certificate");
+        if let Some(tell) = &self.listener {
+            tell(&certificate, (self.clock)());
+        }
         Ok(Issued(certificate))
     }
 

@@ -52,7 +52,7 @@ pub use authority::{
 pub use certificate::{Certificate, IssuerName};
 pub use csr::{InvalidCsr, MAX_CSR, VerifiedCsr};
 pub use error::{Error, Unfit};
-pub use issuing::{Issued, Issuing, NotIssued};
+pub use issuing::{Issued, Issuing, NotIssued, OnIssued};
 pub use key::{
     Custody, InvalidPassphrase, InvalidPkcs11Uri, KeyError, KeyFileError, KeyRecordError, KeyRefused,
     Passphrase, Pkcs11Error, Pkcs11Token, Pkcs11Uri, PrivateKey, PublicKey,

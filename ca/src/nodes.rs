@@ -32,8 +32,8 @@ use crate::Serial;
 pub use leaf::PresentedLeaf;
 pub(crate) use report::read;
 pub use report::{
-    InvalidReport, Loaded, MAX_CERTIFICATES, MAX_CHAIN, MAX_DER, MAX_SECRETS, MAX_TEXT, Presented,
-    RefusedTrust, Renewal, Report, SecretState,
+    InvalidReport, ListenerState, Loaded, MAX_CERTIFICATES, MAX_CHAIN, MAX_DER, MAX_SECRETS, MAX_TEXT,
+    Presented, RefusedTrust, Renewal, Report, SecretState,
 };
 
 /// Agents that are known at once, connected or not.

@@ -3,12 +3,14 @@
 mod admission;
 mod assembly;
 mod credentials;
+mod deliveries;
 mod http;
 mod identity;
 mod ledger;
 mod ops;
 mod private_file;
 mod quotas;
+mod refusals;
 mod registry;
 mod revocation;
 mod tls;

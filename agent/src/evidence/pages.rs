@@ -12,7 +12,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::join::pb::LoadedCertificate;
 
 /// The extension of a chain that ends TLS.
-const TLS: &str = "envoy.transport_sockets.tls";
+pub(super) const TLS: &str = "envoy.transport_sockets.tls";
 /// Certificates that are told of; a proxy has one or two.
 const MOST: usize = 64;
 

@@ -155,6 +155,27 @@ fn csv_has_the_columns_of_aws_and_a_line_for_each_certificate() {
     assert_eq!(format::csv(&bed.inventory, Some("other")).lines().count(), 1);
 }
 
+/// `signet audit` points there.
+const PAGE: &str = include_str!("../../../docs/audit.md");
+
+#[test]
+fn the_page_tells_of_every_check_what_the_command_does() {
+    for check in CHECKS {
+        let parts = [
+            format!(
+                "\n#### {}\n\n`{}`, {} at worst. {}.\n",
+                check.id, check.name, check.severity, check.title
+            ),
+            format!("- Why: {}\n", check.why),
+            format!("- How: {}\n", check.how),
+            format!("- Fix: {}\n", check.fix),
+        ];
+        for part in parts {
+            assert!(PAGE.contains(&part), "docs/audit.md is without {part:?}");
+        }
+    }
+}
+
 #[test]
 fn the_list_and_the_explanations_name_every_check() {
     let list = format::list();

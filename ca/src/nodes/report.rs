@@ -40,6 +40,27 @@ pub struct Report {
     pub renewal: Renewal,
     /// The leaf that the agent holds.
     pub held: Option<PresentedLeaf>,
+    /// What the proxy's listeners accept.
+    pub listeners: Vec<ListenerState>,
+}
+
+/// What one port of a proxy accepts, by Envoy's configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerState {
+    /// The application's port that it stands for.
+    pub port: u16,
+    /// A filter chain takes connections without TLS.
+    pub takes_plaintext: bool,
+    /// A filter chain takes TLS.
+    pub takes_tls: bool,
+    /// Every filter chain with TLS requires a client's certificate.
+    pub requires_client_certificate: bool,
+    /// The lowest version, such as `TLSv1.2`; empty for Envoy's default.
+    pub lowest_protocol: String,
+    /// Empty for Envoy's default.
+    pub cipher_suites: Vec<String>,
+    /// Whether a connection without TLS was served, where one was tried.
+    pub served_plaintext: Option<bool>,
 }
 
 /// A trust that an agent kept from its proxy.
@@ -160,6 +181,7 @@ pub(crate) fn read(report: proto::NodeReport) -> Result<(String, Report), Invali
         leaving: _,
         refused_trust_version,
         refused_trust_reason,
+        listeners,
     } = report;
     if instance.is_empty() || instance.chars().any(|letter| letter.is_control() || letter == '/') {
         return Err(InvalidReport::Instance);
@@ -167,6 +189,7 @@ pub(crate) fn read(report: proto::NodeReport) -> Result<(String, Report), Invali
     few("secrets", secrets.len(), MAX_SECRETS)?;
     few("listeners", presented.len(), MAX_CERTIFICATES)?;
     few("certificates", loaded.len(), MAX_CERTIFICATES)?;
+    few("ports", listeners.len(), MAX_CERTIFICATES)?;
     let refused = RefusedTrust {
         version: text("refused trust", refused_trust_version)?,
         reason: text("refused trust", refused_trust_reason)?,
@@ -181,6 +204,7 @@ pub(crate) fn read(report: proto::NodeReport) -> Result<(String, Report), Invali
         loaded: loaded.into_iter().map(certificate).collect::<Result<_, _>>()?,
         renewal: renewal.map(renewal_of).transpose()?.unwrap_or_default(),
         held: leaf(held)?,
+        listeners: listeners.into_iter().map(accepted).collect::<Result<_, _>>()?,
     };
     Ok((text("instance", instance)?, report))
 }
@@ -225,6 +249,27 @@ fn certificate(loaded: proto::LoadedCertificate) -> Result<Loaded, InvalidReport
         uris: uris.into_iter().map(|uri| text("URI", uri)).collect::<Result<_, _>>()?,
         not_before: Timestamp::from_unix(not_before_unix),
         not_after: Timestamp::from_unix(not_after_unix),
+    })
+}
+
+fn accepted(listener: proto::ListenerStatus) -> Result<ListenerState, InvalidReport> {
+    few("cipher suites of a listener", listener.cipher_suites.len(), MAX_CERTIFICATES)?;
+    let served_plaintext = match listener.plaintext_probe() {
+        proto::listener_status::Probe::Unspecified => None,
+        proto::listener_status::Probe::Refused => Some(false),
+        proto::listener_status::Probe::Accepted => Some(true),
+    };
+    let proto::ListenerStatus { port, takes_plaintext, takes_tls, requires_client_certificate, .. } =
+        listener;
+    let suites = listener.cipher_suites.into_iter();
+    Ok(ListenerState {
+        port: u16::try_from(port).map_err(|_| InvalidReport::Address(port.to_string()))?,
+        takes_plaintext,
+        takes_tls,
+        requires_client_certificate,
+        lowest_protocol: text("protocol", listener.lowest_protocol)?,
+        cipher_suites: suites.map(|suite| text("cipher suite", suite)).collect::<Result<_, _>>()?,
+        served_plaintext,
     })
 }
 

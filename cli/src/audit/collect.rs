@@ -44,7 +44,7 @@ pub(super) async fn collect(client: &Client, anchor: Option<&Path>) -> Result<In
         anchors: anchors.into_iter().collect(),
     };
     let mut inventory = Inventory { log: Some(log), ..state.inventory };
-    entries.into_inventory(&mut inventory);
+    entries.into_inventory(&mut inventory, &state.delivered);
     Ok(inventory)
 }
 

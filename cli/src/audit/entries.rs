@@ -73,9 +73,10 @@ impl Entries {
     }
 
     /// Puts records and earlier authorities into an inventory.
-    pub(super) fn into_inventory(mut self, inventory: &mut Inventory) {
+    pub(super) fn into_inventory(mut self, inventory: &mut Inventory, delivered: &BTreeMap<String, i64>) {
         for record in &mut self.records {
             record.revoked = self.revoked.remove(&record.serial);
+            record.delivered_at = delivered.get(&record.serial).copied();
         }
         inventory.certificates = self.records;
         for authority in &mut inventory.authorities {

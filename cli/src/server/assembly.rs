@@ -6,6 +6,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use axum::Router;
+use prometheus_client::registry::Registry;
 use signet_ca::{
     Admission, Authority, Issuing, JoinTokens, Ledger, NodeService, Nodes, Random, TrustFeed,
     admission::Limits, crl::RevocationList, ledger::Notary, standing::Guard,
@@ -13,7 +14,7 @@ use signet_ca::{
 use signet_controlplane::{
     api::{self, ApiSettings},
     credentials::Keyring,
-    discovery::{Discovery, Registry},
+    discovery::{self, Discovery},
     proxies::Proxies,
     quotas::Quotas,
     reconcile::{Pace, PortView, Reconcile},
@@ -36,10 +37,12 @@ use tracing::warn;
 use super::{
     STORE, ServerArgs,
     credentials::{self, ServerKeys},
+    deliveries::Deliveries,
     http,
     identity::ServerIdentity,
     ledger,
     ops::{self, Ops},
+    refusals::{self, Counted},
     registry::MeshRegistry,
     revocation::{Carrier, Effect},
     tls,
@@ -72,6 +75,8 @@ struct Parts {
     issuing: Issuing,
     notary: Arc<Notary>,
     nodes: Nodes,
+    deliveries: Deliveries,
+    meters: Registry,
     trust: TrustFeed,
     tokens: JoinTokens,
     random: Random,
@@ -82,7 +87,7 @@ struct Parts {
 
 impl Running {
     pub(super) async fn start(args: &ServerArgs, clock: Clock, drain: CancellationToken) -> Result<Self> {
-        let parts = Parts::open(args, &clock).await?;
+        let mut parts = Parts::open(args, &clock).await?;
         let identity = ServerIdentity::new(parts.issuing.clone(), parts.terms.clone(), clock.clone()).await?;
         let api = bind(args.api_addr, "--api-addr").await?;
         let grpc = bind(args.grpc_addr, "--grpc-addr").await?;
@@ -94,7 +99,8 @@ impl Running {
         running.tasks.spawn(carrier.carry(drain.clone()));
         let routes = parts.routes(args, ports, carried.effect, &clock).await?;
         running.tasks.spawn(http::serve(api, routes, drain.clone()));
-        running.spawn_grpc(grpc, &parts, &identity, clock.clone(), &drain)?;
+        running.spawn_grpc(grpc, &mut parts, &identity, clock.clone(), &drain)?;
+        running.tasks.spawn(parts.deliveries.clone().watch(parts.nodes.clone(), drain.clone()));
         let stop = drain.clone();
         running.tasks.spawn(async move {
             identity.keep(stop).await;
@@ -109,6 +115,9 @@ impl Running {
             database: parts.database,
             standing: parts.issuing.guard().subscribe(),
             lists: carried.lists,
+            nodes: parts.nodes,
+            meters: Arc::new(parts.meters),
+            clock: clock.clone(),
             draining: drain.clone(),
         });
         running.tasks.spawn(http::serve(ops, pages, drain));
@@ -139,7 +148,7 @@ impl Running {
     fn spawn_grpc(
         &mut self,
         listener: TcpListener,
-        parts: &Parts,
+        parts: &mut Parts,
         identity: &ServerIdentity,
         clock: Clock,
         drain: &CancellationToken,
@@ -164,13 +173,14 @@ impl Running {
             clock: clock.clone(),
             drain: drain.clone(),
         };
+        let nodes = Counted::new(nodes.into_server(), refusals::outcomes(&mut parts.meters));
         let trust_domain = parts.terms.trust_domain.clone();
         let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), trust_domain, clock);
         let ads = ads.within(parts.quotas.clone());
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .layer(InterceptorLayer::new(tls::identify))
-            .add_service(nodes.into_server())
+            .add_service(nodes)
             .add_service(signet_xds::server::ads(Arc::new(ads), drain.clone()));
         let stop = drain.clone();
         let incoming = ReceiverStream::new(incoming);
@@ -204,15 +214,21 @@ impl Parts {
         let guard = Guard::open(ledger.clone()).await.context("the ledger")?;
         let tokens = JoinTokens::new(database.clone())?;
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
+        let mut meters = Registry::default();
+        let deliveries = Deliveries::new(&mut meters, clock());
+        let issuing = Issuing::new(authority.clone(), ledger, random.clone(), clock.clone());
+        let issuing = issuing.guarded_by(guard).telling(deliveries.listener());
         let proxies = Proxies::new(clock.clone());
         proxies.recall_refusals(&database)?;
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),
-            discovery: Arc::new(Registry::open(database.clone())?),
-            issuing: Issuing::new(authority.clone(), ledger, random.clone(), clock.clone()).guarded_by(guard),
+            discovery: Arc::new(discovery::Registry::open(database.clone())?),
+            issuing,
             authority,
             notary: Arc::new(notary),
             nodes: Nodes::default(),
+            deliveries,
+            meters,
             trust,
             tokens,
             random,
@@ -287,6 +303,7 @@ impl Parts {
     fn audit(&self, args: &ServerArgs) -> audit::Source {
         audit::Source {
             trust: self.trust.clone(),
+            deliveries: self.deliveries.clone(),
             store: self.store.clone(),
             account_id: args.account_id.clone(),
             region: args.region.clone(),

@@ -1,6 +1,6 @@
 //! Health, readiness and metrics.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use axum::{
     Router,
@@ -9,9 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use signet_ca::{crl::RevocationList, standing::Standing};
+use prometheus_client::{encoding::text::encode_registry, registry::Registry};
+use signet_ca::{Nodes, crl::RevocationList, nodes::NodeViews, standing::Standing};
 use signet_controlplane::proxies::{Proxies, ProxyState};
 use signet_durable::Database;
+use signet_policies::time::{Clock, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +35,12 @@ pub(super) struct Ops {
     pub(super) standing: watch::Receiver<Arc<Standing>>,
     /// Lists of what is revoked.
     pub(super) lists: watch::Receiver<Arc<Vec<RevocationList>>>,
+    /// What agents report.
+    pub(super) nodes: Nodes,
+    /// What is counted and timed as it happens.
+    pub(super) meters: Arc<Registry>,
+    /// Now.
+    pub(super) clock: Clock,
     /// Cancelled when the server starts to drain.
     pub draining: CancellationToken,
 }
@@ -74,7 +82,11 @@ async fn revocation_list(State(ops): State<Ops>, Path(name): Path<String>) -> Re
 }
 
 async fn metrics(State(ops): State<Ops>) -> Response {
-    let text = exposition(&ops.proxies, &ops.standing.borrow());
+    let mut text = exposition(&ops.proxies, &ops.standing.borrow());
+    lives(&mut text, &ops.nodes.subscribe().borrow(), (ops.clock)().into());
+    // What is written to a string cannot fail.
+    let _ = encode_registry(&mut text, &ops.meters);
+    text.push_str("# EOF\n");
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 
@@ -106,6 +118,32 @@ fn exposition(proxies: &Proxies, standing: &Standing) -> String {
     for (name, help, value) in gauges {
         let _ = writeln!(text, "# TYPE {name} gauge\n# HELP {name} {help}\n{name} {value}");
     }
-    text.push_str("# EOF\n");
     text
+}
+
+/// Of each mesh, how long the certificate that ends first has left, and how many agents cannot renew.
+fn lives(text: &mut String, views: &NodeViews, now: Timestamp) {
+    let mut meshes: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
+    for view in views.iter().filter(|view| view.connected) {
+        let mesh = meshes.entry(view.key.workload.mesh.as_str()).or_insert((i64::MAX, 0));
+        if let Some(held) = &view.report.held {
+            mesh.0 = mesh.0.min(held.not_after.unix() - now.unix());
+        }
+        mesh.1 += usize::from(view.report.renewal.failures > 0);
+    }
+    let (least, failing) = ("signet_certificate_remaining_seconds", "signet_agents_failing_to_renew");
+    let _ = writeln!(
+        text,
+        "# TYPE {least} gauge\n# UNIT {least} seconds\n# HELP {least} Least life left of a certificate that a connected agent holds."
+    );
+    for (mesh, (left, _)) in meshes.iter().filter(|(_, (left, _))| *left != i64::MAX) {
+        let _ = writeln!(text, "{least}{{mesh=\"{mesh}\"}} {left}");
+    }
+    let _ = writeln!(
+        text,
+        "# TYPE {failing} gauge\n# HELP {failing} Connected agents whose last renewal failed."
+    );
+    for (mesh, (_, count)) in &meshes {
+        let _ = writeln!(text, "{failing}{{mesh=\"{mesh}\"}} {count}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod apply;
+mod audit;
 mod backup;
 mod certificates;
 mod clients;

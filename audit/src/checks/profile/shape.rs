@@ -18,7 +18,7 @@ pub(crate) const EXTENSIONS: Check = Check {
           peers refuse it.",
     how: "Key usage must be digitalSignature, extended key usage serverAuth and clientAuth, both where the profile has them; \
           every other extension must be on the profile's list or the thresholds'.",
-    fix: "Revoke the serial; the profile is in docs/certificates.md.",
+    fix: "Revoke the serial, and find out how it was issued: signet ca why SERIAL.",
     run: extensions,
 };
 

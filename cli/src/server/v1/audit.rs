@@ -4,7 +4,7 @@
 mod nodes;
 mod registry;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use signet_audit::{
     Inventory,
-    inventory::{Authority, Bundle, Der, Gap, Need, Place, Standing, Terms},
+    inventory::{Authority, Bundle, Der, Gap, Mode, Need, Node, Place, Port, Standing, Terms},
 };
 use signet_ca::{BACKDATE, Issuing, Rank, TrustFeed};
 use signet_controlplane::{api::ApiError, store::Store};
@@ -25,7 +25,7 @@ use signet_policies::{
 };
 use tracing::warn;
 
-use super::V1;
+use super::{super::deliveries::Deliveries, V1};
 
 /// Most entries of the ledger on a page, and how many there are if nobody says.
 const PAGE: usize = 1000;
@@ -35,6 +35,8 @@ const PAGE: usize = 1000;
 pub(in crate::server) struct Source {
     /// What agents are told to trust.
     pub(in crate::server) trust: TrustFeed,
+    /// What reached proxies.
+    pub(in crate::server) deliveries: Deliveries,
     /// When specs changed.
     pub(in crate::server) store: Arc<dyn Store>,
     /// What stands in ARNs.
@@ -55,6 +57,8 @@ pub(super) fn router() -> Router<V1> {
 pub(crate) struct StateAnswer {
     /// With no certificates and no log.
     pub(crate) inventory: Inventory,
+    /// When certificates were first seen at a proxy, by serial.
+    pub(crate) delivered: BTreeMap<String, i64>,
     /// The newest checkpoint, a signed note.
     pub(crate) checkpoint: String,
     /// When it was made, or still held.
@@ -95,7 +99,7 @@ async fn state(State(v1): State<V1>) -> Result<Json<StateAnswer>, ApiError> {
     let taken_at = Timestamp::from((v1.clock)()).unix();
     let (workloads, ports) = registry::collect(&v1).await;
     let (nodes, mut gaps) = nodes::collect(&v1);
-    gaps.extend(missing());
+    gaps.extend(unseen(&nodes, &ports));
     let inventory = Inventory {
         taken_at,
         trust_domain: v1.trust_domain.to_string(),
@@ -109,11 +113,12 @@ async fn state(State(v1): State<V1>) -> Result<Json<StateAnswer>, ApiError> {
         workloads,
         ports,
         nodes,
-        watched_since: None,
+        watched_since: Some(source.deliveries.since()),
         gaps,
     };
     Ok(Json(StateAnswer {
         inventory,
+        delivered: source.deliveries.held(),
         checkpoint: checkpoint.note().to_owned(),
         checkpoint_at: taken_at,
         verifier: v1.notary.verifier().to_string(),
@@ -178,11 +183,13 @@ fn bundle(source: &Source) -> Bundle {
     }
 }
 
-/// What nobody watches.
-fn missing() -> Vec<Gap> {
-    let gap = |need, reason: &str| Gap { need, node: None, reason: reason.to_owned() };
-    vec![
-        gap(Need::Deliveries, "the server does not watch deliveries"),
-        gap(Need::Listeners, "agents do not report what their listeners accept"),
-    ]
+/// Nodes with TLS whose agents, being older, do not say what their listeners accept.
+fn unseen(nodes: &[Node], ports: &[Port]) -> Vec<Gap> {
+    let has_tls = |node: &&Node| {
+        ports.iter().any(|port| port.workload == node.workload && port.in_force != Mode::Disabled)
+    };
+    let silent = nodes.iter().filter(|node| node.is_connected && node.listeners.is_empty());
+    let reason = "its agent does not report what its listeners accept";
+    let gap = |node: &Node| Gap { need: Need::Listeners, node: Some(node.name()), reason: reason.to_owned() };
+    silent.filter(has_tls).map(gap).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::UNIX_EPOCH};
 
-use signet_audit::inventory::{Der, Gap, Loaded, Need, Node, Presented, Renewal, Secret};
+use signet_audit::inventory::{Der, Gap, Listener, Loaded, Need, Node, Presented, Probe, Renewal, Secret};
 use signet_ca::nodes::{self, NodeView, Report, SecretState};
 use signet_policies::time::Timestamp;
 
@@ -46,7 +46,7 @@ fn node(view: &NodeView) -> Node {
         presented: report.presented.iter().map(presented).collect(),
         loaded: report.loaded.iter().filter_map(loaded).collect(),
         renewal: renewal(report),
-        listeners: Vec::new(),
+        listeners: report.listeners.iter().map(listener).collect(),
     }
 }
 
@@ -75,6 +75,20 @@ fn presented(presented: &nodes::Presented) -> Presented {
 /// Envoy shows the roots that it trusts too; those are in the bundle.
 fn loaded(loaded: &nodes::Loaded) -> Option<Loaded> {
     loaded.serial.map(|serial| Loaded { serial: serial.to_string() })
+}
+
+fn listener(listener: &nodes::ListenerState) -> Listener {
+    Listener {
+        port: listener.port,
+        takes_plaintext: listener.takes_plaintext,
+        takes_tls: listener.takes_tls,
+        requires_client_certificate: listener.requires_client_certificate,
+        lowest_protocol: Some(listener.lowest_protocol.clone()).filter(|version| !version.is_empty()),
+        cipher_suites: listener.cipher_suites.clone(),
+        plaintext_probe: listener
+            .served_plaintext
+            .map(|is_served| if is_served { Probe::Accepted } else { Probe::Refused }),
+    }
 }
 
 fn renewal(report: &Report) -> Option<Renewal> {

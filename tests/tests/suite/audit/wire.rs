@@ -1,0 +1,107 @@
+//! What a TLS client of its own sees, beside what Signet says.
+
+use std::{net::SocketAddr, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use pem::Pem;
+use rcgen::{CertificateParams, KeyPair};
+use signet::local::{admin::Admin, probe::tls_connector};
+use signet_tests::{
+    Outsider,
+    bed::{Bed, Node, PATIENCE, at},
+    eventually, program,
+};
+use tokio::{net::TcpStream, time::Instant};
+
+use super::printed;
+
+/// Handshakes as a workload of the mesh, and returns what the server presented, DER.
+async fn presented(address: SocketAddr, outsider: &Outsider) -> Result<Vec<Vec<u8>>> {
+    let connector = tls_connector(outsider.roots(), Some(outsider.certificate()), &[])?;
+    let tcp = TcpStream::connect(address).await?;
+    let name = rustls::pki_types::ServerName::IpAddress(address.ip().into());
+    let stream = connector.connect(name, tcp).await?;
+    let chain = stream.get_ref().1.peer_certificates().context("nothing was presented")?;
+    Ok(chain.iter().map(|der| der.to_vec()).collect())
+}
+
+/// `signet audit cert` finds what the wire shows to be of the profile, and a stranger's not.
+pub(super) async fn what_is_presented_judged_by_itself(bed: &Bed, port: u16, served: &Node) -> Result<()> {
+    let outsider = Outsider::join(&bed.server, &bed.client, "shop", "caller").await?;
+    let chain = presented(at(served, port), &outsider).await?;
+    let pem: String = chain.into_iter().map(|der| pem::encode(&Pem::new("CERTIFICATE", der))).collect();
+    let file = bed.path("presented.pem");
+    std::fs::write(&file, &pem)?;
+    let judge = |file: &std::path::Path| {
+        let mut command = Command::new(program()?);
+        command.args(["audit", "cert"]).arg(file).arg("--ca").arg(bed.server.ca_file());
+        anyhow::Ok(command.output()?)
+    };
+    let good = judge(&file)?;
+    assert_eq!(good.status.code(), Some(0), "{}", printed(&good));
+    let stranger =
+        CertificateParams::new(vec!["*.example.com".to_owned()])?.self_signed(&KeyPair::generate()?)?;
+    std::fs::write(&file, stranger.pem())?;
+    let bad = judge(&file)?;
+    assert_eq!(bad.status.code(), Some(4), "{}", printed(&bad));
+    let text = printed(&bad);
+    assert!(["D01", "D03", "D04", "D05", "A02"].iter().all(|id| text.contains(id)), "{text}");
+    Ok(())
+}
+
+/// Count and sum of a histogram.
+async fn histogram(bed: &Bed, step: &str) -> Result<(f64, f64)> {
+    let ops: SocketAddr = bed.server.ready.ops.trim_start_matches("http://").parse()?;
+    let text = Admin::new(ops).text("/metrics").await?;
+    ensure!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+    let value = |end: &str| {
+        let name = format!("signet_certificate_{step}_seconds_{end} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.with_context(|| format!("no {name}in\n{text}"))?.parse::<f64>().context("it is no number")
+    };
+    Ok((value("count")?, value("sum")?))
+}
+
+/// Three rotations, timed by a client that logs serials: the histograms count them, and say no more time than it saw.
+pub(super) async fn metrics_agree_with_handshakes(bed: &Bed, port: u16, served: &Node) -> Result<()> {
+    const STEPS: [&str; 3] = ["pushed", "accepted", "presented"];
+    let outsider = Outsider::join(&bed.server, &bed.client, "shop", "caller").await?;
+    let address = at(served, port);
+    let mut before = Vec::new();
+    for step in STEPS {
+        before.push(histogram(bed, step).await?);
+    }
+    let mut seen = Duration::ZERO;
+    let mut last = presented(address, &outsider).await?;
+    for rotation in 1..=3 {
+        let start = Instant::now();
+        served.sidecar.rotate()?;
+        last = eventually("a handshake with the next certificate", PATIENCE, || async {
+            let now = presented(address, &outsider).await?;
+            ensure!(now[0] != last[0], "it is the same");
+            Ok(now)
+        })
+        .await?;
+        seen += start.elapsed();
+        // The agent coalesces what comes too fast; each is to count.
+        eventually("the histogram counts it", PATIENCE, || async {
+            let (count, _) = histogram(bed, "presented").await?;
+            ensure!(count >= before[2].0 + f64::from(rotation), "{count}");
+            Ok(())
+        })
+        .await?;
+    }
+    for (step, (count, sum)) in STEPS.iter().zip(before) {
+        let (count_now, sum_now) = histogram(bed, step).await?;
+        assert_eq!(count_now - count, 3.0, "{step}");
+        // An agent looks every quarter of a second after a change, and its report takes its time.
+        let bound = seen.as_secs_f64() + 3.0;
+        println!(
+            "{step}: {:.3} s of three by Signet, {:.3} s by a client of its own",
+            sum_now - sum,
+            seen.as_secs_f64()
+        );
+        assert!(sum_now - sum <= bound, "{step}: {} s, and the client saw it after {bound}", sum_now - sum);
+    }
+    Ok(())
+}
