@@ -21,6 +21,7 @@ pub mod bootstrap;
 pub mod environment;
 pub mod envoy;
 mod evidence;
+mod further;
 pub mod interception;
 pub mod join;
 mod ports;

@@ -42,9 +42,10 @@ use crate::{
     bootstrap::Interception,
     envoy::{EnvoyCommand, EnvoyEnd, Running},
     evidence::Evidence,
+    further::Further,
     join::{NodeSigner, Server, Token, identity_of},
     server_addr::ServerAddr,
-    state::StateDir,
+    state::{CacheKey, StateDir},
     trust::Anchors,
     watch::Watch,
 };
@@ -73,6 +74,8 @@ pub struct AgentConfig {
     pub token: Option<Token>,
     /// Where certificate, bootstrap and Envoy's process are kept.
     pub state_dir: PathBuf,
+    /// Seals the certificate and its key there; without it, the file's mode alone protects them.
+    pub cache_key: Option<CacheKey>,
     /// The SDS socket.
     pub sds_socket: PathBuf,
     /// Users whose processes are served on it: at least the one that Envoy runs as.
@@ -158,7 +161,7 @@ impl Outcome {
 /// # Errors
 /// [`AgentError`].
 pub async fn run(
-    config: AgentConfig,
+    mut config: AgentConfig,
     clock: Clock,
     rng: StdRng,
     controls: Controls,
@@ -167,7 +170,8 @@ pub async fn run(
         check_ingress(config.workload.kind, config.ingress_address)?;
     }
     let anchors = Anchors::read(&config.ca_pem, config.trust_domain.as_ref())?;
-    let state = Arc::new(StateDir::open(&config.state_dir)?);
+    let state = StateDir::open(&config.state_dir)?.sealed_with(config.cache_key.take());
+    let state = Arc::new(state);
     let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };
     let held = held_before(&config, &server, &state)?;
     let identity = identity_of(&server, &config.workload);
@@ -176,10 +180,11 @@ pub async fn run(
 
     let AgentConfig { workload, token, sds_socket, allowed_uids, envoy, .. } = config;
     let mut renewing = rng;
-    let rng = StdRng::from_rng(&mut renewing);
+    let mut rng = StdRng::from_rng(&mut renewing);
     let deliveries = Deliveries::new(Arc::clone(&clock));
+    let on_behalf = Arc::new(NodeSigner::new(server.clone(), workload.clone(), None));
     let signer = Arc::new(NodeSigner::new(server.clone(), workload, token));
-    let keeper = keep_in(Arc::clone(&state));
+    let keeper = keep_in(Arc::clone(&state), Arc::clone(&clock));
     let rotation =
         Rotation { identity, signer, clock, rng: renewing, backoff: Backoff::DEFAULT, held, keeper };
     let (rotator, rotating) = rotator(rotation);
@@ -187,11 +192,24 @@ pub async fn run(
     tasks.spawn(async move { rotating.await.map_err(AgentError::from) });
     let serving = CancellationToken::new();
     let users = AllowedUsers::new(allowed_uids);
-    let further = watch::channel(Vec::new()).1;
+    let (served, further) = watch::channel(Vec::new());
     let own = rotator.secrets.clone();
+    let more = Further {
+        signer: on_behalf,
+        clock: Arc::clone(&server.clock),
+        rng: StdRng::from_rng(&mut rng),
+        deliveries: deliveries.clone(),
+        own: own.clone(),
+        served,
+    };
     let what = Serving { own, further, users, recheck: server::RECHECK, deliveries: deliveries.clone() };
     let serve = server::run(listener, what, serving.clone());
     tasks.spawn(async move { serve.await.map_err(AgentError::from) });
+    let stop = serving.clone();
+    tasks.spawn(async move {
+        stop.run_until_cancelled(more.run()).await;
+        Ok(())
+    });
     let leaving = CancellationToken::new();
     let agent = Agent { state, envoy, server, deliveries, rng, rotator, tasks, serving, leaving, sds_socket };
     agent.run(plan, controls).await
@@ -236,9 +254,9 @@ fn held_before(
 }
 
 /// A certificate that cannot be kept is used all the same; the next restart then needs a token.
-fn keep_in(state: Arc<StateDir>) -> rotator::Keeper {
+fn keep_in(state: Arc<StateDir>, clock: Clock) -> rotator::Keeper {
     Box::new(move |secrets: &Secrets| {
-        if let Err(error) = state.write_identity(secrets) {
+        if let Err(error) = state.write_identity(secrets, clock().into()) {
             error!(error = %Chain(&error), "the certificate cannot be kept: a restart will need a token");
         }
     })

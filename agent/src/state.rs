@@ -1,6 +1,7 @@
 //! What an agent must know after a restart: its certificate with the key, and the Envoy that it left running.
 
 mod identity_file;
+mod seal;
 
 use std::{
     fs::{self, File},
@@ -16,6 +17,7 @@ use thiserror::Error;
 use tracing::warn;
 
 pub use identity_file::{IdentityFileError, Unusable};
+pub use seal::{CacheKey, CannotOpen, InvalidCacheKey};
 
 const IDENTITY: &str = "identity.json";
 const BOOTSTRAP: &str = "bootstrap.json";
@@ -28,6 +30,7 @@ const FOLDER_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
+    cache_key: Option<CacheKey>,
     _lock: File,
 }
 
@@ -89,10 +92,16 @@ impl StateDir {
             source,
         })?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, cache_key: None, _lock: lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse(path)),
             Err(error) => Err(StateError::Io { action: "lock", path, source: error.into() }),
         }
+    }
+
+    /// Seals what is kept from now on, and opens what was sealed.
+    #[must_use]
+    pub fn sealed_with(self, cache_key: Option<CacheKey>) -> Self {
+        Self { cache_key, ..self }
     }
 
     /// Where Envoy's bootstrap is written.

@@ -14,7 +14,7 @@ use rand::SeedableRng as _;
 use serde_json::json;
 use signet_agent::{
     AgentCommand, AgentConfig, Controls, Environment, EnvoyCommand, Ready, ServerAddr,
-    bootstrap::Interception, join::Token,
+    bootstrap::Interception, join::Token, state::CacheKey,
 };
 use signet_policies::{
     identity::{TrustDomain, Workload, WorkloadKind},
@@ -70,6 +70,14 @@ pub struct AgentArgs {
     /// Where key, certificate and bootstrap are kept, mode 0700
     #[arg(long, env = "SIGNET_STATE_DIR", value_name = "FOLDER", default_value = "/var/lib/signet/agent")]
     state_dir: PathBuf,
+    /// A file with at least 32 random bytes, mode 0600, that seals the key and certificate in --state-dir: a copy of
+    /// the folder alone is then of no use. An agent that is restarted while the server is down serves from there at once
+    #[arg(long, env = "SIGNET_CACHE_KEY_FILE", value_name = "FILE")]
+    cache_key_file: Option<PathBuf>,
+    /// How long a sealed certificate may be used after it was kept, in seconds; its own life without this
+    #[arg(long, env = "SIGNET_CACHE_MAX_AGE", value_name = "SECONDS", requires = "cache_key_file",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    cache_max_age: Option<u64>,
     /// The SDS socket [env: APPMESH_SDS_SOCKET_PATH] [default: $XDG_RUNTIME_DIR/signet/agent.sock, or /run/signet/agent.sock]
     #[arg(long, env = "SIGNET_SOCKET", value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -190,6 +198,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
         text.map(|text| Token::new(&text.into()))
             .with_context(|| format!("cannot read the token in {}", path.display()))
     });
+    let max_age = args.cache_max_age.map(Duration::from_secs);
     let own_uid = rustix::process::geteuid().as_raw();
     Ok(AgentConfig {
         workload,
@@ -199,6 +208,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
         trust_domain: args.trust_domain,
         token: token.transpose()?,
         state_dir: args.state_dir,
+        cache_key: args.cache_key_file.map(|path| CacheKey::read(&path, max_age)).transpose()?,
         sds_socket: args
             .socket
             .or(environment.sds_socket.map(PathBuf::from))

@@ -84,6 +84,7 @@ impl Node {
             trust_domain: None,
             token: token.map(|token| Token::new(&Zeroizing::new(token.to_owned()))),
             state_dir: self.path("state"),
+            cache_key: None,
             sds_socket: self.path("agent.sock"),
             allowed_uids: [rustix::process::geteuid().as_raw()].into(),
             envoy: EnvoyCommand {

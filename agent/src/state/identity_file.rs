@@ -20,7 +20,10 @@ use signet_sds::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{IDENTITY, StateDir, StateError};
+use super::{
+    IDENTITY, StateDir, StateError,
+    seal::{CannotOpen, Sealed},
+};
 
 /// No identity that we wrote is larger, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -36,6 +39,9 @@ enum IdentityFile {
     /// Knows what was revoked, and whether the certificate is the agent's first.
     #[serde(rename = "2")]
     V2 { key: Zeroizing<String>, chain: String, bundle: String, crls: String, first: bool },
+    /// One of the others, sealed.
+    #[serde(rename = "3")]
+    V3(Sealed),
 }
 
 /// Why the file must not be used or overwritten; somebody has to look.
@@ -73,6 +79,9 @@ pub enum Unusable {
     /// It is no identity file.
     #[error("the file cannot be understood: {0}")]
     Malformed(String),
+    /// It is sealed.
+    #[error("the file cannot be opened: {0}")]
+    Sealed(#[from] CannotOpen),
     /// Expired, for another workload, or otherwise not what is wanted now.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -102,14 +111,24 @@ impl StateDir {
         }
         let mut text = Zeroizing::new(Vec::new());
         file.take(MAX_FILE).read_to_end(&mut text).map_err(unreadable)?;
-        Ok(Some(parse(&text, identity, now)))
+        Ok(Some(self.parse(&text, identity, now)))
     }
 
-    /// Keeps what is held now.
+    fn parse(&self, text: &[u8], identity: &SpiffeId, now: Timestamp) -> Result<Secrets, Unusable> {
+        match read(text)? {
+            IdentityFile::V3(sealed) => {
+                let key = self.cache_key.as_ref().ok_or(CannotOpen::NoKey)?;
+                parse(read(&key.open(&sealed, now)?)?, identity, now)
+            }
+            plain => parse(plain, identity, now),
+        }
+    }
+
+    /// Keeps what is held now, sealed where there is a key for that.
     ///
     /// # Errors
     /// [`StateError`]; the file that was there before is still there.
-    pub fn write_identity(&self, secrets: &Secrets) -> Result<(), StateError> {
+    pub fn write_identity(&self, secrets: &Secrets, now: Timestamp) -> Result<(), StateError> {
         let leaf = secrets.leaf();
         let file = IdentityFile::V2 {
             key: private_key(leaf.key().pkcs8()),
@@ -118,22 +137,30 @@ impl StateDir {
             crls: revocation_lists(secrets.bundle().crls()),
             first: leaf.is_first(),
         };
-        let encode = |source: serde_json::Error| StateError::Io {
-            action: "encode",
-            path: self.identity_path(),
-            source: source.into(),
+        let failed = |source| StateError::Io { action: "encode", path: self.identity_path(), source };
+        let encode = |file: &IdentityFile| {
+            let text = serde_json::to_vec_pretty(file).map_err(|error| failed(error.into()))?;
+            Ok::<_, StateError>(Zeroizing::new(text))
         };
-        let text = Zeroizing::new(serde_json::to_vec_pretty(&file).map_err(encode)?);
+        let mut text = encode(&file)?;
+        if let Some(key) = &self.cache_key {
+            let sealed = key.seal(&text, leaf.validity().not_after(), now).map_err(failed)?;
+            text = encode(&IdentityFile::V3(sealed))?;
+        }
         self.replace(IDENTITY, &text)
     }
 }
 
-fn parse(text: &[u8], identity: &SpiffeId, now: Timestamp) -> Result<Secrets, Unusable> {
+fn read(text: &[u8]) -> Result<IdentityFile, Unusable> {
+    serde_json::from_slice(text).map_err(|error| Unusable::Malformed(error.to_string()))
+}
+
+fn parse(file: IdentityFile, identity: &SpiffeId, now: Timestamp) -> Result<Secrets, Unusable> {
     let malformed = |error: &dyn std::fmt::Display| Unusable::Malformed(error.to_string());
-    let file: IdentityFile = serde_json::from_slice(text).map_err(|error| malformed(&error))?;
     let (key, chain, bundle, crls, first) = match file {
         IdentityFile::V1 { key, chain, bundle } => (key, chain, bundle, String::new(), false),
         IdentityFile::V2 { key, chain, bundle, crls, first } => (key, chain, bundle, crls, first),
+        IdentityFile::V3(_) => return Err(malformed(&"it is sealed twice")),
     };
     let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).map_err(|error| malformed(&error))?;
     let key = Zeroizing::new(key.secret_pkcs8_der().to_vec());
@@ -181,7 +208,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::open(folder.path()).unwrap();
         let secrets = secrets();
-        state.write_identity(&secrets).unwrap();
+        state.write_identity(&secrets, moment().into()).unwrap();
         (folder, state, secrets)
     }
 
@@ -215,6 +242,37 @@ mod tests {
         let back = state.read_identity(&identity("a"), moment().into()).unwrap().unwrap().unwrap();
         assert_eq!(back.leaf().serial(), leaf.serial());
         assert!(!back.leaf().is_first());
+    }
+
+    #[test]
+    fn a_sealed_file_shows_no_key_and_is_opened_by_its_key_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("key");
+        fs::write(&key_file, "0123456789abcdef0123456789abcdef").unwrap();
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+        let open = |with_key: bool| {
+            let key = with_key.then(|| super::super::CacheKey::read(&key_file, None).unwrap());
+            StateDir::open(&folder.path().join("state")).unwrap().sealed_with(key)
+        };
+        let read = |state: &StateDir, now: SystemTime| {
+            state.read_identity(&identity("a"), now.into()).unwrap().unwrap()
+        };
+        let secrets = secrets();
+        let state = open(false);
+        state.write_identity(&secrets, moment().into()).unwrap();
+        drop(state);
+        let state = open(true);
+        assert!(read(&state, moment()).is_ok(), "one that was kept before there was a key is taken");
+        state.write_identity(&secrets, moment().into()).unwrap();
+        let text = fs::read_to_string(state.identity_path()).unwrap();
+        assert!(text.contains(r#""version": "3""#) && !text.contains("PRIVATE"), "{text}");
+        let back = read(&state, moment()).unwrap();
+        assert_eq!(back.leaf().key().pkcs8(), secrets.leaf().key().pkcs8());
+        assert!(matches!(read(&state, moment() + 2 * LIFE), Err(Unusable::Sealed(CannotOpen::TooOld))));
+        drop(state);
+        assert!(matches!(read(&open(false), moment()), Err(Unusable::Sealed(CannotOpen::NoKey))));
+        fs::write(&key_file, "another key, another key, another key").unwrap();
+        assert!(matches!(read(&open(true), moment()), Err(Unusable::Sealed(CannotOpen::Key))));
     }
 
     #[test]

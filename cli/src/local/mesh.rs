@@ -309,6 +309,18 @@ impl Sidecar {
         self.process.kill().await
     }
 
+    /// Gives the agent more flags from its next start on.
+    pub fn add_flags(&mut self, flags: &[String]) {
+        let end = self.args.iter().position(|arg| arg == "--").unwrap_or(self.args.len());
+        self.args.splice(end..end, flags.iter().cloned());
+    }
+
+    /// A file of the agent's state folder.
+    #[must_use]
+    pub fn state_file(&self, name: &str) -> PathBuf {
+        self.folder.join("state").join(name)
+    }
+
     /// Starts the agent again; it takes over the Envoy that runs.
     ///
     /// # Errors

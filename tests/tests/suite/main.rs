@@ -25,6 +25,7 @@ mod revocation;
 mod rotation;
 mod routes;
 mod sealing;
+mod secrets;
 mod spec;
 mod strangers;
 mod streams;

@@ -33,8 +33,11 @@ impl Owner<'_> {
     }
 
     fn holds(&self, name: &str) -> bool {
+        // A further identity is nobody's; another workload's own one, and the server's, are.
         let own = |id: SpiffeId| {
-            self.is_ours(id.trust_domain()) && Workload::from_spiffe_id(&id).as_ref() == Some(&self.workload)
+            let is_free = id != id.trust_domain().server_id()
+                && Workload::from_spiffe_id(&id).is_none_or(|workload| workload == self.workload);
+            self.is_ours(id.trust_domain()) && is_free
         };
         name == OWN_CERTIFICATE || name.parse().is_ok_and(own)
     }
@@ -60,8 +63,8 @@ pub(super) fn certificate(field: &Field<'_>, owner: &Owner<'_>) -> Result<String
     let Workload { mesh, kind, name: own } = &owner.workload;
     let id = format!("{}/mesh/{mesh}/{}/{own}", owner.domain_id(), kind.spiffe_segment());
     Err(field.broken(format!(
-        "must be {OWN_CERTIFICATE:?} or {id:?}: the agent holds no certificate {:?}, and a proxy that waits for it turns \
-         every client away",
+        "must be {OWN_CERTIFICATE:?}, {id:?} or a SPIFFE ID of its trust domain that is nobody's own: the agent holds no \
+         certificate {:?}, and a proxy that waits for it turns every client away",
         shown(name)
     )))
 }

@@ -312,9 +312,9 @@ fn tls_that_breaks_a_rule_is_refused_by_the_members_path() {
         (
             with_tls(json!({"mode": "PERMISSIVE", "certificate": {"sds": {"secretName": "ROOTCA"}}})),
             format!(
-                "{tls}.certificate.sds.secretName: must be \"default\" or \
-                 \"spiffe://TRUST-DOMAIN/mesh/m/virtual-node/a\": the agent holds no certificate \"ROOTCA\", and a proxy \
-                 that waits for it turns every client away"
+                "{tls}.certificate.sds.secretName: must be \"default\", \
+                 \"spiffe://TRUST-DOMAIN/mesh/m/virtual-node/a\" or a SPIFFE ID of its trust domain that is nobody's own: \
+                 the agent holds no certificate \"ROOTCA\", and a proxy that waits for it turns every client away"
             ),
         ),
         (

@@ -282,7 +282,8 @@ fn secrets_are_those_that_the_agent_of_this_very_workload_holds() {
     let within = |spec: Value| Document::parse_within(NODE.parse().unwrap(), spec, Some(&ours));
     let presenting =
         |name: &str| with_tls(json!({"mode": "STRICT", "certificate": {"sds": {"secretName": name}}}));
-    for name in ["default", "spiffe://td/mesh/m/virtual-node/a"] {
+    // The last is nobody's own: the agent gets it as the spec says that it may.
+    for name in ["default", "spiffe://td/mesh/m/virtual-node/a", "spiffe://td/team/a"] {
         within(presenting(name)).unwrap();
     }
     // Whoever does not know the trust domain cannot tell.
@@ -291,16 +292,17 @@ fn secrets_are_those_that_the_agent_of_this_very_workload_holds() {
         "spiffe://elsewhere/mesh/m/virtual-node/a",
         "spiffe://td/mesh/m/virtual-node/b",
         "spiffe://td/mesh/m/virtual-gateway/a",
-        "spiffe://td/team/a",
+        "spiffe://elsewhere/team/a",
+        "spiffe://td/signet/server",
         "spiffe://td",
         "my-cert",
         "ROOTCA",
     ];
     for name in strangers {
         let expected = format!(
-            "spec.listeners[0].tls.certificate.sds.secretName: must be \"default\" or \
-             \"spiffe://td/mesh/m/virtual-node/a\": the agent holds no certificate {name:?}, and a proxy that waits for \
-             it turns every client away"
+            "spec.listeners[0].tls.certificate.sds.secretName: must be \"default\", \
+             \"spiffe://td/mesh/m/virtual-node/a\" or a SPIFFE ID of its trust domain that is nobody's own: the agent \
+             holds no certificate {name:?}, and a proxy that waits for it turns every client away"
         );
         assert_eq!(within(presenting(name)).unwrap_err().to_string(), expected);
     }
