@@ -1,6 +1,7 @@
 //! The agent's life, from the first certificate to the end of its Envoy.
 
 mod error;
+mod kept;
 mod live;
 mod proxy;
 #[cfg(test)]
@@ -24,8 +25,7 @@ use signet_policies::{
 use signet_sds::{
     attest::AllowedUsers,
     deliveries::Deliveries,
-    rotator::{self, Backoff, Command, Handle, Rotation, rotator},
-    secret::Secrets,
+    rotator::{Backoff, Command, Handle, Rotation, rotator},
     server::{self, Serving},
     socket,
 };
@@ -35,7 +35,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     admin::Admin,
@@ -51,7 +51,7 @@ use crate::{
 };
 
 pub use error::AgentError;
-use error::Chain;
+use kept::{held_before, keep_in};
 use proxy::Plan;
 
 /// How long what is left may take to end once Envoy has.
@@ -226,40 +226,6 @@ fn check_ingress(kind: WorkloadKind, address: IpAddr) -> Result<(), AgentError> 
         true => Err(AgentError::IngressAddress(address)),
         false => Ok(()),
     }
-}
-
-/// What an earlier life of the agent left behind, if it is still good.
-fn held_before(
-    config: &AgentConfig,
-    server: &Server,
-    state: &StateDir,
-) -> Result<Option<Secrets>, AgentError> {
-    let identity = identity_of(server, &config.workload);
-    let now = (server.clock)().into();
-    let reason = match state.read_identity(&identity, now)? {
-        Some(Ok(held)) => {
-            let leaf = held.leaf();
-            info!(spiffe_id = %leaf.identity(), serial = leaf.serial(), "going on with the certificate on disk");
-            return Ok(Some(held));
-        }
-        Some(Err(unusable)) => unusable.to_string(),
-        None => "there is none".to_owned(),
-    };
-    if config.token.is_none() {
-        let (state_dir, workload) = (config.state_dir.clone(), config.workload.clone());
-        return Err(AgentError::NeedsToken { state_dir, reason, workload });
-    }
-    info!(%reason, "no certificate on disk can be used; joining with the token");
-    Ok(None)
-}
-
-/// A certificate that cannot be kept is used all the same; the next restart then needs a token.
-fn keep_in(state: Arc<StateDir>, clock: Clock) -> rotator::Keeper {
-    Box::new(move |secrets: &Secrets| {
-        if let Err(error) = state.write_identity(secrets, clock().into()) {
-            error!(error = %Chain(&error), "the certificate cannot be kept: a restart will need a token");
-        }
-    })
 }
 
 /// An agent whose certificate is being rotated and whose socket is being served.
