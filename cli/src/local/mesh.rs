@@ -1,5 +1,7 @@
 //! The parts of a mesh on loopback: a server, and sidecars that are an agent with its Envoy.
 
+mod restart;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
@@ -307,18 +309,6 @@ impl Sidecar {
     /// It cannot be killed.
     pub async fn kill_agent(&mut self) -> Result<()> {
         self.process.kill().await
-    }
-
-    /// Gives the agent more flags from its next start on.
-    pub fn add_flags(&mut self, flags: &[String]) {
-        let end = self.args.iter().position(|arg| arg == "--").unwrap_or(self.args.len());
-        self.args.splice(end..end, flags.iter().cloned());
-    }
-
-    /// A file of the agent's state folder.
-    #[must_use]
-    pub fn state_file(&self, name: &str) -> PathBuf {
-        self.folder.join("state").join(name)
     }
 
     /// Starts the agent again; it takes over the Envoy that runs.
