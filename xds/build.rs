@@ -2,6 +2,11 @@
 //! it, and of all that they refer to, without their comments. `envoy-types` ships them with its source, and does not
 //! export them.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script what it must know by its environment"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,

@@ -52,5 +52,5 @@ pub const STATEMENTS: [Statement; 34] = statements! {
     31: "a node is served its own configuration, whatever it says that it is";
     32: "an open stream ends when its node may no longer be served";
     33: "no key material is shown, whoever quotes it";
-    34: "secrets over ADS are those of SDS";
+    34: "a secret that is served over both ADS and SDS is the same over both";
 };

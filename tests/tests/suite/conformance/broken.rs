@@ -10,10 +10,16 @@ use std::{
     pin::Pin,
 };
 
-use signet_xds::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
-    aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
+use signet_xds::pb::envoy::service::{
+    discovery::v3::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+        aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+        aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
+    },
+    secret::v3::{
+        secret_discovery_service_client::SecretDiscoveryServiceClient,
+        secret_discovery_service_server::{SecretDiscoveryService, SecretDiscoveryServiceServer},
+    },
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::{
@@ -44,6 +50,7 @@ enum Fault {
     WaitsForNoAnswer,
     CountsVersions,
     TakesUnknownNoncesInSotw,
+    HasOtherSecretsOverAds,
 }
 
 /// What the middle remembers of one stream.
@@ -156,6 +163,9 @@ impl Says for DiscoveryResponse {
         match fault {
             Fault::HasOneNonce => self.nonce = "always-the-same".into(),
             Fault::SaysThingsTwice => self.resources.extend(self.resources.first().cloned()),
+            Fault::HasOtherSecretsOverAds if is_of_secrets(&self.type_url) => {
+                self.resources.iter_mut().for_each(|secret| secret.value.extend(MORE));
+            }
             Fault::CountsVersions => self.version_info = format!("{}-{}", memory.stream, self.version_info),
             Fault::ForgetsWhatWasRefused if memory.refused.contains(&self.type_url) => return None,
             _ => {}
@@ -178,6 +188,10 @@ impl Says for DeltaDiscoveryResponse {
         match fault {
             Fault::HasOneNonce => self.nonce = "always-the-same".into(),
             Fault::SaysThingsTwice => self.resources.extend(self.resources.first().cloned()),
+            Fault::HasOtherSecretsOverAds if is_of_secrets(&self.type_url) => {
+                let values = self.resources.iter_mut().filter_map(|one| one.resource.as_mut());
+                values.for_each(|secret| secret.value.extend(MORE));
+            }
             Fault::HidesWhatIsMissing => {
                 self.removed_resources.clear();
                 return (!self.resources.is_empty()).then_some(self);
@@ -202,11 +216,19 @@ impl Says for DeltaDiscoveryResponse {
     }
 }
 
+/// A field that no secret has, in bytes.
+const MORE: [u8; 2] = [0xf8, 0x01];
+
+fn is_of_secrets(type_url: &str) -> bool {
+    type_url == ResourceType::Secret.type_url()
+}
+
 /// What stands before the server.
+#[derive(Clone)]
 struct Middle {
     server: SocketAddr,
     fault: Fault,
-    streams: std::sync::atomic::AtomicUsize,
+    streams: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -214,6 +236,11 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Middle {
     async fn client(&self) -> Result<AggregatedDiscoveryServiceClient<tonic::transport::Channel>, Status> {
         let client = AggregatedDiscoveryServiceClient::connect(format!("http://{}", self.server)).await;
+        client.map_err(|error| Status::unavailable(error.to_string()))
+    }
+
+    async fn secrets(&self) -> Result<SecretDiscoveryServiceClient<tonic::transport::Channel>, Status> {
+        let client = SecretDiscoveryServiceClient::connect(format!("http://{}", self.server)).await;
         client.map_err(|error| Status::unavailable(error.to_string()))
     }
 
@@ -299,15 +326,49 @@ impl AggregatedDiscoveryService for Middle {
     }
 }
 
+/// Secrets of their own service pass unaltered.
+#[async_trait]
+impl SecretDiscoveryService for Middle {
+    type StreamSecretsStream = Answers<DiscoveryResponse>;
+    type DeltaSecretsStream = Answers<DeltaDiscoveryResponse>;
+
+    async fn stream_secrets(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamSecretsStream>, Status> {
+        let requests = request.into_inner().filter_map(Result::ok);
+        let said = self.secrets().await?.stream_secrets(requests).await?.into_inner();
+        Ok(Response::new(Box::pin(said)))
+    }
+
+    async fn delta_secrets(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
+        let requests = request.into_inner().filter_map(Result::ok);
+        let said = self.secrets().await?.delta_secrets(requests).await?.into_inner();
+        Ok(Response::new(Box::pin(said)))
+    }
+
+    async fn fetch_secrets(
+        &self,
+        _: Request<DiscoveryRequest>,
+    ) -> Result<Response<DiscoveryResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+}
+
 /// Those of these statements that a server with this fault is found to break; of all where none are given.
 async fn broken_by(fault: Fault, variant: Variant, suspects: &[u8]) -> Result<BTreeSet<u8>> {
     let inner = InProcess::start(ResourceType::Cluster).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let middle = Middle { server: inner.address, fault, streams: Default::default() };
-    let service = AggregatedDiscoveryServiceServer::new(middle);
+    let secrets = SecretDiscoveryServiceServer::new(middle.clone());
+    let server =
+        Server::builder().add_service(AggregatedDiscoveryServiceServer::new(middle)).add_service(secrets);
     let mut tasks = JoinSet::new();
-    tasks.spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+    tasks.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let lane =
         Lane { driver: Some(Arc::new(inner)), ..lane(variant, None, Some(address.to_string())).await? };
     // What stands in the middle queues whatever is not read, which is no fault of the server's.
@@ -320,7 +381,7 @@ async fn broken_by(fault: Fault, variant: Variant, suspects: &[u8]) -> Result<BT
 async fn a_server_with_a_fault_is_found_out_by_the_statement_about_it() -> Result<()> {
     use Fault::*;
     use Variant::{Delta, Sotw};
-    let cases: [(Fault, Variant, &[u8]); 26] = [
+    let cases: [(Fault, Variant, &[u8]); 28] = [
         (CountsVersions, Sotw, &[10]),
         (CountsVersions, Delta, &[10, 26]),
         (Nothing, Sotw, &[]),
@@ -347,6 +408,8 @@ async fn a_server_with_a_fault_is_found_out_by_the_statement_about_it() -> Resul
         (SaysThingsTwice, Sotw, &[25]),
         (DoesNotResume, Delta, &[26]),
         (WaitsForNoAnswer, Delta, &[14, 27]),
+        (HasOtherSecretsOverAds, Sotw, &[34]),
+        (HasOtherSecretsOverAds, Delta, &[34]),
     ];
     let mut judged = JoinSet::new();
     for (fault, variant, expected) in cases {
