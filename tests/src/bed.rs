@@ -346,13 +346,28 @@ impl Host {
     /// # Errors
     /// The rules are refused, or something does not become ready.
     pub async fn redirected(&self, bed: &mut Bed, mesh: &str, name: &str, ports: &str) -> Result<Node> {
+        self.redirected_by(bed, mesh, name, ports, envoy_binary()?).await
+    }
+
+    /// As [`Host::redirected`], with another program in the place of Envoy.
+    ///
+    /// # Errors
+    /// As [`Host::redirected`].
+    pub async fn redirected_by(
+        &self,
+        bed: &mut Bed,
+        mesh: &str,
+        name: &str,
+        ports: &str,
+        envoy: PathBuf,
+    ) -> Result<Node> {
         let user = ENVOY_USER.to_string();
         let rules = ["interception", "apply", "--ipv6", "--ignore-uid", &user, "--app-ports", ports];
         self.namespace.run(&program()?, &rules)?;
         let plan = SidecarPlan {
             workload: Workload::virtual_node(mesh, name)?,
             traffic: Traffic::Redirected,
-            envoy: envoy_binary()?,
+            envoy,
             namespace: Some(self.namespace.name.clone()),
             user: Some(ENVOY_USER),
         };

@@ -8,3 +8,4 @@ mod logs;
 mod redirected;
 mod served;
 mod tls;
+mod vended;
