@@ -141,9 +141,10 @@ impl Medium for Disk {
     fn make_room(&mut self, way: Way) -> Result<(), CommitError> {
         self.room.make(&self.log)?;
         if way == Way::Journal && self.journal.is_none() {
-            let made = Journal::create(&self.folder).map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full { free: 0 },
-                _ => failed(error),
+            let made = Journal::create(&self.folder).map_err(|error| {
+                let is_full =
+                    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                if is_full { CommitError::Full { free: 0 } } else { failed(error) }
             });
             self.journal = Some(made?);
         }

@@ -40,7 +40,7 @@ fn tls_listener(listener: &Value) -> Option<TlsListener> {
     let ip = match socket["address"].as_str()?.parse().ok()? {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     let is_redirected = chains.iter().any(|chain| !chain["filter_chain_match"]["destination_port"].is_null());
     Some(TlsListener { address: SocketAddr::new(ip, port), is_redirected })

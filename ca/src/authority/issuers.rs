@@ -110,13 +110,16 @@ impl Authority {
     }
 }
 
+/// Certificates, the lowest first, and what they say together.
+pub(super) type Draft = (Vec<Arc<[u8]>>, Chain);
+
 /// An issuer's certificate and those above it, not yet kept. `name` is its label, serial number and life.
 pub(super) fn draft(
     (label, serial, life): (&str, Serial, Validity),
     key: &PublicKey,
     signer: &Signer,
     trust_domain: &TrustDomain,
-) -> Result<(Vec<Arc<[u8]>>, Chain), Error> {
+) -> Result<Draft, Error> {
     let lowest = signer.chain.lowest();
     let above = Above { subject: &lowest.subject, key_id: &lowest.key_id, key: &signer.key };
     let der = profile::issuer(trust_domain, label, key, serial, life, above)?;

@@ -92,12 +92,12 @@ impl Store {
 
     /// The issuers that are there.
     pub(super) fn issuers(&self) -> Result<Vec<IssuerName>, Error> {
-        self.named(&self.folder, |name| Slot::Issuer(name))
+        self.named(&self.folder, Slot::Issuer)
     }
 
     /// The issuers that wait for their certificates.
     pub(super) fn requests(&self) -> Result<Vec<IssuerName>, Error> {
-        self.named(&self.folder.join(REQUESTS), |name| Slot::Request(name))
+        self.named(&self.folder.join(REQUESTS), Slot::Request)
     }
 
     fn named<'a>(

@@ -81,7 +81,7 @@ impl HashReader for Edge {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog::Error> {
         let find = |index: &u64| {
             let found = self.roots.iter().find(|(at, _)| at == index).map(|(_, hash)| *hash);
-            found.ok_or_else(|| tlog::Error::IndexesNotInTree)
+            found.ok_or(tlog::Error::IndexesNotInTree)
         };
         indexes.iter().map(find).collect()
     }

@@ -1,6 +1,6 @@
 //! `signet ca revoke`, `revocations`, `allow` and `release`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -128,7 +128,7 @@ pub(super) async fn revoke(args: RevokeArgs, clock: Clock) -> Result<()> {
 
 /// Looks until a revocation has come everywhere, or patience ends.
 async fn follow(client: &Client, generation: u64, patience: Duration, format: Format) -> Result<Effect> {
-    let start = Instant::now();
+    let start = tokio::time::Instant::now();
     let mut told = 0;
     loop {
         let answer = client.call(Method::GET, "/v1/ca/revocations", None).await?;

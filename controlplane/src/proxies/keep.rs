@@ -100,6 +100,8 @@ fn batch(records: &BTreeMap<u64, Option<RefusalView>>) -> sled::Batch {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
 
     /// As the first release that kept refusals wrote it.
@@ -126,13 +128,14 @@ mod tests {
         assert_eq!(refusal.ended_at.as_deref(), Some("1970-01-01T00:00:00Z"), "nobody is connected");
 
         let stop = CancellationToken::new();
-        let kept = tokio::spawn(Arc::clone(&proxies).keep_refusals(database.clone(), stop.clone()));
+        let mut kept = JoinSet::new();
+        kept.spawn(Arc::clone(&proxies).keep_refusals(database.clone(), stop.clone()));
         let tree = database.tree(TREE).unwrap();
         let end_is_written = |value: &[u8]| String::from_utf8_lossy(value).contains("endedAt");
         while !tree.get(3_u64.to_be_bytes()).unwrap().is_some_and(|value| end_is_written(&value)) {
             tokio::task::yield_now().await;
         }
         stop.cancel();
-        kept.await.unwrap().unwrap();
+        kept.join_next().await.unwrap().unwrap().unwrap();
     }
 }

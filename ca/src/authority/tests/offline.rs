@@ -68,7 +68,7 @@ fn with_its_own_root_and_key_imported_the_server_signs_as_with_one_that_it_made(
         let adopted = import(folder.path(), &root.pem(), None, Some(&root)).unwrap();
         assert_eq!(adopted.der, root.der);
         let authority = open(folder.path()).unwrap();
-        assert_eq!(authority.bundle(), [root.der.clone()]);
+        assert_eq!(authority.bundle(), std::slice::from_ref(&root.der));
         let issued = issue(&authority, DEFAULT_LEAF_LIFE).unwrap();
         openssl_verifies(&issued, &root);
         assert_eq!(

@@ -21,8 +21,11 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Its name, how it is done to a certificate, and how it is refused.
+type Damage = (&'static str, fn(&mut CertificateParams), fn(&Unfit) -> bool);
+
 /// What makes an authority's certificate unfit, wherever it stands.
-fn damages() -> Vec<(&'static str, fn(&mut CertificateParams), fn(&Unfit) -> bool)> {
+fn damages() -> Vec<Damage> {
     vec![
         ("a leaf", |p| p.is_ca = IsCa::ExplicitNoCa, |unfit| *unfit == Unfit::NotAnAuthority),
         ("no basic constraints", |p| p.is_ca = IsCa::NoCa, |unfit| *unfit == Unfit::NotAnAuthority),
@@ -67,6 +70,7 @@ fn damages() -> Vec<(&'static str, fn(&mut CertificateParams), fn(&Unfit) -> boo
     ]
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other error is the wrong one")]
 fn unfit_of(refused: &Error) -> &Unfit {
     match refused {
         Error::Given { unfit, .. } | Error::GivenRoot { unfit } => unfit,

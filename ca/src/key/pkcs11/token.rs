@@ -257,19 +257,22 @@ impl From<Pkcs11Error> for Failure {
 }
 
 /// Whether the token was away, so that the sessions that were open are none any more.
-#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, another session does not help")]
 fn is_gone(reason: &RvError) -> bool {
-    match reason {
+    matches!(
+        reason,
         RvError::DeviceRemoved
-        | RvError::TokenNotPresent
-        | RvError::SessionClosed
-        | RvError::SessionHandleInvalid
-        | RvError::UserNotLoggedIn => true,
-        _ => false,
-    }
+            | RvError::TokenNotPresent
+            | RvError::SessionClosed
+            | RvError::SessionHandleInvalid
+            | RvError::UserNotLoggedIn
+    )
 }
 
 /// Why a PIN was refused, in the words of those who have to mend it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever else it is, the module's own words are the best there are"
+)]
 fn pin_refusal(error: &Error) -> String {
     match error {
         Error::Pkcs11(RvError::PinIncorrect, _) => "it is not the PIN of its user".to_owned(),

@@ -162,6 +162,7 @@ fn answer(standing: &Standing, effect: Effect) -> ListAnswer {
     ListAnswer { certificates: certificates.collect(), banned: bans.collect(), halted, effect }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, it is not the caller's doing")]
 fn refused(refused: NotRevoked) -> ApiError {
     match refused {
         NotRevoked::Unknown(_) | NotRevoked::NotBanned(_) => ApiError::not_found(refused.to_string()),
