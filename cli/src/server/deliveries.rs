@@ -20,7 +20,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use signet_ca::{
-    Certificate, IssuerName, Nodes, Serial,
+    IssuerName, Nodes, OnIssued, Serial,
     nodes::{NodeKey, NodeView, NodeViews},
 };
 use tokio_util::sync::CancellationToken;
@@ -98,7 +98,7 @@ impl Deliveries {
     }
 
     /// Whom [`signet_ca::Issuing`] tells of what it issues.
-    pub(super) fn listener(&self) -> Arc<dyn Fn(&Certificate, SystemTime) + Send + Sync> {
+    pub(super) fn listener(&self) -> OnIssued {
         let followed = Arc::clone(&self.followed);
         Arc::new(move |certificate, at| {
             // The server's own goes to no proxy.

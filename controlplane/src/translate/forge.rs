@@ -7,11 +7,14 @@ use signet_xds::{Resource, ResourceType};
 /// So many different messages are remembered; a few thousand bytes each.
 const REMEMBERED: usize = 4096;
 
+/// A message of whatever type, and its encoding.
+type Made = (Box<dyn Any + Send>, Resource);
+
 /// Encodes the resources of one round of translation.
 #[derive(Default)]
 pub(crate) struct Forge {
     /// What may be asked for again, with the message that it is the encoding of.
-    made: HashMap<(ResourceType, String), Vec<(Box<dyn Any + Send>, Resource)>>,
+    made: HashMap<(ResourceType, String), Vec<Made>>,
     remembered: usize,
     encoded: u64,
 }
