@@ -120,7 +120,7 @@ impl StateDir {
                 let key = self.cache_key.as_ref().ok_or(CannotOpen::NoKey)?;
                 parse(read(&key.open(&sealed, now)?)?, identity, now)
             }
-            plain => parse(plain, identity, now),
+            plain @ (IdentityFile::V1 { .. } | IdentityFile::V2 { .. }) => parse(plain, identity, now),
         }
     }
 
