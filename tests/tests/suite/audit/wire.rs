@@ -96,11 +96,6 @@ pub(super) async fn metrics_agree_with_handshakes(bed: &Bed, port: u16, served: 
         assert_eq!(count_now - count, 3.0, "{step}");
         // An agent looks every quarter of a second after a change, and its report takes its time.
         let bound = seen.as_secs_f64() + 3.0;
-        eprintln!(
-            "{step}: {:.3} s of three by Signet, {:.3} s by a client of its own",
-            sum_now - sum,
-            seen.as_secs_f64()
-        );
         assert!(sum_now - sum <= bound, "{step}: {} s, and the client saw it after {bound}", sum_now - sum);
     }
     Ok(())
