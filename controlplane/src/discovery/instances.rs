@@ -1,5 +1,7 @@
 //! Instances as plain data, in an order of their own.
 
+mod log;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -10,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::InstanceKey;
-use crate::model::IpPreference;
+use crate::model::{ByName, IpPreference};
+use log::Log;
 
 /// Longest attribute key, in characters; Cloud Map's bound.
 const MAX_KEY: usize = 255;
@@ -28,11 +31,16 @@ const INITIAL_HEALTH: &str = "AWS_INIT_HEALTH_STATUS";
 /// What Cloud Map knows and nobody here would follow.
 const ELSEWHERE: [&str; 3] = ["AWS_ALIAS_DNS_NAME", "AWS_INSTANCE_CNAME", "AWS_EC2_INSTANCE_ID"];
 
-/// Every instance of every service, at one moment. Cheap to clone: the parts are shared.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Every instance of every service, at one moment. Cheap to clone and to change: the parts are shared.
+#[derive(Clone, Debug, Default)]
 pub struct Instances {
-    namespaces: BTreeMap<String, Arc<BTreeMap<String, Arc<Service>>>>,
+    namespaces: BTreeMap<String, Arc<Services>>,
+    count: usize,
+    log: Log,
 }
+
+/// The services of one namespace, by name.
+type Services = ByName<String, Service>;
 
 /// The instances of one service, by their ids.
 pub type Service = BTreeMap<String, Arc<Instance>>;
@@ -232,7 +240,7 @@ impl Instances {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.namespaces.values().flat_map(|services| services.values()).map(|service| service.len()).sum()
+        self.count
     }
 
     /// Whether there is none.
@@ -250,33 +258,33 @@ impl Instances {
     /// Adds an instance, or takes one's place.
     pub fn insert(&mut self, key: &InstanceKey, instance: Instance) {
         let InstanceKey { namespace, service, id } = key.clone();
+        self.log.note(&namespace, &service);
         let services = Arc::make_mut(self.namespaces.entry(namespace).or_default());
-        Arc::make_mut(services.entry(service).or_default()).insert(id, Arc::new(instance));
+        let mut before = None;
+        services.edit(&service, |instances| before = instances.insert(id, Arc::new(instance)));
+        self.count += usize::from(before.is_none());
     }
 
     /// Takes an instance out.
     pub fn remove(&mut self, key: &InstanceKey) -> Option<Arc<Instance>> {
+        let removed = Arc::clone(self.get(key)?);
         let services = Arc::make_mut(self.namespaces.get_mut(&key.namespace)?);
-        let instances = Arc::make_mut(services.get_mut(&key.service)?);
-        let removed = instances.remove(&key.id);
-        if instances.is_empty() {
+        services.edit(&key.service, |instances| drop(instances.remove(&key.id)));
+        if services.get(&key.service).is_some_and(|instances| instances.is_empty()) {
             services.remove(&key.service);
         }
         if services.is_empty() {
             self.namespaces.remove(&key.namespace);
         }
-        removed
+        self.log.note(&key.namespace, &key.service);
+        self.count -= 1;
+        Some(removed)
     }
 
     /// The services, by namespace and name, that differ from what they were.
     #[must_use]
-    pub fn changed_since<'a>(&'a self, before: &'a Self) -> BTreeSet<(&'a str, &'a str)> {
-        let names = |all: &'a Self| {
-            all.namespaces.iter().flat_map(|(namespace, services)| {
-                services.keys().map(move |service| (namespace.as_str(), service.as_str()))
-            })
-        };
-        let is_same = |(namespace, service): &(&str, &str)| match (
+    pub fn changed_since(&self, before: &Self) -> BTreeSet<(String, String)> {
+        let is_same = |(namespace, service): &(String, String)| match (
             self.service(namespace, service),
             before.service(namespace, service),
         ) {
@@ -284,6 +292,23 @@ impl Instances {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        names(self).chain(names(before)).filter(|names| !is_same(names)).collect()
+        let names =
+            self.log.since(&before.log).unwrap_or_else(|| self.names().chain(before.names()).collect());
+        names.into_iter().filter(|names| !is_same(names)).collect()
+    }
+
+    /// Namespace and name of every service.
+    fn names(&self) -> impl Iterator<Item = (String, String)> {
+        let of = |(namespace, services): (&String, &Arc<Services>)| {
+            services.keys().map(|service| (namespace.clone(), service.clone())).collect::<Vec<_>>()
+        };
+        self.namespaces.iter().flat_map(of)
+    }
+}
+
+/// How they came about is no part of what they are.
+impl PartialEq for Instances {
+    fn eq(&self, other: &Self) -> bool {
+        self.namespaces == other.namespaces
     }
 }

@@ -54,11 +54,8 @@ impl Found {
     }
 
     /// The nodes that are found by one of these names.
-    pub(super) fn by(&self, services: &BTreeSet<(&str, &str)>) -> BTreeSet<Workload> {
-        let of = |(namespace, service): &(&str, &str)| {
-            self.by_service.get(&((*namespace).to_owned(), (*service).to_owned()))
-        };
-        services.iter().filter_map(of).flatten().cloned().collect()
+    pub(super) fn by(&self, services: &BTreeSet<(String, String)>) -> BTreeSet<Workload> {
+        services.iter().filter_map(|service| self.by_service.get(service)).flatten().cloned().collect()
     }
 }
 
