@@ -24,8 +24,9 @@ use tonic::{Status as Refusal, body::Body, server::NamedService, transport::Serv
 use tower::Service;
 
 use super::{
+    clients::Clients,
     meter::{Meter, Start},
-    server::{Clients, Served},
+    server::Served,
     tls,
 };
 
