@@ -87,4 +87,14 @@ mod tests {
             assert_eq!(text.parse::<Serial>(), Err(InvalidSerial), "{text}");
         }
     }
+
+    #[test]
+    fn a_million_serials_of_three_issuers_over_a_hundred_restarts_are_all_different() {
+        let mut seen = std::collections::HashSet::with_capacity(1_000_000);
+        for _restart in 0..100 {
+            let issuers = [(); 3].map(|()| Random::system());
+            seen.extend((0..10_000).map(|turn| Serial::draw(&issuers[turn % 3])));
+        }
+        assert_eq!(seen.len(), 1_000_000);
+    }
 }

@@ -35,6 +35,9 @@ pub(crate) mod proto {
     tonic::include_proto!("signet.node.v1");
 }
 
+/// The log target of refusals, so that one filter shows them all: `audit=info`.
+const AUDIT: &str = "audit";
+
 /// What the mesh says of a workload now.
 pub trait Registry: Send + Sync + 'static {
     /// The workload's registration; `None` when there is no such workload (any more).

@@ -7,6 +7,7 @@ use thiserror::Error as ThisError;
 use tonic::{Code, Status};
 use tracing::{error, warn};
 
+use super::AUDIT;
 use crate::{InvalidCsr, NotIssued, TokenError, admission::TurnedAway};
 
 /// What a caller reads when the fault is ours; the log has the details.
@@ -39,10 +40,10 @@ impl Refusal {
         let reason = reason(self);
         let code = self.code();
         if code == Code::Unavailable {
-            error!(rpc, caller, reason, "no certificate was issued");
+            error!(target: AUDIT, rpc, caller, reason, "no certificate was issued");
             return Status::unavailable(OUR_FAULT);
         }
-        warn!(rpc, caller, reason, "refused a certificate");
+        warn!(target: AUDIT, rpc, caller, reason, "refused a certificate");
         match self {
             Self::TurnedAway(away) => come_back(Status::new(code, reason), away.after()),
             // A stranger learns nothing of a token but that it does not help.

@@ -13,7 +13,7 @@ use tonic::{
 };
 use tracing::warn;
 
-use super::{NodeService, caller_of, describe, proto::node_service_server::NodeServiceServer};
+use super::{AUDIT, NodeService, caller_of, describe, proto::node_service_server::NodeServiceServer};
 
 /// The longest message that is read, in bytes. One longer is refused by its announced length, unread.
 const MAX_MESSAGE: usize = 256 * 1024;
@@ -53,7 +53,7 @@ impl Service<http::Request<Body>> for NodeServer {
             let status = Status::from_header_map(answer.headers());
             if let Some(status) = status.filter(is_of_the_frame) {
                 let (caller, reason) = (describe(&caller), status.message());
-                warn!(rpc = path, caller, reason, "refused a message");
+                warn!(target: AUDIT, rpc = path, caller, reason, "refused a message");
             }
             Ok(answer)
         })

@@ -130,7 +130,10 @@ impl Log {
     fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.lines.lock().unwrap());
         let text = String::from_utf8(bytes).unwrap();
-        text.lines().filter(|line| line.contains("signet_ca")).map(str::to_owned).collect()
+        text.lines()
+            .filter(|line| line.contains("signet_ca") || line.contains(AUDIT))
+            .map(str::to_owned)
+            .collect()
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
 use tracing::warn;
 
-use super::{NodeService, PresentedSerial, caller_of, describe, proto, refusal::Refusal};
+use super::{AUDIT, NodeService, PresentedSerial, caller_of, describe, proto, refusal::Refusal};
 use crate::{
     Trust,
     nodes::{self, Advice, InvalidReport, NodeKey, Session, TooManyNodes, Window},
@@ -197,6 +197,6 @@ fn shutting_down() -> Status {
 }
 
 fn told(workload: &Workload, status: Status) -> Status {
-    warn!(rpc = "watch", caller = %workload, code = ?status.code(), reason = status.message(), "refused a report");
+    warn!(target: AUDIT, rpc = "watch", caller = %workload, code = ?status.code(), reason = status.message(), "refused a report");
     status
 }

@@ -83,7 +83,7 @@ fn connection(tcp: TcpStream, routes: Router, unread: Duration) -> Connection {
 /// Peers that went away are every day's business; those that speak something else are refused.
 fn log(peer: SocketAddr, error: &hyper::Error) {
     match error.is_parse() {
-        true => info!(%peer, reason = %error, "request refused: it is no HTTP/1.1"),
+        true => info!(target: "audit", %peer, reason = %error, "request refused: it is no HTTP/1.1"),
         false => debug!(%peer, %error, "an http connection broke off"),
     }
 }

@@ -20,7 +20,7 @@ use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 use signet_ca::{PresentedEnd, PresentedSerial, Serial};
@@ -112,6 +112,9 @@ pub(super) fn config(
         .with_client_cert_verifier(Arc::new(revoked::Unrevoked::new(clients, standing)))
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // A session that is resumed brings its certificate along unverified: one under a root that is gone would go on.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
@@ -244,7 +247,9 @@ async fn hand_on(
         Err(error) => {
             let reason = format!("{error:#}");
             match is_refusal(&error) {
-                true => warn!(%peer, reason, "refused a client certificate on the grpc port"),
+                true => {
+                    warn!(target: "audit", %peer, reason, "refused a client certificate on the grpc port")
+                }
                 false => debug!(%peer, reason, "a connection to the grpc port did not come about"),
             }
         }

@@ -27,7 +27,9 @@ fn log(response: &Response) {
         Some(error) if response.status().is_server_error() => {
             warn!(status, code = error.code(), reason = ?error.message(), "request failed");
         }
-        Some(error) => info!(status, code = error.code(), reason = ?error.message(), "request refused"),
+        Some(error) => {
+            info!(target: "audit", status, code = error.code(), reason = ?error.message(), "request refused")
+        }
         None => debug!(status, "request served"),
     }
 }

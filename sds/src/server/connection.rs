@@ -93,7 +93,9 @@ impl Gate {
             };
             match self.users.admit(&stream) {
                 Ok(attested) => return Connection { stream, bond: self.bond(attested) },
-                Err(refused) => warn!(reason = %refused, "a process was turned away from the SDS socket"),
+                Err(refused) => {
+                    warn!(target: "audit", reason = %refused, "a process was turned away from the SDS socket")
+                }
             }
         }
     }

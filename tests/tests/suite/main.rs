@@ -4,6 +4,7 @@ mod api;
 mod apply;
 mod audit;
 mod backup;
+mod bad_input;
 mod certificates;
 mod clients;
 mod command_line;

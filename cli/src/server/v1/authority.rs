@@ -118,10 +118,7 @@ async fn install(
     let name = parse(&issuer)?;
     let (issuing, now) = (v1.issuing.clone(), Timestamp::from((v1.clock)()));
     let installed = blocking(move || issuing.authority().install(&name, &certificates, now)).await;
-    let Adopted { serial, fingerprint, not_after, der } = installed.map_err(|error| {
-        warn!(target: "audit", action = "signet:InstallIssuer", issuer, by = caller.user(), reason = %error, "refused");
-        refused(error)
-    })?;
+    let Adopted { serial, fingerprint, not_after, der } = installed.map_err(refused)?;
     let what = What::Authority { change: AuthorityChange::Installed, name: issuer.clone(), certificate: der };
     let recorded = v1.issuing.ledger().append(Entry::event(what, caller.user(), now)).await;
     if let Err(error) = recorded {
