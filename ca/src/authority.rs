@@ -6,6 +6,7 @@
 //!           meshes/<mesh>/{key,cert}.pem    1 year, made when a mesh first needs one
 //!           server/{key,cert}.pem           the same, for the server's own certificate
 //!           requests/…/{key,request}.pem    issuers whose certificates somebody else is to sign
+//!           next/, retired/                 while a root or an issuer is replaced, and after it
 //! ```
 //!
 //! `key.json` stands in place of `key.pem` where the key is on a token, or offline. `chain.pem` holds the certificates
@@ -24,11 +25,12 @@ mod requests;
 mod seal;
 mod signer;
 mod store;
+mod succession;
 
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use signet_policies::{
@@ -51,6 +53,8 @@ pub use overview::{AuthorityView, KeyPlace};
 pub use requests::Adopted;
 use signer::{Chain, Signer, read_root};
 use store::{Slot, Store, Stored};
+use succession::Next;
+pub use succession::{Succession, Trusted};
 
 /// The keys of one trust domain. It signs what it is shown a [`VerifiedCsr`] (or makes the key itself) and a
 /// [`Grant`] for, and nothing else.
@@ -61,8 +65,10 @@ pub struct Authority {
     random: Random,
     root: CaCertificate,
     /// What makes issuers; `None` while the root is offline and no intermediate was imported.
-    signer: Option<Signer>,
+    signer: Option<Arc<Signer>>,
     issuers: Mutex<BTreeMap<IssuerName, Arc<Issuer>>>,
+    /// What is to take over, while a change is under way.
+    next: RwLock<Option<Next>>,
 }
 
 impl Authority {
@@ -83,7 +89,7 @@ impl Authority {
         random: Random,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let store = Store::open(folder, custody)?;
+        let store = Store::open(folder, Arc::new(custody))?;
         let root = match store.root()? {
             Some(root) => root,
             None => make_root(&store, trust_domain, &random, now)?,
@@ -105,7 +111,7 @@ impl Authority {
         if !folder.join("root").is_dir() {
             return Err(Error::NoAuthority { folder: folder.to_owned() });
         }
-        let store = Store::open(folder, custody)?;
+        let store = Store::open(folder, Arc::new(custody))?;
         let root = store.root()?.ok_or_else(|| Error::NoAuthority { folder: folder.to_owned() })?;
         Self::of(store, &root, trust_domain, random, now)
     }
@@ -128,8 +134,15 @@ impl Authority {
             }
             (false, None) => None,
         };
-        let trust_domain = trust_domain.clone();
-        let authority = Self { trust_domain, store, random, root, signer, issuers: Mutex::default() };
+        let authority = Self {
+            trust_domain: trust_domain.clone(),
+            store,
+            random,
+            root,
+            signer: signer.map(Arc::new),
+            issuers: Mutex::default(),
+            next: RwLock::default(),
+        };
         for name in authority.store.issuers()? {
             authority.load(&name, now)?;
         }
@@ -198,7 +211,7 @@ impl Authority {
             return Err(Error::ForeignGrant(grant.spiffe_id().clone()));
         }
         let issuer_name = IssuerName::of(grant);
-        let issuer = self.issuer(&issuer_name, now)?;
+        let issuer = self.signing_issuer(&issuer_name, now)?;
         issuer.check_names(grant)?;
         let validity = leaf_life(issuer.validity, grant, now)?;
         let leaf =

@@ -166,6 +166,9 @@ pub enum Error {
     /// The clock stands before the chain's start, or beyond what certificates can say.
     #[error("no certificate can be issued at {0} (seconds since the epoch); check the clock")]
     Clock(Timestamp),
+    /// A root or issuer cannot be replaced now.
+    #[error("no change of root or issuer can begin: {0}")]
+    Succession(&'static str),
     /// A certificate could not be written.
     #[error("a certificate cannot be written: {0}")]
     Build(String),

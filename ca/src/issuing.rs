@@ -1,6 +1,9 @@
 //! Issuing: the authority signs, the ledger remembers, and only then anybody sees the certificate.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::SystemTime,
+};
 
 use signet_policies::{
     issuance::Grant,
@@ -49,7 +52,7 @@ pub enum NotIssued {
 /// An authority together with its ledger. Clones share both.
 #[derive(Clone)]
 pub struct Issuing {
-    authority: Arc<Authority>,
+    authority: Arc<RwLock<Arc<Authority>>>,
     ledger: Arc<dyn Ledger>,
     guard: Guard,
     random: Random,
@@ -65,7 +68,7 @@ impl Issuing {
     #[must_use]
     pub fn new(authority: Arc<Authority>, ledger: Arc<dyn Ledger>, random: Random, clock: Clock) -> Self {
         let guard = Guard::of_new(Arc::clone(&ledger));
-        Self { authority, ledger, guard, random, clock, listener: None }
+        Self { authority: Arc::new(RwLock::new(authority)), ledger, guard, random, clock, listener: None }
     }
 
     /// The same, guarded by what a ledger's events say is in force.
@@ -86,10 +89,15 @@ impl Issuing {
         &self.guard
     }
 
-    /// The authority.
+    /// The authority; after a change of the root it is another one.
     #[must_use]
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    pub fn authority(&self) -> Arc<Authority> {
+        self.authority.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts an authority into the place of the one before, for every clone.
+    pub(crate) fn succeed(&self, heir: Authority) {
+        *self.authority.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(heir);
     }
 
     /// The ledger.
@@ -105,7 +113,7 @@ impl Issuing {
     pub async fn issue(&self, csr: &VerifiedCsr, grant: &Grant, origin: Origin) -> Result<Issued, NotIssued> {
         let now = self.now();
         self.check(grant, origin)?;
-        let signed = self.authority.issue(csr, grant, Serial::draw(&self.random), now);
+        let signed = self.authority().issue(csr, grant, Serial::draw(&self.random), now);
         let certificate = self.looked_at(signed, now).await?;
         self.record(certificate, csr.key(), grant, origin, now).await
     }
@@ -121,7 +129,7 @@ impl Issuing {
     ) -> Result<(PrivateKey, Issued), NotIssued> {
         let now = self.now();
         self.check(grant, origin)?;
-        let signed = self.authority.issue_with_new_key(grant, Serial::draw(&self.random), now);
+        let signed = self.authority().issue_with_new_key(grant, Serial::draw(&self.random), now);
         let (key, certificate) = self.looked_at(signed, now).await?;
         let issued = self.record(certificate, &key.public(), grant, origin, now).await?;
         Ok((key, issued))
@@ -164,7 +172,7 @@ impl Issuing {
             return Err(NotIssued::Halted(halt.clone()));
         }
         standing.check(origin.predecessor, grant.spiffe_id())?;
-        let own = grant.workload().map(|workload| workload.spiffe_id(self.authority.trust_domain()));
+        let own = grant.workload().map(|workload| workload.spiffe_id(self.authority().trust_domain()));
         Ok(own.map_or(Ok(()), |own| standing.check(None, &own))?)
     }
 

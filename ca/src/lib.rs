@@ -39,6 +39,7 @@ pub mod nodes;
 mod pem;
 mod profile;
 mod random;
+pub mod rotation;
 mod serial;
 mod service;
 pub mod standing;
@@ -47,7 +48,8 @@ mod trust;
 
 pub use admission::Admission;
 pub use authority::{
-    Adopted, Authority, AuthorityCertificate, AuthorityView, Import, ImportedKey, KeyPlace, Rank,
+    Adopted, Authority, AuthorityCertificate, AuthorityView, Import, ImportedKey, KeyPlace, Rank, Succession,
+    Trusted,
 };
 pub use certificate::{Certificate, IssuerName};
 pub use csr::{InvalidCsr, MAX_CSR, VerifiedCsr};
@@ -62,6 +64,7 @@ pub use nodes::Nodes;
 pub use pem::InvalidPem;
 pub use profile::{BACKDATE, ISSUER_LIFE, ROOT_LIFE};
 pub use random::Random;
+pub use rotation::Rotations;
 pub use serial::{InvalidSerial, Serial};
 pub use service::{NodeServer, NodeService, PresentedEnd, PresentedSerial, Registry};
 pub use token::{DEFAULT_TOKEN_LIFE, JoinTokens, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token, TokenError};

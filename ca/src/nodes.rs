@@ -13,7 +13,7 @@ mod report;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc,
@@ -128,6 +128,8 @@ struct Hub {
     advice: watch::Sender<Advice>,
     sessions: std::sync::Mutex<BTreeMap<NodeKey, CancellationToken>>,
     numbers: AtomicU64,
+    /// The last certificates of agents that left, and when those end.
+    departed: std::sync::Mutex<BTreeMap<Serial, Timestamp>>,
 }
 
 /// Why an agent's stream is not let in.
@@ -142,6 +144,7 @@ impl Default for Nodes {
             advice: watch::Sender::default(),
             sessions: std::sync::Mutex::default(),
             numbers: AtomicU64::new(1),
+            departed: std::sync::Mutex::default(),
         }))
     }
 }
@@ -201,6 +204,13 @@ impl Nodes {
         self.0.views.subscribe()
     }
 
+    /// The last certificates of agents that said that they leave: nobody uses them, though they are valid.
+    #[must_use]
+    pub fn departed(&self) -> BTreeSet<Serial> {
+        let departed = self.0.departed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        departed.keys().copied().collect()
+    }
+
     /// Whom to advise what from now on; who is not in it is advised nothing more.
     pub fn advise(&self, advice: BTreeMap<NodeKey, Window>) {
         self.0.advice.send_if_modified(|now| {
@@ -220,6 +230,9 @@ impl Nodes {
 
     /// Drops agents that are gone and whose certificates have ended: nobody can be them any more.
     fn forget_ended(&self, now: Timestamp) {
+        let mut departed = self.0.departed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        departed.retain(|_, end| *end >= now);
+        drop(departed);
         self.0.views.send_if_modified(|views| {
             let ended = |view: &&Arc<NodeView>| {
                 let end = view.report.held.as_ref().map(|leaf| leaf.not_after);
@@ -288,6 +301,11 @@ impl Session {
     /// The agent has ended its proxy for good: it is forgotten at once.
     pub fn leave(mut self) {
         self.left = true;
+        let views = self.nodes.0.views.borrow().clone();
+        let held = views.get(&self.key).and_then(|view| view.report.held.clone());
+        let Some((serial, end)) = held.and_then(|leaf| Some((leaf.serial?, leaf.not_after))) else { return };
+        let mut departed = self.nodes.0.departed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        departed.insert(serial, end);
     }
 
     fn end(&self) {

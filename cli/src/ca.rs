@@ -8,6 +8,7 @@ mod local;
 mod passphrase;
 mod requests;
 mod revoke;
+mod rotate;
 mod show;
 
 use std::path::PathBuf;
@@ -54,6 +55,9 @@ pub enum CaCommand {
     /// Take the passphrase away; stop the server first
     #[command(after_help = "Example:\n  signet ca unseal --ca-passphrase-file /etc/signet/passphrase")]
     Unseal(UnsealArgs),
+    /// Replace the root, or an issuer, while everything goes on
+    #[command(after_help = rotate::HELP)]
+    Rotate(rotate::RotateArgs),
     /// All that is known of a certificate: who got it, by what right, where it is, and the proof
     #[command(after_help = ledger::WHY_HELP)]
     Why(ledger::WhyArgs),
@@ -135,6 +139,7 @@ pub async fn run(command: CaCommand, clock: Clock) -> Result<()> {
             let written = folder.reseal(&passphrase, None)?;
             report(format, "unsealed", written);
         }
+        CaCommand::Rotate(args) => rotate::run(args, clock).await?,
         CaCommand::Why(args) => ledger::why(args, clock).await?,
         CaCommand::Checkpoint(args) => ledger::checkpoint(args, clock).await?,
         CaCommand::Verify(args) => ledger::verify(&args)?,

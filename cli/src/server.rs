@@ -14,6 +14,7 @@ mod refusals;
 mod registry;
 mod revocation;
 mod tls;
+mod trusted;
 mod v1;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use super::Authority;
+use super::{Authority, succession::Heir};
 
 /// Where a certificate of the authority stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +33,20 @@ impl Authority {
     /// Every certificate of the authority, each once: the root, those between, then the issuers by name.
     #[must_use]
     pub fn certificates(&self) -> Vec<AuthorityCertificate> {
+        let mut all = self.own_certificates();
+        // What is to take over signs before it is alone.
+        match self.heir() {
+            Some(Heir::Root(heir)) => all.extend(heir.own_certificates()),
+            Some(Heir::Issuer(name, issuer)) => {
+                let der = issuer.chain.lowest().der.clone();
+                all.push(AuthorityCertificate { name: name.to_string(), rank: Rank::Issuer, der });
+            }
+            None => {}
+        }
+        all
+    }
+
+    fn own_certificates(&self) -> Vec<AuthorityCertificate> {
         let own = |name: &str, rank, der: &Arc<[u8]>| AuthorityCertificate {
             name: name.to_owned(),
             rank,

@@ -53,7 +53,7 @@ impl super::Authority {
         random: &Random,
         now: Timestamp,
     ) -> Result<Adopted, Error> {
-        let store = Store::open(folder, custody)?;
+        let store = Store::open(folder, std::sync::Arc::new(custody))?;
         let (root, root_exists) = check_root(&store, import.root, trust_domain, now)?;
         let key = match import.key {
             None => None,

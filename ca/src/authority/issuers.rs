@@ -12,7 +12,7 @@ use tracing::info;
 use super::{
     Authority,
     signer::{Chain, Signer},
-    store::Slot,
+    store::{Slot, Store},
 };
 use crate::{
     Error, IssuerName, PublicKey, Serial, Unfit,
@@ -76,30 +76,47 @@ impl Authority {
     }
 
     fn make_issuer(&self, name: &IssuerName, signer: &Signer, now: Timestamp) -> Result<Issuer, Error> {
+        self.make_issuer_in(&self.store, name, signer, now)
+    }
+
+    /// Makes an issuer and keeps it in a folder, which need not be where those are that sign.
+    pub(super) fn make_issuer_in(
+        &self,
+        store: &Store,
+        name: &IssuerName,
+        signer: &Signer,
+        now: Timestamp,
+    ) -> Result<Issuer, Error> {
         let end = issuer_end(signer, now);
         let life = Validity::new(now - BACKDATE, end)
             .ok()
             .filter(|life| life.contains(now))
             .ok_or(Error::ChainEnded { not_after: end, now })?;
         let label = name.to_string();
-        let (key, public) = self.store.custody.generate(&label, &self.random)?;
+        let (key, public) = store.custody.generate(&label, &self.random)?;
         let serial = Serial::draw(&self.random);
         // Nothing is written that would be refused when it is read again.
         let (ders, _) = draft((&label, serial, life), &public, signer, &self.trust_domain)?;
         let ders: Vec<&[u8]> = ders.iter().map(|der| &**der).collect();
-        self.store.put(Slot::Issuer(name), Some(&key), &ders, serial)?;
-        self.read_issuer(name, now)
+        store.put(Slot::Issuer(name), Some(&key), &ders, serial)?;
+        self.read_issuer_in(store, name, now)
     }
 
     /// Reads an issuer that is on the disk, and keeps it.
     pub(super) fn load(&self, name: &IssuerName, now: Timestamp) -> Result<(), Error> {
-        let issuer = Arc::new(self.read_issuer(name, now)?);
+        let issuer = Arc::new(self.read_issuer_in(&self.store, name, now)?);
         self.issuers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), issuer);
         Ok(())
     }
 
-    fn read_issuer(&self, name: &IssuerName, now: Timestamp) -> Result<Issuer, Error> {
-        let stored = self.store.read(Slot::Issuer(name))?;
+    /// Reads an issuer that hangs from this root.
+    pub(super) fn read_issuer_in(
+        &self,
+        store: &Store,
+        name: &IssuerName,
+        now: Timestamp,
+    ) -> Result<Issuer, Error> {
+        let stored = store.read(Slot::Issuer(name))?;
         let chain = Chain::read(&stored.ders(), 0, true, &self.root, &self.trust_domain);
         let chain = chain.map_err(|misfit| stored.unfit(misfit.unfit))?;
         let key = stored.fitting(chain.lowest())?.ok_or_else(|| stored.unfit(Unfit::NoKey))?;

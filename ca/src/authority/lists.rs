@@ -9,7 +9,7 @@ use signet_policies::time::Timestamp;
 use tracing::warn;
 use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList, x509::SubjectPublicKeyInfo};
 
-use super::{Authority, fit::CaCertificate};
+use super::{Authority, fit::CaCertificate, succession::Heir};
 use crate::{
     Error, IssuerName,
     crl::{LIST_RENEWAL, RevocationList},
@@ -32,6 +32,26 @@ impl Authority {
         &self,
         now: Timestamp,
         params: impl Fn(Option<&IssuerName>, &[u8]) -> CertificateRevocationListParams,
+    ) -> Result<Vec<RevocationList>, Error> {
+        let mut lists = self.sign_own_lists(now, &params)?;
+        // What is to take over is trusted, and signs, before it is alone.
+        match self.heir() {
+            Some(Heir::Root(heir)) => lists.extend(heir.sign_own_lists(now, &params)?),
+            Some(Heir::Issuer(name, issuer)) => {
+                let own = issuer.chain.lowest();
+                let signer = Signer::from_ca_cert_der(&(&*own.der).into(), &issuer.key)?;
+                let list = params(Some(&name), &own.key_id).signed_by(&signer)?;
+                lists.push(listed(name.to_string(), own, Some(list.der().to_vec())));
+            }
+            None => {}
+        }
+        Ok(lists)
+    }
+
+    fn sign_own_lists(
+        &self,
+        now: Timestamp,
+        params: &impl Fn(Option<&IssuerName>, &[u8]) -> CertificateRevocationListParams,
     ) -> Result<Vec<RevocationList>, Error> {
         let sign = |issuer: Option<&IssuerName>, own: &CaCertificate, key: &SigningKey| {
             let signer = Signer::from_ca_cert_der(&(&*own.der).into(), key)?;

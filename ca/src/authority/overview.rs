@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::PoisonError};
 
 use signet_policies::time::Validity;
 
-use super::{Authority, fit::CaCertificate};
+use super::{Authority, fit::CaCertificate, succession::Heir};
 use crate::{Error, IssuerName, certificate::sha256, key::SigningKey, pem};
 
 /// A certificate of the authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityView {
-    /// `root`, `intermediate`, or an issuer as [`IssuerName`] writes it.
+    /// `root`, `intermediate`, or an issuer as [`IssuerName`] writes it; with ` (next)` for what is to take over.
     pub name: String,
     /// Its subject as people write it.
     pub subject: String,
@@ -38,7 +38,7 @@ pub enum KeyPlace {
 }
 
 impl Authority {
-    /// Root, intermediate and issuers, in this order.
+    /// Root, intermediate and issuers, in this order, then what is to take their places.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -68,6 +68,17 @@ impl Authority {
         for (name, issuer) in issuers {
             let is_requested = waiting.contains(&name);
             views.push(view(name.to_string(), issuer.chain.lowest(), Some(&issuer.key), is_requested));
+        }
+        let next = |name: &str| format!("{name} (next)");
+        match self.heir() {
+            Some(Heir::Root(heir)) => {
+                let renamed = |one: AuthorityView| AuthorityView { name: next(&one.name), ..one };
+                views.extend(heir.overview()?.into_iter().map(renamed));
+            }
+            Some(Heir::Issuer(name, issuer)) => {
+                views.push(view(next(&name.to_string()), issuer.chain.lowest(), Some(&issuer.key), false));
+            }
+            None => {}
         }
         Ok(views)
     }

@@ -1,6 +1,6 @@
 //! Sealing the keys of an authority that is at rest, and opening them again.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::{Authority, store::Store};
 use crate::{Custody, Error, KeyError, KeyFileError, Passphrase, PrivateKey, key::LogKey};
@@ -19,10 +19,15 @@ impl Authority {
         if !folder.join("root").is_dir() {
             return Err(Error::NoAuthority { folder: folder.to_owned() });
         }
-        let store = Store::open(folder, Custody::default())?;
+        let mut files = Store::open(folder, Arc::new(Custody::default()))?.key_files()?;
+        // A change of root or issuer is under way.
+        let next = folder.join("next");
+        if next.is_dir() {
+            files.extend(Store::open(&next, Arc::new(Custody::default()))?.key_files()?);
+        }
         let mut keys = Vec::new();
         // All are read before the first is written: a passphrase that opens only some changes nothing.
-        for path in store.key_files()? {
+        for path in files {
             match PrivateKey::read(&path, to) {
                 Ok(_) => {}
                 Err(refused) => match PrivateKey::read(&path, from) {

@@ -6,7 +6,10 @@
 
 mod files;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     Custody, Error, IssuerName, PrivateKey, Random, Serial,
@@ -14,6 +17,7 @@ use crate::{
     pem,
 };
 use files::Folder;
+pub(super) use files::{forget_keys, put_in_place, remove_folder};
 
 const KEY: &str = "key.pem";
 /// Says where the key is when it is not in a file.
@@ -29,7 +33,7 @@ const REQUESTS: &str = "requests";
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
-    pub(super) custody: Custody,
+    pub(super) custody: Arc<Custody>,
 }
 
 /// Whose key and certificate they are.
@@ -58,7 +62,7 @@ pub(super) struct Stored {
 
 impl Store {
     /// Opens the folder, makes it where it is not there, and clears away what a crash left.
-    pub(super) fn open(folder: &Path, custody: Custody) -> Result<Self, Error> {
+    pub(super) fn open(folder: &Path, custody: Arc<Custody>) -> Result<Self, Error> {
         let store = Self { folder: folder.to_owned(), custody };
         let requests = folder.join(REQUESTS);
         for parent in [folder.join(MESHES), requests.join(MESHES)] {
@@ -72,6 +76,16 @@ impl Store {
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The same folder for another authority.
+    pub(super) fn at_same_place(&self) -> Self {
+        Self { folder: self.folder.clone(), custody: Arc::clone(&self.custody) }
+    }
+
+    /// Removes a folder in this one, if it is there.
+    pub(super) fn clear(&self, folder: &Path) -> Result<(), Error> {
+        remove_folder(folder)
     }
 
     /// The root; `None` in a folder that never had one.

@@ -40,7 +40,7 @@ impl Place {
     }
 
     fn lists(&self, number: u64, now: Timestamp) -> Vec<RevocationList> {
-        lists(self.issuing.authority(), &self.issuing.guard().now(), number, now).unwrap()
+        lists(&self.issuing.authority(), &self.issuing.guard().now(), number, now).unwrap()
     }
 
     fn file(&self, name: &str, text: &str) -> String {

@@ -1,14 +1,19 @@
 //! Puts the server's parts together. This is the one place that knows all of them.
 
 use std::{
-    fs::DirBuilder, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration,
+    fs::DirBuilder,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use axum::Router;
 use prometheus_client::registry::Registry;
 use signet_ca::{
-    Admission, Authority, Issuing, JoinTokens, Ledger, NodeService, Nodes, Random, TrustFeed,
+    Admission, Authority, Issuing, JoinTokens, Ledger, NodeService, Nodes, Random, Rotations, TrustFeed,
     admission::Limits, crl::RevocationList, ledger::Notary, standing::Guard,
 };
 use signet_controlplane::{
@@ -45,7 +50,7 @@ use super::{
     refusals::{self, Counted},
     registry::MeshRegistry,
     revocation::{Carrier, Effect},
-    tls,
+    tls, trusted,
     v1::{self, V1, audit, backup},
 };
 
@@ -62,6 +67,8 @@ pub(super) struct Running {
     pub(super) api: SocketAddr,
     pub(super) grpc: SocketAddr,
     pub(super) ops: SocketAddr,
+    /// Where the roots are for people to hand to agents.
+    ca_file: PathBuf,
     /// Each ends after the drain; one that ends before is a failure.
     pub(super) tasks: JoinSet<Result<()>>,
 }
@@ -71,8 +78,8 @@ struct Parts {
     database: Database,
     store: Arc<dyn Store>,
     discovery: Arc<dyn Discovery>,
-    authority: Arc<Authority>,
     issuing: Issuing,
+    rotations: Rotations,
     notary: Arc<Notary>,
     nodes: Nodes,
     deliveries: Deliveries,
@@ -88,12 +95,20 @@ struct Parts {
 impl Running {
     pub(super) async fn start(args: &ServerArgs, clock: Clock, drain: CancellationToken) -> Result<Self> {
         let mut parts = Parts::open(args, &clock).await?;
-        let identity = ServerIdentity::new(parts.issuing.clone(), parts.terms.clone(), clock.clone()).await?;
+        let identity =
+            ServerIdentity::new(&parts.rotations, parts.issuing.clone(), parts.terms.clone(), clock.clone())
+                .await?;
         let api = bind(args.api_addr, "--api-addr").await?;
         let grpc = bind(args.grpc_addr, "--grpc-addr").await?;
         let ops = bind(args.ops_addr, "--ops-addr").await?;
         let (api_addr, grpc_addr, ops_addr) = (api.local_addr()?, grpc.local_addr()?, ops.local_addr()?);
-        let mut running = Self { api: api_addr, grpc: grpc_addr, ops: ops_addr, tasks: JoinSet::new() };
+        let mut running = Self {
+            api: api_addr,
+            grpc: grpc_addr,
+            ops: ops_addr,
+            ca_file: args.data_dir.join("ca.pem"),
+            tasks: JoinSet::new(),
+        };
         let (carrier, carried) = parts.carrier(&clock);
         let ports = running.spawn_reconcile(&parts, carrier.generations.subscribe(), drain.clone());
         running.tasks.spawn(carrier.carry(drain.clone()));
@@ -108,6 +123,13 @@ impl Running {
         });
         let refusals = parts.proxies.clone().keep_refusals(parts.database.clone(), drain.clone());
         running.tasks.spawn(async move { refusals.await.context("the history of refusals") });
+        running.tasks.spawn({
+            let (rotations, stop) = (parts.rotations.clone(), drain.clone());
+            async move {
+                rotations.run(stop).await;
+                Ok(())
+            }
+        });
         running.tasks.spawn(ledger::keep(parts.notary.clone(), drain.clone()));
         running.tasks.spawn(prune_tokens(parts.tokens, clock.clone(), drain.clone()));
         let pages = ops::router(Ops {
@@ -154,8 +176,12 @@ impl Running {
         drain: &CancellationToken,
     ) -> Result<()> {
         let standing = parts.issuing.guard().subscribe();
-        let bundle = parts.issuing.authority().bundle();
-        let config = tls::config(&bundle, identity.certificate.clone(), standing.clone())?;
+        let (certificate, in_force) = (identity.certificate.clone(), standing.clone());
+        let make = move |roots: &[Vec<u8>]| tls::config(roots, certificate.clone(), in_force.clone());
+        let first = make(parts.trust.now().bundle())?;
+        let (publisher, config) = watch::channel(first);
+        let (trust, stop) = (parts.trust.subscribe(), drain.clone());
+        self.tasks.spawn(trusted::follow(trust, self.ca_file.clone(), make, publisher, stop));
         let (connections, incoming) = mpsc::channel(WAITING_CONNECTIONS);
         let (stop, now) = (drain.clone(), clock.clone());
         self.tasks.spawn(async move {
@@ -205,11 +231,10 @@ impl Parts {
         let now = clock().into();
         let custody = args.ca_keys.custody()?;
         let keys = data_dir.join("ca");
+        Rotations::recover(&keys)?;
         let authority = Authority::open(&keys, custody, &args.trust_domain, random.clone(), now)?;
-        publish(&data_dir.join("ca.pem"), &authority.root_pem())?;
         let trust = TrustFeed::new(authority.bundle());
         let (ledger, notary) = ledger::open(args, database.clone()).await?;
-        let authority = Arc::new(authority);
         let ledger: Arc<dyn Ledger> = Arc::new(ledger);
         let guard = Guard::open(ledger.clone()).await.context("the ledger")?;
         let tokens = JoinTokens::new(database.clone())?;
@@ -220,13 +245,17 @@ impl Parts {
         let issuing = issuing.guarded_by(guard).telling(deliveries.listener());
         let proxies = Proxies::new(clock.clone());
         proxies.recall_refusals(&database)?;
+        let issuing =
+            Issuing::new(Arc::new(authority), ledger, random.clone(), clock.clone()).guarded_by(guard);
+        let nodes = Nodes::default();
+        let rotations = Rotations::open(&keys, issuing.clone(), nodes.clone(), trust.clone(), clock.clone())?;
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),
             discovery: Arc::new(discovery::Registry::open(database.clone())?),
             issuing,
-            authority,
+            rotations,
             notary: Arc::new(notary),
-            nodes: Nodes::default(),
+            nodes,
             deliveries,
             meters,
             trust,
@@ -252,8 +281,7 @@ impl Parts {
         let (effect, lists) = (watch::Sender::default(), watch::Sender::default());
         let carried = Carried { effect: effect.subscribe(), lists: lists.subscribe() };
         let carrier = Carrier {
-            authority: self.authority.clone(),
-            guard: self.issuing.guard().clone(),
+            issuing: self.issuing.clone(),
             standing: self.issuing.guard().subscribe(),
             trust: self.trust.clone(),
             nodes: self.nodes.clone(),
@@ -291,6 +319,8 @@ impl Parts {
             issuing: self.issuing.clone(),
             notary: self.notary.clone(),
             nodes: self.nodes.clone(),
+            rotations: self.rotations.clone(),
+            trust: self.trust.clone(),
             effect,
             audit: self.audit(args),
             backup: backup::Source { database: self.database.clone(), data_dir: args.data_dir.clone() },

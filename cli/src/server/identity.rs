@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use rand::Rng as _;
-use signet_ca::{Attestation, Issued, Issuing, Origin, PrivateKey, Serial};
+use signet_ca::{Attestation, Issued, Issuing, Origin, PrivateKey, Rotations, Serial};
 use signet_policies::{
     issuance::{Grant, Terms},
     time::{Clock, Timestamp},
@@ -21,6 +21,7 @@ const RETRY: Duration = Duration::from_secs(30);
 
 /// The certificate and when it is renewed.
 pub(super) struct ServerIdentity {
+    rotations: Rotations,
     issuing: Issuing,
     terms: Terms,
     clock: Clock,
@@ -35,18 +36,26 @@ impl ServerIdentity {
     ///
     /// # Errors
     /// The CA does not issue, or the ledger does not record.
-    pub(super) async fn new(issuing: Issuing, terms: Terms, clock: Clock) -> Result<Self> {
+    pub(super) async fn new(
+        rotations: &Rotations,
+        issuing: Issuing,
+        terms: Terms,
+        clock: Clock,
+    ) -> Result<Self> {
+        let (signs, rotations) = (*rotations.signing().borrow(), rotations.clone());
         let (key, issued) = issue(&issuing, &terms).await?;
         let certificate = issued.certificate();
         let renewal_at = certificate.validity().renewal_at(rand::rng().random());
         let presented = ServerCertificate::new(&certificate.chain_der(), key.pkcs8_der())?;
         let serial = certificate.serial();
-        Ok(Self { issuing, terms, clock, certificate: Arc::new(presented), serial, renewal_at })
+        rotations.followed(signs);
+        Ok(Self { rotations, issuing, terms, clock, certificate: Arc::new(presented), serial, renewal_at })
     }
 
     /// Renews until `stop`, in time or when it is revoked; a failure keeps the last certificate and tries again.
     pub(super) async fn keep(mut self, stop: CancellationToken) {
         let mut standing = self.issuing.guard().subscribe();
+        let mut signing = self.rotations.signing();
         loop {
             let now: Timestamp = (self.clock)().into();
             // Short turns, so that a corrected clock or a suspended machine does not miss the moment.
@@ -54,6 +63,11 @@ impl ServerIdentity {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
+                // Another issuer signs: whoever comes must find a certificate of it here before the old one goes.
+                _ = signing.changed() => {
+                    signing.borrow_and_update();
+                    self.renewal_at = now;
+                }
                 // The guard lives as long as this does.
                 _ = standing.changed() => {
                     if standing.borrow_and_update().revoked(self.serial).is_some() {
@@ -76,11 +90,13 @@ impl ServerIdentity {
     }
 
     async fn renew(&mut self) -> Result<()> {
+        let signs = *self.rotations.signing().borrow();
         let (key, issued) = issue(&self.issuing, &self.terms).await?;
         let certificate = issued.certificate();
         self.certificate.replace(&certificate.chain_der(), key.pkcs8_der())?;
         self.serial = certificate.serial();
         self.renewal_at = certificate.validity().renewal_at(rand::rng().random());
+        self.rotations.followed(signs);
         info!(serial = %certificate.serial(), "renewed the server's certificate");
         Ok(())
     }

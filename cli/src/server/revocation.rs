@@ -15,9 +15,9 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use signet_ca::{
-    Authority, Nodes, TrustFeed,
+    Issuing, Nodes, TrustFeed,
     crl::{self, LIST_RENEWAL, RevocationList},
-    standing::{Guard, Standing},
+    standing::Standing,
 };
 use signet_controlplane::{proxies::Proxies, translate::Generations};
 use signet_policies::{
@@ -42,8 +42,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// What brings revocations to proxies.
 pub(super) struct Carrier {
-    pub(super) authority: Arc<Authority>,
-    pub(super) guard: Guard,
+    pub(super) issuing: Issuing,
     pub(super) standing: watch::Receiver<Arc<Standing>>,
     pub(super) trust: TrustFeed,
     pub(super) nodes: Nodes,
@@ -97,7 +96,7 @@ impl Carrier {
     async fn note_roots(&self) {
         for root in self.trust.now().bundle() {
             let now = Timestamp::from((self.clock)());
-            if let Err(error) = self.guard.note_in_use("root", root, now).await {
+            if let Err(error) = self.issuing.guard().note_in_use("root", root, now).await {
                 warn!(%error, "the ledger does not know a root yet");
             }
         }
@@ -106,7 +105,7 @@ impl Carrier {
     /// Makes the lists, and gives them to every agent while anything is revoked. Says whether all of them are there.
     fn give_lists(&self, standing: &Standing) -> bool {
         let now = Timestamp::from((self.clock)());
-        let made = match crl::lists(&self.authority, standing, self.now_ms(), now) {
+        let made = match crl::lists(&self.issuing.authority(), standing, self.now_ms(), now) {
             Ok(made) => made,
             Err(error) => {
                 error!(

@@ -29,7 +29,7 @@ use signet_policies::{identity::SpiffeId, issuance::Caller, time::Clock};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::{Sleep, error::Elapsed, timeout},
 };
@@ -190,16 +190,15 @@ impl Connection {
     }
 }
 
-/// Accepts connections until `stop`, each handshake in a task of its own, and hands on the good ones.
+/// Accepts connections until `stop`, by the settings of their moment, each handshake in a task of its own, and hands on the good ones.
 pub(super) async fn accept(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
+    config: watch::Receiver<Arc<ServerConfig>>,
     connections: mpsc::Sender<io::Result<Connection>>,
     clock: Clock,
     standing: InForce,
     stop: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(config);
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let mut admission = Admission::new(processors);
     let places = Arc::new(Semaphore::new(MAX_HANDSHAKES));
@@ -220,7 +219,8 @@ pub(super) async fn accept(
                 if stop.run_until_cancelled(admission.turn()).await.is_none() {
                     return;
                 }
-                let (acceptor, connections, clock) = (acceptor.clone(), connections.clone(), clock.clone());
+                let acceptor = TlsAcceptor::from(config.borrow().clone());
+                let (connections, clock) = (connections.clone(), clock.clone());
                 let standing = standing.clone();
                 handshakes.spawn(async move {
                     let shaken = timeout(HANDSHAKE, handshake(&acceptor, tcp, &clock, standing)).await;

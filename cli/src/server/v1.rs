@@ -7,8 +7,10 @@ pub(super) mod backup;
 mod credentials;
 mod instances;
 mod ledger;
+mod nodes;
 mod proxies;
 mod revocation;
+mod rotation;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +22,9 @@ use axum::{
     routing::post,
 };
 use serde::{Deserialize, Serialize};
-use signet_ca::{DEFAULT_TOKEN_LIFE, Issuing, JoinTokens, Nodes, Random, TokenError, ledger::Notary};
+use signet_ca::{
+    DEFAULT_TOKEN_LIFE, Issuing, JoinTokens, Nodes, Random, Rotations, TokenError, TrustFeed, ledger::Notary,
+};
 use signet_controlplane::{
     api::{ApiError, ApiSettings, Caller},
     credentials::Keyring,
@@ -67,6 +71,10 @@ pub(super) struct V1 {
     pub notary: Arc<Notary>,
     /// Which agents are connected.
     pub nodes: Nodes,
+    /// Replaces roots and issuers.
+    pub(super) rotations: Rotations,
+    /// What everybody must trust now.
+    pub(super) trust: TrustFeed,
     /// How far the last revocation has come.
     pub(super) effect: watch::Receiver<Effect>,
     /// What an audit looks at.
@@ -87,6 +95,9 @@ pub(super) fn router(v1: V1) -> Router {
         .merge(instances::router())
         .merge(audit::router())
         .merge(backup::router())
+        .merge(authority::router())
+        .merge(rotation::router())
+        .merge(nodes::router())
         .merge(proxies::router())
         .merge(ledger::router())
         .merge(revocation::router())

@@ -3,7 +3,7 @@
 use crate::model::key::Kind;
 
 /// The actions of Signet's own API.
-pub const SIGNET_ACTIONS: [&str; 24] = [
+pub const SIGNET_ACTIONS: [&str; 25] = [
     "signet:CreateToken",
     "signet:ListProxies",
     "signet:DescribeProxies",
@@ -26,6 +26,7 @@ pub const SIGNET_ACTIONS: [&str; 24] = [
     "signet:DescribeAuthority",
     "signet:RequestIssuer",
     "signet:InstallIssuer",
+    "signet:RotateAuthority",
     // What it answers holds every key of the server.
     "signet:Backup",
     // Whatever has no action of its own.

@@ -96,6 +96,7 @@ impl Policy {
                 "appmesh:Describe*", "appmesh:List*",
                 "signet:DescribeProxies", "signet:ListProxies", "signet:ListInstances",
                 "signet:GetCheckpoint", "signet:DescribeCertificate", "signet:ListRevocations", "signet:Audit",
+                "signet:DescribeAuthority",
             ],
             "Resource": "*",
         }))

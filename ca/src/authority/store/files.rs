@@ -116,6 +116,46 @@ fn remove_if_there(folder: &Path) -> Result<(), Error> {
     }
 }
 
+/// Puts what is in `next` in the place of what is in `place`, which goes to `shelf`; where nothing comes, the place is
+/// left empty. Whoever was interrupted does the same again: what is on the shelf is not shelved again.
+pub(crate) fn put_in_place(next: &Path, place: &Path, shelf: &Path) -> Result<(), Error> {
+    if !exists(shelf)? {
+        let above = shelf.parent().unwrap_or(shelf);
+        make_folder(above)?;
+        match exists(place)? {
+            true => move_away(place, shelf)?,
+            false => make_folder(shelf)?,
+        }
+        sync(above)?;
+    }
+    if exists(next)? {
+        fs::rename(next, place).map_err(at(place))?;
+        sync(next.parent().unwrap_or(next))?;
+    }
+    sync(place.parent().unwrap_or(place))
+}
+
+/// Removes every private key below a folder.
+pub(crate) fn forget_keys(folder: &Path) -> Result<(), Error> {
+    if !exists(folder)? {
+        return Ok(());
+    }
+    for name in entries(folder)? {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            forget_keys(&path)?;
+        } else if name == super::KEY {
+            fs::remove_file(&path).map_err(at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a folder, if it is there.
+pub(crate) fn remove_folder(folder: &Path) -> Result<(), Error> {
+    remove_if_there(folder)
+}
+
 /// Makes a folder's entries durable.
 fn sync(folder: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))

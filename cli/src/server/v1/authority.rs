@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use signet_ca::{
-    Adopted, AuthorityView, Error, IssuerName, KeyPlace,
+    Adopted, Authority, AuthorityView, Error, IssuerName, KeyPlace,
     ledger::{AuthorityChange, Entry, What},
 };
 use signet_controlplane::api::{ApiError, Caller};
@@ -91,7 +91,7 @@ async fn show(State(v1): State<V1>) -> Result<Json<ShowAnswer>, ApiError> {
 }
 
 async fn bundle(State(v1): State<V1>) -> Json<BundleAnswer> {
-    Json(BundleAnswer { bundle: v1.issuing.authority().root_pem() })
+    Json(BundleAnswer { bundle: Authority::roots_pem(v1.trust.now().bundle()) })
 }
 
 async fn request(

@@ -102,7 +102,7 @@ async fn show(
 
 impl V1 {
     /// Which workloads' proxies the caller may see; a refusal where there can be none.
-    fn visible<'a>(&'a self, caller: &'a Caller) -> Result<impl Fn(&str) -> bool + 'a, ApiError> {
+    pub(super) fn visible<'a>(&'a self, caller: &'a Caller) -> Result<impl Fn(&str) -> bool + 'a, ApiError> {
         if !caller.may_somewhere(LIST) {
             caller.check(&self.settings, LIST, "*")?;
         }

@@ -1,0 +1,353 @@
+//! Replacing a root or an issuer while everything goes on.
+//!
+//! ```text
+//!  start, pause, abort ──▶ Rotations ──▶ Authority   which signs
+//!                            │   ▲  └──▶ TrustFeed   what every agent trusts
+//!       record on disk ◀─────┘   └────── Nodes       what proxies accepted, hold and present; whom to advise
+//! ```
+//!
+//! A phase ends when it is proven that everybody moved, and never by time. What is written first is always safe to go on
+//! from: whoever signs is trusted everywhere before, and for as long as one of its certificates is in use.
+
+mod control;
+mod gate;
+mod machine;
+mod record;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use signet_policies::time::Clock;
+use thiserror::Error;
+use tokio::{
+    sync::{Mutex, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    Authority, Error, Issuing, LedgerError, Nodes, Record as Issued, Succession, TrustFeed,
+    ledger::{Entry, What},
+    nodes::{NodeKey, Window},
+};
+pub use gate::{FRESH, Laggard};
+use gate::{Facts, Holders, Standing};
+pub use machine::Phase;
+pub use record::{Entered, Override, Record, RecordError};
+pub use status::{Plan, Status};
+
+/// Between two looks while a change is under way.
+const LOOK: Duration = Duration::from_millis(250);
+/// Entries of the ledger that are read at once.
+const PAGE: usize = 1000;
+/// Longest time over which renewals may be spread.
+pub const MAX_SPREAD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The time over which renewals are spread where nobody says another.
+pub const DEFAULT_SPREAD: Duration = Duration::from_secs(10 * 60);
+
+/// Why nothing was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RotationError {
+    /// There is a change under way.
+    #[error("the change {0} is under way; wait for its end, or abort it: signet ca rotate abort")]
+    Busy(String),
+    /// There is none.
+    #[error("no change of root or issuer is under way; begin one: signet ca rotate start")]
+    Idle,
+    /// It cannot be turned round from there.
+    #[error("the change is in phase {0}, from which there is no way back")]
+    NoWayBack(Phase),
+    /// Renewals would be spread over too long a time.
+    #[error("renewals can be spread over at most {} s", MAX_SPREAD.as_secs())]
+    Spread,
+    /// The authority cannot.
+    #[error(transparent)]
+    Authority(#[from] Error),
+    /// The record cannot be kept, so nothing was done.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Replaces roots and issuers. Clones share it.
+#[derive(Clone)]
+pub struct Rotations(Arc<Inner>);
+
+struct Inner {
+    folder: PathBuf,
+    issuing: Issuing,
+    nodes: Nodes,
+    trust: TrustFeed,
+    clock: Clock,
+    record: Mutex<Option<Record>>,
+    status: watch::Sender<Arc<Status>>,
+    /// Counts how often another issuer began to sign, for who holds a certificate here.
+    signing: watch::Sender<u64>,
+    /// The last of these that the server's own certificate followed.
+    followed: watch::Sender<u64>,
+    known: Mutex<Known>,
+}
+
+/// What was read of the ledger: certificates that are valid, up to a position.
+#[derive(Default)]
+struct Known {
+    position: u64,
+    issued: Vec<Issued>,
+}
+
+impl Rotations {
+    /// Ends on disk what was about to end when the server was killed; before the authority is opened.
+    ///
+    /// # Errors
+    /// The record cannot be read, or a folder not moved.
+    pub fn recover(folder: &Path) -> Result<(), RotationError> {
+        match Record::read(folder)? {
+            Some(record) if record.phase == Phase::Promote => {
+                Authority::finish(folder, &record.what, &record.retired)?;
+            }
+            Some(record) if !record.phase.is_over() => {}
+            Some(_) | None => Authority::forget_unbegun(folder)?,
+        }
+        Ok(())
+    }
+
+    /// Takes up a change that was under way, and says what is to be trusted.
+    ///
+    /// # Errors
+    /// The record, or what is to come, cannot be read.
+    pub fn open(
+        folder: &Path,
+        issuing: Issuing,
+        nodes: Nodes,
+        trust: TrustFeed,
+        clock: Clock,
+    ) -> Result<Self, RotationError> {
+        let mut record = Record::read(folder)?;
+        let now = clock();
+        if let Some(record) = &mut record {
+            match record.phase {
+                Phase::Promote => {
+                    record.enter(Phase::Completed, now);
+                    record.write(folder)?;
+                }
+                phase if !phase.is_over() => {
+                    issuing.authority().resume(&record.what, now.into())?;
+                    info!(change = record.id, %phase, "going on with a change of the authority");
+                }
+                _ => {}
+            }
+        }
+        let rotations = Self(Arc::new(Inner {
+            folder: folder.to_owned(),
+            issuing,
+            nodes,
+            trust,
+            clock,
+            status: watch::Sender::new(Arc::new(Status::of(record.as_ref(), &Standing::default(), now))),
+            signing: watch::Sender::new(0),
+            followed: watch::Sender::new(0),
+            known: Mutex::default(),
+            record: Mutex::new(record.clone()),
+        }));
+        rotations.apply(record.as_ref());
+        Ok(rotations)
+    }
+
+    /// Looks after the change that is under way, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut views = self.0.nodes.subscribe();
+        let mut began = self.0.status.subscribe();
+        loop {
+            let is_idle = self.0.record.lock().await.as_ref().is_none_or(|record| record.phase.is_over());
+            let next = async {
+                if is_idle {
+                    // Whoever begins a change publishes its status.
+                    let _ = began.changed().await;
+                } else {
+                    // News come in bursts; one look is enough for each.
+                    sleep(LOOK).await;
+                    let _ = tokio::time::timeout(Duration::from_secs(1), views.changed()).await;
+                }
+            };
+            if stop.run_until_cancelled(next).await.is_none() {
+                return;
+            }
+            if let Err(error) = self.look().await {
+                warn!(%error, "a change of the authority cannot go on; trying again");
+            }
+        }
+    }
+
+    /// Looks whether everybody has moved, and goes on if so.
+    pub(crate) async fn look(&self) -> Result<(), RotationError> {
+        let mut kept = self.0.record.lock().await;
+        let Some(record) = kept.as_ref().filter(|record| !record.phase.is_over()) else { return Ok(()) };
+        let standing = self.standing(record).await?;
+        let now = (self.0.clock)();
+        let mut next = record.clone();
+        let refusal = standing.refusals.first().map(|laggard| format!("{}: {}", laggard.node, laggard.why));
+        match (refusal, record.phase.back()) {
+            // Only a phase that trusts something new can be refused; in between, nothing changed.
+            (Some(reason), Some(back)) if !record.phase.needs_renewal() => {
+                warn!(change = record.id, reason, "a proxy refuses the roots: everybody goes back");
+                next.reason = reason;
+                next.enter(back, now);
+            }
+            _ if record.paused || !standing.laggards.is_empty() => {}
+            _ => next.enter(record.phase.next(), now),
+        }
+        if next.phase != record.phase {
+            self.keep(&mut kept, next).await?;
+        } else {
+            self.advise(record);
+        }
+        self.0.publish(kept.as_ref(), &standing, now);
+        Ok(())
+    }
+
+    async fn standing(&self, record: &Record) -> Result<Standing, RotationError> {
+        let authority = self.0.issuing.authority();
+        let now = (self.0.clock)();
+        let good_issuers: BTreeSet<Vec<u8>> =
+            authority.issuer_keys(record.phase.new_signs()).into_iter().collect();
+        let holders = self.holders(now).await?;
+        let views = self.0.nodes.subscribe().borrow().clone();
+        let trust = self.0.trust.now();
+        let facts = Facts {
+            phase: record.phase,
+            what: &record.what,
+            trust_domain: authority.trust_domain(),
+            trust: trust.version(),
+            good_issuers: &good_issuers,
+            views: &views,
+            holders: &holders,
+            overrides: &record.overrides,
+            now,
+        };
+        let mut standing = facts.standing();
+        if *self.0.followed.borrow() < *self.0.signing.borrow() && record.phase.needs_renewal() {
+            standing.total += 1;
+            let why = "its own certificate is of the issuer that is to go".to_owned();
+            standing.laggards.push(Laggard { node: "signet/server".to_owned(), why });
+        }
+        Ok(standing)
+    }
+
+    /// Reads what was issued since the last look, and says who may hold what.
+    async fn holders(&self, now: SystemTime) -> Result<Holders, LedgerError> {
+        let mut known = self.0.known.lock().await;
+        loop {
+            let page = self.0.issuing.ledger().read(known.position, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            let position = last.position + 1;
+            for entry in &page {
+                if let Entry::Issued(issued) = entry.entry()? {
+                    known.issued.push(Issued { certificate: None, ..issued });
+                }
+            }
+            known.position = position;
+        }
+        known.issued.retain(|issued| issued.validity.not_after() >= now.into());
+        Ok(Holders::new(&known.issued, &self.0.nodes.departed(), now.into()))
+    }
+
+    /// Keeps a record, and then does what it says. What it replaces is safe to go on from until then.
+    async fn keep(&self, kept: &mut Option<Record>, mut next: Record) -> Result<(), RotationError> {
+        next.write(&self.0.folder)?;
+        self.tell_ledger(&next).await?;
+        if next.phase == Phase::Promote {
+            *kept = Some(next.clone());
+            let heir = self.0.issuing.authority().promote(&next.what, &next.retired)?;
+            if let Some(heir) = heir {
+                self.0.issuing.succeed(heir);
+            }
+            next.enter(Phase::Completed, (self.0.clock)());
+            next.write(&self.0.folder)?;
+            self.tell_ledger(&next).await?;
+        }
+        if next.phase == Phase::Aborted {
+            self.0.issuing.authority().discard_next()?;
+        }
+        info!(change = next.id, phase = %next.phase, "a change of the authority entered a phase");
+        self.apply(Some(&next));
+        *kept = Some(next);
+        Ok(())
+    }
+
+    async fn tell_ledger(&self, record: &Record) -> Result<(), LedgerError> {
+        let overridden: Vec<&str> = record.overrides.iter().map(|one| one.node.as_str()).collect();
+        let what = What::Phase {
+            rotation: record.id.clone(),
+            phase: record.phase.to_string(),
+            detail: [record.reason.clone(), overridden.join(" ")].join(" ").trim().to_owned(),
+        };
+        let entry = Entry::event(what, record.by.clone(), (self.0.clock)().into());
+        self.0.issuing.ledger().append(entry).await.map(drop)
+    }
+
+    /// Brings what signs and what is trusted to where the record stands.
+    fn apply(&self, record: Option<&Record>) {
+        let Some(record) = record else { return };
+        let authority = self.0.issuing.authority();
+        // Trusted first, signing then: nobody is shown a certificate that the server's own peers refuse.
+        self.0.trust.set_bundle(authority.roots(record.phase.trusted()));
+        let signs = record.phase.new_signs() && record.phase != Phase::Promote;
+        if authority.sign_with_next(signs) {
+            self.0.signing.send_modify(|count| *count += 1);
+        }
+        self.advise(record);
+    }
+
+    /// Advises those to renew whose certificates are to go, each within the same span from the phase's begin.
+    fn advise(&self, record: &Record) {
+        let mut advice = BTreeMap::<NodeKey, Window>::new();
+        if record.phase.needs_renewal() && !record.paused {
+            let authority = self.0.issuing.authority();
+            let good: BTreeSet<Vec<u8>> =
+                authority.issuer_keys(record.phase.new_signs()).into_iter().collect();
+            let start = record.entered_at();
+            let end = start + Duration::from_secs(record.spread_secs.max(1));
+            let mesh = match &record.what {
+                Succession::Issuer(crate::IssuerName::Mesh(mesh)) => Some(mesh),
+                Succession::Issuer(crate::IssuerName::Server) | Succession::Root => None,
+            };
+            for view in self.0.nodes.subscribe().borrow().iter().filter(|view| view.connected) {
+                let Some(held) = &view.report.held else { continue };
+                let is_bad = held.issuer_key.as_ref().is_none_or(|key| !good.contains(key));
+                let concerns = mesh.is_none_or(|mesh| *mesh == view.key.workload.mesh);
+                if let Some(serial) = held.serial.filter(|_| is_bad && concerns) {
+                    let reason = format!("{} is replaced", record.what).into();
+                    advice.insert(view.key.clone(), Window { serial, start, end, reason });
+                }
+            }
+        }
+        self.0.nodes.advise(advice);
+    }
+}
+
+impl Inner {
+    fn publish(&self, record: Option<&Record>, standing: &Standing, now: SystemTime) {
+        let status = Status::of(record, standing, now);
+        self.status.send_if_modified(|before| {
+            let is_new = **before != status;
+            *before = Arc::new(status);
+            is_new
+        });
+    }
+}
+
+/// Milliseconds since the epoch.
+fn millis(moment: SystemTime) -> i64 {
+    moment.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

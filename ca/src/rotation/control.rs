@@ -1,0 +1,184 @@
+//! What an operator may do.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{MAX_SPREAD, Override, Phase, Plan, Record, RotationError, Rotations, Standing, Status, millis};
+use crate::{Serial, Succession, certificate::sha256, nodes::PresentedLeaf};
+
+impl Rotations {
+    /// How the change stands, and every news of it.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Arc<Status>> {
+        self.0.status.subscribe()
+    }
+
+    /// Changes when another issuer signs from now on; whoever holds a certificate here gets another then.
+    #[must_use]
+    pub fn signing(&self) -> watch::Receiver<u64> {
+        self.0.signing.subscribe()
+    }
+
+    /// The server's own certificate is of the issuer that signs since `count`.
+    pub fn followed(&self, count: u64) {
+        self.0.followed.send_replace(count);
+    }
+
+    /// What a change would do.
+    ///
+    /// # Errors
+    /// The ledger does not answer.
+    pub async fn plan(&self, what: &Succession) -> Result<Plan, RotationError> {
+        let kept = self.0.record.lock().await;
+        let mut obstacles = Vec::new();
+        if let Some(record) = kept.as_ref().filter(|record| !record.phase.is_over()) {
+            obstacles.push(RotationError::Busy(record.id.clone()).to_string());
+        }
+        let authority = self.0.issuing.authority();
+        if let Err(error) = authority.can_succeed(what) {
+            obstacles.push(error.to_string());
+        }
+        // Whoever accepts the roots of now could be told of others.
+        let trial = self.record(what, Duration::ZERO, "", (self.0.clock)());
+        let standing = self.standing(&trial).await?;
+        let (going, _) = authority.parties(what);
+        Ok(Plan {
+            what: what.to_string(),
+            going: going.map(|der| hex::encode(sha256(&der))),
+            total: standing.total,
+            ready: standing.proven,
+            laggards: standing.laggards,
+            obstacles,
+        })
+    }
+
+    /// Begins a change: makes what is to come, and has everybody trust it. Renewals will be spread over `spread`.
+    ///
+    /// # Errors
+    /// Another is under way, the authority cannot, or the disk does not keep it.
+    pub async fn start(
+        &self,
+        what: &Succession,
+        spread: Duration,
+        by: &str,
+    ) -> Result<Arc<Status>, RotationError> {
+        if spread > MAX_SPREAD {
+            return Err(RotationError::Spread);
+        }
+        let mut kept = self.0.record.lock().await;
+        if let Some(record) = kept.as_ref().filter(|record| !record.phase.is_over()) {
+            return Err(RotationError::Busy(record.id.clone()));
+        }
+        let now = (self.0.clock)();
+        self.0.issuing.authority().prepare(what, now.into())?;
+        let mut record = self.record(what, spread, by, now);
+        record.enter(Phase::Distribute, now);
+        if let Err(error) = self.keep(&mut kept, record.clone()).await {
+            // It never began. The record says so before what it speaks of is taken away.
+            record.enter(Phase::Aborted, now);
+            record.write(&self.0.folder)?;
+            self.0.issuing.authority().discard_next()?;
+            return Err(error);
+        }
+        self.0.publish(kept.as_ref(), &Standing::default(), now);
+        Ok(self.0.status.borrow().clone())
+    }
+
+    fn record(&self, what: &Succession, spread: Duration, by: &str, now: std::time::SystemTime) -> Record {
+        let (going, _) = self.0.issuing.authority().parties(what);
+        let serial = going.and_then(PresentedLeaf::read).and_then(|leaf| leaf.serial);
+        let name = what.to_string().replace('/', "-");
+        Record {
+            id: format!("{name}-{}", millis(now)),
+            what: what.clone(),
+            phase: Phase::Distribute,
+            paused: false,
+            spread_secs: spread.as_secs(),
+            by: by.to_owned(),
+            // What has no serial number of ours, an operator's root, is told apart by the time.
+            retired: serial.map_or_else(|| format!("{:x}", millis(now)), |serial: Serial| serial.to_string()),
+            entered: Vec::new(),
+            overrides: Vec::new(),
+            reason: String::new(),
+        }
+    }
+
+    /// Has a change wait where it is; what is trusted and who signs stays as it is.
+    ///
+    /// # Errors
+    /// There is none, or the disk does not keep it.
+    pub async fn pause(&self) -> Result<Arc<Status>, RotationError> {
+        self.alter(|record, _| {
+            record.paused = true;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets a change go on.
+    ///
+    /// # Errors
+    /// As [`Rotations::pause`].
+    pub async fn resume(&self) -> Result<Arc<Status>, RotationError> {
+        self.alter(|record, _| {
+            record.paused = false;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits no longer for some proxies, each named as [`Status`] names it or by its workload.
+    ///
+    /// # Errors
+    /// As [`Rotations::pause`].
+    pub async fn excuse(&self, nodes: &[String], by: &str) -> Result<Arc<Status>, RotationError> {
+        self.alter(|record, at_unix_ms| {
+            for node in nodes {
+                let excused = Override { node: node.clone(), by: by.to_owned(), at_unix_ms };
+                record.overrides.retain(|before| before.node != excused.node);
+                record.overrides.push(excused);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Turns a change round: everybody goes back to what was there before.
+    ///
+    /// # Errors
+    /// There is none, it is on its way back already, or it is over.
+    pub async fn abort(&self, by: &str) -> Result<Arc<Status>, RotationError> {
+        let now = (self.0.clock)();
+        self.alter(|record, _| {
+            let back = record.phase.back().ok_or(RotationError::NoWayBack(record.phase))?;
+            record.reason = format!("aborted by {by}");
+            record.paused = false;
+            record.enter(back, now);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn alter(
+        &self,
+        change: impl FnOnce(&mut Record, i64) -> Result<(), RotationError>,
+    ) -> Result<Arc<Status>, RotationError> {
+        let mut kept = self.0.record.lock().await;
+        let current = kept.as_ref().filter(|record| !record.phase.is_over()).ok_or(RotationError::Idle)?;
+        let now = (self.0.clock)();
+        let mut next = current.clone();
+        change(&mut next, millis(now))?;
+        self.keep(&mut kept, next).await?;
+        let record = kept.as_ref().ok_or(RotationError::Idle)?;
+        let standing = self.standing(record).await?;
+        self.0.publish(Some(record), &standing, now);
+        Ok(self.0.status.borrow().clone())
+    }
+}
+
+impl std::fmt::Debug for Rotations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rotations").field("folder", &self.0.folder).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,244 @@
+//! Whether everybody has moved: from what agents report and what the ledger knows. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+use signet_policies::{identity::TrustDomain, time::Timestamp};
+
+use super::{Override, Phase};
+use crate::{
+    IssuerName, Record as Issued, Serial, Succession,
+    nodes::{NodeView, NodeViews, PresentedLeaf},
+};
+
+/// A report that is older says nothing of now. Agents report every 10 s.
+pub const FRESH: Duration = Duration::from_secs(30);
+
+/// A proxy that has not moved yet, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Laggard {
+    /// `mesh/MESH/virtualNode/NAME/INSTANCE`, or the serial number of a certificate whose holder is not known.
+    pub node: String,
+    /// What is missing.
+    pub why: String,
+}
+
+/// How far everybody is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Proxies that count.
+    pub(crate) total: usize,
+    /// Those that have moved, or that nobody waits for.
+    pub(crate) proven: usize,
+    /// The others.
+    pub(crate) laggards: Vec<Laggard>,
+    /// Of those, who refuse what they were given.
+    pub(crate) refusals: Vec<Laggard>,
+}
+
+/// What is to be proven.
+pub(crate) struct Facts<'a> {
+    pub(crate) phase: Phase,
+    pub(crate) what: &'a Succession,
+    pub(crate) trust_domain: &'a TrustDomain,
+    /// The version of what everybody must trust now.
+    pub(crate) trust: &'a str,
+    /// The issuers whose certificates may be in use when the phase ends.
+    pub(crate) good_issuers: &'a BTreeSet<Vec<u8>>,
+    pub(crate) views: &'a NodeViews,
+    pub(crate) holders: &'a Holders,
+    pub(crate) overrides: &'a [Override],
+    pub(crate) now: SystemTime,
+}
+
+impl Facts<'_> {
+    /// Looks at every proxy that is known, and at every certificate whose holder is not.
+    pub(crate) fn standing(&self) -> Standing {
+        let mut standing = Standing::default();
+        let mut accounted = BTreeSet::new();
+        for view in self.views.iter() {
+            accounted.extend(view.report.held.as_ref().and_then(|leaf| leaf.serial));
+            accounted.extend(view.presented_serial);
+            let node = view.key.to_string();
+            let is_excused = self.is_excused(&[&node, &view.key.workload.to_string()]);
+            self.count(&mut standing, node, is_excused, self.missing(view));
+        }
+        for (serial, whose) in self.holders.unaccounted(&accounted) {
+            let is_excused = self.is_excused(&[&serial.to_string(), whose]);
+            let why = format!("nobody who is known holds this certificate of {whose}, and it is still valid");
+            self.count(&mut standing, serial.to_string(), is_excused, Some(Missing::Proof(why)));
+        }
+        standing.laggards.sort();
+        standing
+    }
+
+    fn count(&self, standing: &mut Standing, node: String, is_excused: bool, missing: Option<Missing>) {
+        standing.total += 1;
+        match missing.filter(|_| !is_excused) {
+            None => standing.proven += 1,
+            Some(Missing::Proof(why)) => standing.laggards.push(Laggard { node, why }),
+            Some(Missing::Refused(why)) => {
+                let laggard = Laggard { node, why };
+                standing.refusals.push(laggard.clone());
+                standing.laggards.push(laggard);
+            }
+        }
+    }
+
+    fn is_excused(&self, names: &[&str]) -> bool {
+        self.overrides.iter().any(|excused| names.contains(&excused.node.as_str()))
+    }
+
+    /// What is missing at one proxy; `None` when it has moved.
+    fn missing(&self, view: &NodeView) -> Option<Missing> {
+        let age = self.now.duration_since(view.reported_at).unwrap_or_default();
+        if !view.connected {
+            return proof(format!("its agent is not connected; it was heard {} s ago", age.as_secs()));
+        }
+        if age > FRESH {
+            return proof(format!("its agent said nothing for {} s", age.as_secs()));
+        }
+        self.trust_missing(view).or_else(|| self.renewal_missing(view).and_then(proof))
+    }
+
+    /// Whether proxy and agent both took what is to be trusted.
+    fn trust_missing(&self, view: &NodeView) -> Option<Missing> {
+        let report = &view.report;
+        if let Some(refused) = report.refused_trust.as_ref().filter(|refused| refused.version == self.trust) {
+            return Some(Missing::Refused(format!("its agent refuses the roots: {}", refused.reason)));
+        }
+        let domain = self.trust_domain.id();
+        let is_trust = |name: &str| ["ROOTCA", "ALL", domain.as_str()].contains(&name);
+        let mut roots = report.secrets.iter().filter(|secret| is_trust(&secret.name)).peekable();
+        if roots.peek().is_none() {
+            return proof("its proxy asks for no roots".to_owned());
+        }
+        for secret in roots {
+            if secret.rejected == self.trust {
+                return Some(Missing::Refused(format!(
+                    "its proxy refuses {}: {}",
+                    secret.name, secret.reason
+                )));
+            }
+            if secret.accepted != self.trust {
+                return proof(format!("its proxy has not accepted the roots as {} yet", secret.name));
+            }
+        }
+        if report.trust_version == self.trust { None } else { proof("its agent has other roots".to_owned()) }
+    }
+
+    /// Whether a certificate of the issuer that is to go is in use, by what is held, loaded and presented.
+    fn renewal_missing(&self, view: &NodeView) -> Option<String> {
+        if !self.phase.needs_renewal() || !self.concerns(view) {
+            return None;
+        }
+        let own = view.key.workload.spiffe_id(self.trust_domain).to_string();
+        let is_bad = |leaf: &PresentedLeaf| {
+            let issuer = leaf.issuer_key.as_ref();
+            leaf.uris.contains(&own) && issuer.is_none_or(|issuer| !self.good_issuers.contains(issuer))
+        };
+        let Some(held) = &view.report.held else { return Some("its agent holds no certificate".to_owned()) };
+        if is_bad(held) {
+            return Some("its agent holds a certificate of the issuer that is to go".to_owned());
+        }
+        let mut loaded = view.report.loaded.iter().filter(|loaded| loaded.uris.contains(&own)).peekable();
+        if loaded.peek().is_none() {
+            return Some("its proxy does not say which certificate it holds".to_owned());
+        }
+        if let Some(other) = loaded.find(|loaded| loaded.serial != held.serial) {
+            let serial = other.serial.map(|serial| serial.to_string()).unwrap_or_default();
+            return Some(format!("its proxy still holds certificate {serial}"));
+        }
+        let mut presented = view.report.presented.iter();
+        let old = presented.find(|presented| presented.leaf.as_ref().is_some_and(is_bad))?;
+        Some(format!("its listener {} still presents a certificate of the issuer that is to go", old.address))
+    }
+
+    /// Whether the change is of the issuer that this proxy's certificates come from.
+    fn concerns(&self, view: &NodeView) -> bool {
+        match self.what {
+            Succession::Root => true,
+            Succession::Issuer(IssuerName::Server) => false,
+            Succession::Issuer(IssuerName::Mesh(mesh)) => *mesh == view.key.workload.mesh,
+        }
+    }
+}
+
+/// What keeps a proxy from counting.
+enum Missing {
+    Proof(String),
+    Refused(String),
+}
+
+fn proof(why: String) -> Option<Missing> {
+    Some(Missing::Proof(why))
+}
+
+/// Who may hold valid certificates, by the ledger. All certificates that descend from one join are one agent's: a
+/// renewal is asked for with the certificate before it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holders {
+    /// Of each family the certificates, and whose they are.
+    families: BTreeMap<Serial, Family>,
+    ancestors: BTreeMap<Serial, Serial>,
+}
+
+#[derive(Clone, Debug)]
+struct Family {
+    whose: String,
+    /// The one that was issued last.
+    newest: (Timestamp, Serial),
+}
+
+impl Holders {
+    /// Reads the families of the certificates that are valid at `now`. `gone` are the last certificates of agents that
+    /// said that they leave.
+    pub(crate) fn new(records: &[Issued], gone: &BTreeSet<Serial>, now: Timestamp) -> Self {
+        let valid = |record: &&Issued| record.validity.contains(now);
+        let valid: BTreeMap<Serial, &Issued> =
+            records.iter().filter(valid).map(|record| (record.serial, record)).collect();
+        let mut holders = Self::default();
+        let mut gone_families = BTreeSet::new();
+        for record in valid.values() {
+            let Some(workload) = &record.workload else { continue };
+            let ancestor = ancestor(record, &valid);
+            holders.ancestors.insert(record.serial, ancestor);
+            if gone.contains(&record.serial) {
+                gone_families.insert(ancestor);
+            }
+            let newest = (record.issued_at, record.serial);
+            let family = holders
+                .families
+                .entry(ancestor)
+                .or_insert_with(|| Family { whose: workload.to_string(), newest });
+            family.newest = family.newest.max(newest);
+        }
+        holders.families.retain(|ancestor, _| !gone_families.contains(ancestor));
+        holders
+    }
+
+    /// The newest certificate of each family of which no known agent holds one, and whose it is.
+    fn unaccounted(&self, accounted: &BTreeSet<Serial>) -> Vec<(Serial, &str)> {
+        let known: BTreeSet<Serial> =
+            accounted.iter().filter_map(|serial| self.ancestors.get(serial)).copied().collect();
+        let others = self.families.iter().filter(|(ancestor, _)| !known.contains(ancestor));
+        others.map(|(_, family)| (family.newest.1, family.whose.as_str())).collect()
+    }
+}
+
+/// The oldest certificate of the same agent that is still valid.
+fn ancestor(record: &Issued, valid: &BTreeMap<Serial, &Issued>) -> Serial {
+    let mut oldest = record;
+    // As many steps as there are records: a circle cannot be, and would not hold this up.
+    for _ in 0..valid.len() {
+        match oldest.origin.predecessor.and_then(|before| valid.get(&before)) {
+            Some(before) => oldest = before,
+            None => break,
+        }
+    }
+    // Siblings share a predecessor that may have ended.
+    oldest.origin.predecessor.unwrap_or(oldest.serial)
+}

@@ -1,0 +1,134 @@
+//! What people are shown of a change.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::{Entered, Laggard, Override, Phase, Record, Standing, millis};
+
+/// Names that are shown; a fleet may have thousands.
+const SHOWN: usize = 100;
+
+/// How a change stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The change; `None` where there never was one.
+    pub id: Option<String>,
+    /// `root`, `mesh/MESH` or `server`.
+    pub what: Option<String>,
+    /// Where it stands.
+    pub phase: Option<Phase>,
+    /// Whether it is over, or never began.
+    pub is_over: bool,
+    /// Whether it waits for somebody.
+    pub paused: bool,
+    /// Why it goes back.
+    pub reason: String,
+    /// Who began it.
+    pub by: String,
+    /// Proxies that count.
+    pub total: usize,
+    /// Of those, how many have moved.
+    pub proven: usize,
+    /// Of those, how many refuse what they were given.
+    pub refused: usize,
+    /// In percent, rounded down: 100 is all of them.
+    pub coverage: u8,
+    /// The first of those that have not.
+    pub laggards: Vec<Laggard>,
+    /// Those that nobody waits for.
+    pub overrides: Vec<Override>,
+    /// Every phase so far, and how long it took in milliseconds; the last one may last on.
+    pub phases: Vec<PhaseTime>,
+}
+
+/// One phase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseTime {
+    /// Which.
+    pub phase: Phase,
+    /// When it began, in milliseconds since the epoch.
+    pub at_unix_ms: i64,
+    /// How long it took, in milliseconds; `None` for the one that is last.
+    pub took_ms: Option<i64>,
+}
+
+/// What a change would do, before it is begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// `root`, `mesh/MESH` or `server`.
+    pub what: String,
+    /// The certificate that goes, by its SHA-256; `None` where there is none yet.
+    pub going: Option<String>,
+    /// Proxies that count.
+    pub total: usize,
+    /// Of those, how many could begin now.
+    pub ready: usize,
+    /// Who would hold the first phase up.
+    pub laggards: Vec<Laggard>,
+    /// What speaks against it; empty when it can begin.
+    pub obstacles: Vec<String>,
+}
+
+impl Status {
+    pub(super) fn of(record: Option<&Record>, standing: &Standing, _now: SystemTime) -> Self {
+        let coverage = (standing.proven * 100).checked_div(standing.total).unwrap_or(100);
+        let mut status = Self {
+            id: None,
+            what: None,
+            phase: None,
+            is_over: true,
+            paused: false,
+            reason: String::new(),
+            by: String::new(),
+            total: standing.total,
+            proven: standing.proven,
+            refused: standing.refusals.len(),
+            coverage: u8::try_from(coverage).unwrap_or(100),
+            laggards: standing.laggards.iter().take(SHOWN).cloned().collect(),
+            overrides: Vec::new(),
+            phases: Vec::new(),
+        };
+        let Some(record) = record else { return status };
+        status.id = Some(record.id.clone());
+        status.what = Some(record.what.to_string());
+        status.phase = Some(record.phase);
+        status.is_over = record.phase.is_over();
+        status.paused = record.paused;
+        status.reason.clone_from(&record.reason);
+        status.by.clone_from(&record.by);
+        status.overrides.clone_from(&record.overrides);
+        status.phases = phases(&record.entered);
+        if status.is_over {
+            status.laggards.clear();
+        }
+        status
+    }
+}
+
+fn phases(entered: &[Entered]) -> Vec<PhaseTime> {
+    let next = entered.iter().skip(1).map(|entered| Some(entered.at_unix_ms)).chain([None]);
+    let time = |(entered, next): (&Entered, Option<i64>)| PhaseTime {
+        phase: entered.phase,
+        at_unix_ms: entered.at_unix_ms,
+        took_ms: next.map(|next| next.saturating_sub(entered.at_unix_ms)),
+    };
+    entered.iter().zip(next).map(time).collect()
+}
+
+impl Record {
+    /// Enters a phase.
+    pub(super) fn enter(&mut self, phase: Phase, now: SystemTime) {
+        self.phase = phase;
+        self.entered.push(Entered { phase, at_unix_ms: millis(now) });
+    }
+
+    /// When the phase that it is in began.
+    pub(super) fn entered_at(&self) -> signet_policies::time::Timestamp {
+        let at = self.entered.last().map_or(0, |entered| entered.at_unix_ms / 1000);
+        signet_policies::time::Timestamp::from_unix(at)
+    }
+}

@@ -1,0 +1,110 @@
+//! Servers that are killed, and folders that were moved by half.
+
+use std::{fs, path::PathBuf};
+
+use super::*;
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_any_phase_goes_on_where_it_was() {
+    let mut world = World::new().await;
+    let mut one = world.agent("a").await;
+    world.start(&Succession::Root).await;
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        let (phase, trusted, issuer) = (world.phase(), world.trusted(), world.issuer_of_new_leaf().await);
+        seen.push(phase);
+        world = world.restarted().await;
+        assert_eq!((world.phase(), world.trusted()), (phase, trusted));
+        assert_eq!(world.issuer_of_new_leaf().await, issuer, "the same one signs in {phase}");
+        if phase.is_over() {
+            break;
+        }
+        one = world.reconnect(one);
+        world.accept(&mut one).await;
+        if world.phase() == phase && phase == Phase::Issue {
+            world.renew(&mut one).await;
+        }
+    }
+    assert_eq!(seen, [Phase::Distribute, Phase::Issue, Phase::Retire, Phase::Completed]);
+}
+
+/// Every file below a folder, by its path there.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    found.insert(path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap());
+                }
+            }
+        }
+    }
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    for (path, content) in files(from) {
+        let path = to.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn folders_that_were_moved_by_half_are_moved_to_the_end_and_once_is_as_good_as_twice() {
+    let world = World::new().await;
+    let mut one = world.agent("a").await;
+    world.start(&Succession::Root).await;
+    world.accept(&mut one).await;
+    world.renew(&mut one).await;
+    assert_eq!(world.phase(), Phase::Retire);
+    let done = |folder: &Path| Authority::finish(folder, &Succession::Root, "0a").unwrap();
+    let whole = tempfile::tempdir().unwrap();
+    copy(world.folder.path(), whole.path());
+    done(whole.path());
+    let expected = files(whole.path());
+    assert!(expected.contains_key(Path::new("retired/0a/root/cert.pem")));
+    done(whole.path());
+    assert_eq!(files(whole.path()), expected, "twice");
+
+    // What a kill may leave: after each of the renames, in their order.
+    let moves = [
+        ("meshes", "retired/0a/meshes"),
+        ("next/meshes", "meshes"),
+        ("server", "retired/0a/server"),
+        ("next/server", "server"),
+        ("root", "retired/0a/root"),
+        ("next/root", "root"),
+    ];
+    for count in 0..=moves.len() {
+        let half = tempfile::tempdir().unwrap();
+        copy(world.folder.path(), half.path());
+        for (from, to) in moves.iter().take(count) {
+            let (from, to) = (half.path().join(from), half.path().join(to));
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            match from.exists() {
+                true => fs::rename(from, to).unwrap(),
+                // No server's certificate was issued here: an empty shelf says that it was looked at.
+                false if to.starts_with(half.path().join("retired")) => fs::create_dir_all(to).unwrap(),
+                false => {}
+            }
+        }
+        done(half.path());
+        assert_eq!(files(half.path()), expected, "after {count} moves");
+    }
+}
+
+#[tokio::test]
+async fn what_was_made_for_a_change_that_never_began_is_cleared_away() {
+    let world = World::new().await;
+    let next = world.folder.path().join("next");
+    world.rotations.0.issuing.authority().prepare(&Succession::Root, fixtures::NOW).unwrap();
+    assert!(next.exists());
+    let reopened = world.restarted().await;
+    assert!(!next.exists());
+    assert_eq!(reopened.root(), world.root());
+}

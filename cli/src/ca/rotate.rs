@@ -1,0 +1,300 @@
+//! `signet ca rotate …`: replacing the root, or an issuer, while everything goes on.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use signet_policies::{identity::ResourceName, time::Clock};
+
+use crate::{client::Client, connect::ConnectArgs, format::Format};
+
+/// Examples for `--help`.
+pub(super) const HELP: &str = "Examples:\n  \
+    signet ca rotate --plan --root\n  \
+    signet ca rotate start --root --wait\n  \
+    signet ca rotate start --issuer shop --spread 3600\n  \
+    signet ca rotate status --format json\n  \
+    signet ca rotate resume --override mesh/shop/virtualNode/cart\n  \
+    signet ca rotate abort --wait\n\n\
+    A change goes through four phases, and none ends by time:\n  \
+    distribute  every proxy is given old and new root, and has accepted both (Envoy's own ACK on its agent's socket)\n  \
+    issue       the new one signs; holders are advised to renew, spread over --spread seconds; it ends when no agent holds,\n              \
+    no Envoy has loaded and no listener presents a certificate of the old one, and none is valid whose\n              \
+    holder is not known\n  \
+    retire      the new root alone is trusted, and every proxy has accepted that\n  \
+    completed   what was replaced is kept without its keys\n\
+    With --issuer only that mesh's issuer is replaced, under the root that stays, and only its proxies renew.\n\n\
+    A proxy that refuses the roots stops it: everybody goes back to the old, and the status says who and why. One that is\n\
+    silent holds it up, by name, until it is back, its certificate ends, or `resume --override NODE` says not to wait; that is\n\
+    kept in the ledger. Such a proxy must join again with a new token and the new ca.pem. `abort` goes back from any phase.\n\
+    A server that is killed goes on where it was.";
+
+/// Flags of `signet ca rotate`.
+#[derive(Args, Clone, Debug)]
+pub struct RotateArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    /// What a change would do, and who would hold it up; changes nothing
+    #[command(long_flag = "plan")]
+    Plan(PlanArgs),
+    /// Begin a change
+    Start(StartArgs),
+    /// How far it is, who has not moved yet and why, and how long each phase took
+    Status(StatusArgs),
+    /// Have it wait where it is
+    Pause(OrderArgs),
+    /// Let it go on
+    Resume(ResumeArgs),
+    /// Turn it round: everybody goes back to the old
+    Abort(StatusArgs),
+}
+
+/// What is to be replaced.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// The root, and with it every issuer
+    #[arg(long)]
+    root: bool,
+    /// The issuer of one mesh
+    #[arg(long, value_name = "MESH")]
+    issuer: Option<ResourceName>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct PlanArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    target: Target,
+    /// How to print
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Args, Clone, Debug)]
+struct StartArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    target: Target,
+    /// Over how many seconds renewals are spread, 0 to 604800
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=604_800))]
+    spread: u64,
+    /// Wait for the end, and show how it goes
+    #[arg(long)]
+    wait: bool,
+    /// How to print
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Args, Clone, Debug)]
+struct StatusArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Wait for the end, and show how it goes
+    #[arg(long)]
+    wait: bool,
+    /// How to print
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Args, Clone, Debug)]
+struct OrderArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// How to print
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Args, Clone, Debug)]
+struct ResumeArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Wait no longer for a proxy: mesh/MESH/virtualNode/NAME, one instance of it as the status names it, or a serial
+    /// number; may be repeated
+    #[arg(long = "override", value_name = "NODE")]
+    overrides: Vec<String>,
+    /// Wait for the end, and show how it goes
+    #[arg(long)]
+    wait: bool,
+    /// How to print
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+impl Target {
+    fn what(&self) -> String {
+        self.issuer.as_ref().map_or_else(|| "root".to_owned(), |mesh| format!("mesh/{mesh}"))
+    }
+}
+
+/// What the server tells of a change, as far as it is printed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    id: Option<String>,
+    what: Option<String>,
+    phase: Option<String>,
+    is_over: bool,
+    paused: bool,
+    reason: String,
+    total: usize,
+    proven: usize,
+    coverage: u8,
+    laggards: Vec<Laggard>,
+    overrides: Vec<Override>,
+    phases: Vec<PhaseTime>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Laggard {
+    node: String,
+    why: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Override {
+    node: String,
+    by: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PhaseTime {
+    phase: String,
+    took_ms: Option<i64>,
+}
+
+const PATH: &str = "/v1/ca/rotation";
+/// Between two looks.
+const PULSE: Duration = Duration::from_millis(250);
+
+/// Runs a subcommand.
+pub(super) async fn run(args: RotateArgs, clock: Clock) -> Result<()> {
+    match args.action {
+        Action::Plan(PlanArgs { connect, target, format }) => {
+            let body = json!({"what": target.what()});
+            let client = connect.client(clock)?;
+            let answer = client.call(Method::POST, &format!("{PATH}/plan"), Some(&body)).await?;
+            print_plan(&answer, format)
+        }
+        Action::Start(StartArgs { connect, target, spread, wait, format }) => {
+            let body = json!({"what": target.what(), "spreadSeconds": spread});
+            let client = connect.client(clock)?;
+            let answer = client.call(Method::POST, PATH, Some(&body)).await?;
+            report(&client, answer, wait.then_some("completed"), format).await
+        }
+        Action::Status(StatusArgs { connect, wait, format }) => {
+            let client = connect.client(clock)?;
+            let answer = client.call(Method::GET, PATH, None).await?;
+            report(&client, answer, wait.then_some("completed"), format).await
+        }
+        Action::Pause(OrderArgs { connect, format }) => {
+            let client = connect.client(clock)?;
+            let answer = client.call(Method::POST, &format!("{PATH}/pause"), Some(&json!({}))).await?;
+            report(&client, answer, None, format).await
+        }
+        Action::Resume(ResumeArgs { connect, overrides, wait, format }) => {
+            let client = connect.client(clock)?;
+            let body = json!({"overrides": overrides});
+            let answer = client.call(Method::POST, &format!("{PATH}/resume"), Some(&body)).await?;
+            report(&client, answer, wait.then_some("completed"), format).await
+        }
+        Action::Abort(StatusArgs { connect, wait, format }) => {
+            let client = connect.client(clock)?;
+            let answer = client.call(Method::POST, &format!("{PATH}/abort"), Some(&json!({}))).await?;
+            report(&client, answer, wait.then_some("aborted"), format).await
+        }
+    }
+}
+
+/// Prints a status; where an end is waited for, each news until then, and fails where it ends otherwise.
+async fn report(client: &Client, answer: Value, wanted: Option<&str>, format: Format) -> Result<()> {
+    let mut answer = answer;
+    let mut told = String::new();
+    loop {
+        let status = read(&answer)?;
+        let is_over = wanted.is_none() || status.is_over;
+        let line = progress(&status);
+        if wanted.is_some() && format == Format::Table && line != told {
+            println!("{line}");
+            told = line;
+        }
+        if is_over {
+            match format {
+                Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
+                Format::Table => print_status(&status),
+            }
+            let ended = status.phase.clone().unwrap_or_default();
+            return match wanted.filter(|wanted| *wanted != ended) {
+                Some(_) if status.id.is_some() => bail!("the change ended as {ended}: {}", status.reason),
+                _ => Ok(()),
+            };
+        }
+        tokio::time::sleep(PULSE).await;
+        answer = client.call(Method::GET, PATH, None).await?;
+    }
+}
+
+fn read(answer: &Value) -> Result<Status> {
+    Status::deserialize(answer).context("the server's answer is no status of a change")
+}
+
+fn progress(status: &Status) -> String {
+    let phase = status.phase.as_deref().unwrap_or("none");
+    let waits = if status.paused { ", paused" } else { "" };
+    let first = status.laggards.first().map(|laggard| format!("; waiting for {}", laggard.node));
+    let Status { proven, total, coverage, .. } = status;
+    format!("{phase}{waits}: {proven} of {total} ({coverage} %){}", first.unwrap_or_default())
+}
+
+fn print_status(status: &Status) {
+    let (Some(id), Some(what)) = (&status.id, &status.what) else {
+        println!("no change of root or issuer was ever begun");
+        return;
+    };
+    println!("change {id} of {what}: {}", progress(status));
+    if !status.reason.is_empty() {
+        println!("goes back: {}", status.reason);
+    }
+    for phase in &status.phases {
+        let took = phase.took_ms.map_or_else(|| "…".to_owned(), |took| format!("{took} ms"));
+        println!("  {:<12}{took}", phase.phase);
+    }
+    for laggard in &status.laggards {
+        println!("  {}: {}", laggard.node, laggard.why);
+    }
+    for excused in &status.overrides {
+        println!("  {}: nobody waits for it, as {} said", excused.node, excused.by);
+    }
+}
+
+fn print_plan(answer: &Value, format: Format) -> Result<()> {
+    if format == Format::Json {
+        println!("{}", serde_json::to_string_pretty(answer)?);
+        return Ok(());
+    }
+    let what = answer["what"].as_str().unwrap_or_default();
+    println!("{what}: {} of {} proxies could begin now", answer["ready"], answer["total"]);
+    let laggards = Vec::<Laggard>::deserialize(&answer["laggards"]).unwrap_or_default();
+    for laggard in laggards {
+        println!("  {}: {}", laggard.node, laggard.why);
+    }
+    let obstacles = Vec::<String>::deserialize(&answer["obstacles"]).unwrap_or_default();
+    match obstacles.as_slice() {
+        [] => println!("it can begin: signet ca rotate start"),
+        obstacles => obstacles.iter().for_each(|obstacle| println!("cannot begin: {obstacle}")),
+    }
+    Ok(())
+}
