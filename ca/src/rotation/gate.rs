@@ -6,7 +6,10 @@ use std::{
 };
 
 use serde::Serialize;
-use signet_policies::{identity::TrustDomain, time::Timestamp};
+use signet_policies::{
+    identity::{ResourceName, TrustDomain, Workload},
+    time::Timestamp,
+};
 
 use super::{Override, Phase};
 use crate::{
@@ -59,15 +62,16 @@ impl Facts<'_> {
     pub(crate) fn standing(&self) -> Standing {
         let mut standing = Standing::default();
         let mut accounted = BTreeSet::new();
-        for view in self.views.iter() {
+        for view in self.views.iter().filter(|view| self.concerns(&view.key.workload.mesh)) {
             accounted.extend(view.report.held.as_ref().and_then(|leaf| leaf.serial));
             accounted.extend(view.presented_serial);
             let node = view.key.to_string();
             let is_excused = self.is_excused(&[&node, &view.key.workload.to_string()]);
             self.count(&mut standing, node, is_excused, self.missing(view));
         }
-        for (serial, whose) in self.holders.unaccounted(&accounted) {
-            let is_excused = self.is_excused(&[&serial.to_string(), whose]);
+        let unaccounted = self.holders.unaccounted(&accounted);
+        for (serial, whose) in unaccounted.into_iter().filter(|(_, whose)| self.concerns(&whose.mesh)) {
+            let is_excused = self.is_excused(&[&serial.to_string(), &whose.to_string()]);
             let why = format!("nobody who is known holds this certificate of {whose}, and it is still valid");
             self.count(&mut standing, serial.to_string(), is_excused, Some(Missing::Proof(why)));
         }
@@ -132,7 +136,7 @@ impl Facts<'_> {
 
     /// Whether a certificate of the issuer that is to go is in use, by what is held, loaded and presented.
     fn renewal_missing(&self, view: &NodeView) -> Option<String> {
-        if !self.phase.needs_renewal() || !self.concerns(view) {
+        if !self.phase.needs_renewal() {
             return None;
         }
         let own = view.key.workload.spiffe_id(self.trust_domain).to_string();
@@ -157,12 +161,12 @@ impl Facts<'_> {
         Some(format!("its listener {} still presents a certificate of the issuer that is to go", old.address))
     }
 
-    /// Whether the change is of the issuer that this proxy's certificates come from.
-    fn concerns(&self, view: &NodeView) -> bool {
+    /// Whether the change is of the issuer that the certificates of a mesh come from.
+    fn concerns(&self, of: &ResourceName) -> bool {
         match self.what {
             Succession::Root => true,
             Succession::Issuer(IssuerName::Server) => false,
-            Succession::Issuer(IssuerName::Mesh(mesh)) => *mesh == view.key.workload.mesh,
+            Succession::Issuer(IssuerName::Mesh(mesh)) => mesh == of,
         }
     }
 }
@@ -188,7 +192,7 @@ pub(crate) struct Holders {
 
 #[derive(Clone, Debug)]
 struct Family {
-    whose: String,
+    whose: Workload,
     /// The one that was issued last.
     newest: (Timestamp, Serial),
 }
@@ -213,7 +217,7 @@ impl Holders {
             let family = holders
                 .families
                 .entry(ancestor)
-                .or_insert_with(|| Family { whose: workload.to_string(), newest });
+                .or_insert_with(|| Family { whose: workload.clone(), newest });
             family.newest = family.newest.max(newest);
         }
         holders.families.retain(|ancestor, _| !gone_families.contains(ancestor));
@@ -221,11 +225,11 @@ impl Holders {
     }
 
     /// The newest certificate of each family of which no known agent holds one, and whose it is.
-    fn unaccounted(&self, accounted: &BTreeSet<Serial>) -> Vec<(Serial, &str)> {
+    fn unaccounted(&self, accounted: &BTreeSet<Serial>) -> Vec<(Serial, &Workload)> {
         let known: BTreeSet<Serial> =
             accounted.iter().filter_map(|serial| self.ancestors.get(serial)).copied().collect();
         let others = self.families.iter().filter(|(ancestor, _)| !known.contains(ancestor));
-        others.map(|(_, family)| (family.newest.1, family.whose.as_str())).collect()
+        others.map(|(_, family)| (family.newest.1, &family.whose)).collect()
     }
 }
 
