@@ -249,6 +249,7 @@ impl Parts {
             Issuing::new(Arc::new(authority), ledger, random.clone(), clock.clone()).guarded_by(guard);
         let nodes = Nodes::default();
         let rotations = Rotations::open(&keys, issuing.clone(), nodes.clone(), trust.clone(), clock.clone())?;
+        publish(&data_dir.join("ca.pem"), &Authority::roots_pem(trust.now().bundle()))?;
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),
             discovery: Arc::new(discovery::Registry::open(database.clone())?),

@@ -17,7 +17,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Writes the roots to `file`, and has the gRPC port accept certificates of them alone, whenever they change.
 ///
 /// # Errors
-/// The first writing fails; what fails later is tried again.
+/// None: what fails is tried again.
 pub(super) async fn follow(
     mut trust: watch::Receiver<Arc<Trust>>,
     file: PathBuf,
@@ -25,8 +25,8 @@ pub(super) async fn follow(
     publisher: watch::Sender<Arc<ServerConfig>>,
     stop: CancellationToken,
 ) -> Result<()> {
+    // At the start both were brought to what is trusted then.
     let mut roots = trust.borrow_and_update().bundle().to_vec();
-    publish(&file, &Authority::roots_pem(&roots))?;
     let mut failed = false;
     loop {
         let changed = async {

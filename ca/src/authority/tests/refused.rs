@@ -81,7 +81,7 @@ fn unfit_of(refused: &Error) -> &Unfit {
 #[test]
 fn roots_and_intermediates_that_are_not_fit_are_not_imported() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Store::open(folder.path(), Custody::default()).unwrap());
+    drop(Store::open(folder.path(), Custody::default().into()).unwrap());
     let before = contents(folder.path());
     for (what, damage, is_it) in damages() {
         let mut params = ca("Example root", None);
@@ -105,7 +105,7 @@ fn roots_and_intermediates_that_are_not_fit_are_not_imported() {
 #[test]
 fn chains_that_do_not_lead_from_the_key_to_the_root_are_not_imported() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Store::open(folder.path(), Custody::default()).unwrap());
+    drop(Store::open(folder.path(), Custody::default().into()).unwrap());
     let before = contents(folder.path());
     let (root, other) = (Operator::root(), Operator::root());
     let below = |params| root.below(params);
