@@ -145,7 +145,14 @@ impl Rotations {
                     issuing.authority().resume(&record.what, now.into())?;
                     info!(change = record.id, %phase, "going on with a change of the authority");
                 }
-                _ => {}
+                Phase::Distribute
+                | Phase::Issue
+                | Phase::Retire
+                | Phase::Completed
+                | Phase::Restore
+                | Phase::Return
+                | Phase::Withdraw
+                | Phase::Aborted => {}
             }
         }
         let rotations = Self(Arc::new(Inner {

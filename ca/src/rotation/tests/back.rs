@@ -10,7 +10,7 @@ async fn a_proxy_that_refuses_the_roots_sends_everybody_back_and_is_named_with_i
     world.accept(&mut good).await;
     world.refuse(&mut bad).await;
     assert_eq!(world.phase(), Phase::Withdraw);
-    assert_eq!(world.trusted(), [old.clone()]);
+    assert_eq!(world.trusted(), std::slice::from_ref(&old));
     let reason = world.status().reason.clone();
     assert!(reason.contains(&bad.name()) && reason.contains("no such root for me"), "{reason}");
     world.accept(&mut good).await;
