@@ -4,6 +4,7 @@ mod cert;
 mod collect;
 mod entries;
 mod selection;
+mod standings;
 
 use std::{
     io::IsTerminal as _,

@@ -2,6 +2,7 @@
 
 mod admission;
 mod assembly;
+mod bundles;
 mod credentials;
 mod deliveries;
 mod http;

@@ -14,7 +14,7 @@ use crate::bed::{Bed, Ca, DAY, Leaf, NOW, authority_params, node_name, serial, s
 type Plant = fn(&mut Bed);
 
 /// A check, and a way to break what it watches. Each check is there at least once.
-const FAULTS: [(&str, Plant); 56] = [
+const FAULTS: [(&str, Plant); 57] = [
     ("A01", |bed| bed.inventory.certificates[0].fingerprint = "00".repeat(32)),
     ("A01", |bed| bed.newest("a").not_after += 1),
     ("A01", |bed| bed.inventory.certificates[0].der = Some(Der(b"no certificate".to_vec()))),
@@ -97,6 +97,7 @@ const FAULTS: [(&str, Plant); 56] = [
         bed.inventory.bundles.push(bundle);
         bed.node("a").trust_version = Some("v0".to_owned());
     }),
+    ("B01", |bed| bed.node("a").trust_version = Some("of nobody".to_owned())),
     ("B02", |bed| {
         bed.replace("a", |leaf| leaf.life = 89 * DAY);
         replace_issuer(bed, NOW + 80 * DAY, |_| {});

@@ -12,6 +12,8 @@ use signet_ca::{
     ledger::{AuthorityChange, Entry, Event, RawEntry, What},
 };
 
+use super::standings::{Entered, settle};
+
 /// What was read so far.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
@@ -22,6 +24,7 @@ pub(super) struct Entries {
     records: Vec<Record>,
     revoked: BTreeMap<String, Revoked>,
     authorities: BTreeMap<Vec<u8>, Authority>,
+    phases: Vec<Entered>,
 }
 
 impl Entries {
@@ -50,7 +53,8 @@ impl Entries {
                 }
             }
             What::Authority { change, name, certificate } => self.authority(change, name, certificate, at),
-            What::Allowed(_) | What::Phase { .. } | What::Halted(_) | What::Released(_) => {}
+            What::Phase { rotation, phase, .. } => self.phases.push(Entered { rotation, phase, at }),
+            What::Allowed(_) | What::Halted(_) | What::Released(_) => {}
         }
     }
 
@@ -68,8 +72,12 @@ impl Entries {
             _ => Place::Issuer,
         };
         let der = Der(certificate.clone());
-        self.authorities
-            .insert(certificate, Authority { name, place, standing, since: at, der, revoked: None });
+        let known = self.authorities.entry(certificate);
+        let authority = known.or_insert(Authority { name, place, standing, since: at, der, revoked: None });
+        // Since when it is known is said first; that it ended is said last.
+        if standing == Standing::Retired {
+            (authority.standing, authority.since) = (standing, at);
+        }
     }
 
     /// Puts records and earlier authorities into an inventory.
@@ -84,13 +92,9 @@ impl Entries {
                 authority.since = known.since;
             }
         }
-        // What signs no more although nobody retired it was replaced.
-        inventory.authorities.extend(self.authorities.into_values().map(|mut gone| {
-            if gone.standing != Standing::Retired {
-                (gone.standing, gone.since) = (Standing::Retiring, i64::MAX);
-            }
-            gone
-        }));
+        let mut others: Vec<Authority> = self.authorities.into_values().collect();
+        settle(&mut inventory.authorities, &mut others, &self.phases);
+        inventory.authorities.extend(others);
     }
 }
 

@@ -41,6 +41,7 @@ use tracing::warn;
 
 use super::{
     STORE, ServerArgs,
+    bundles::Bundles,
     credentials::{self, ServerKeys},
     deliveries::Deliveries,
     http,
@@ -83,6 +84,7 @@ struct Parts {
     notary: Arc<Notary>,
     nodes: Nodes,
     deliveries: Deliveries,
+    bundles: Bundles,
     meters: Registry,
     trust: TrustFeed,
     tokens: JoinTokens,
@@ -115,6 +117,8 @@ impl Running {
         let routes = parts.routes(args, ports, carried.effect, &clock).await?;
         running.tasks.spawn(http::serve(api, routes, drain.clone()));
         running.spawn_grpc(grpc, &mut parts, &identity, clock.clone(), &drain)?;
+        let bundles = parts.bundles.clone();
+        running.tasks.spawn(bundles.watch(parts.trust.clone(), clock.clone(), drain.clone()));
         running.tasks.spawn(parts.deliveries.clone().watch(parts.nodes.clone(), drain.clone()));
         let stop = drain.clone();
         running.tasks.spawn(async move {
@@ -256,6 +260,7 @@ impl Parts {
             notary: Arc::new(notary),
             nodes,
             deliveries,
+            bundles: Bundles::default(),
             meters,
             trust,
             tokens,
@@ -331,7 +336,7 @@ impl Parts {
 
     fn audit(&self, args: &ServerArgs) -> audit::Source {
         audit::Source {
-            trust: self.trust.clone(),
+            bundles: self.bundles.clone(),
             deliveries: self.deliveries.clone(),
             store: self.store.clone(),
             account_id: args.account_id.clone(),

@@ -29,6 +29,12 @@ fn run(evidence: &Evidence<'_>) -> Vec<Fault> {
     for node in evidence.reporting() {
         let Some(version) = &node.trust_version else { continue };
         let Some(bundle) = evidence.inventory.bundles.iter().find(|bundle| bundle.version == *version) else {
+            // After a change, or a restart of the server, nodes with an older one need a moment.
+            let settled = evidence.inventory.bundles.iter().filter(|bundle| bundle.is_current);
+            let settled = settled.map(|bundle| bundle.since + evidence.thresholds.adopt_within_seconds).max();
+            if settled.is_some_and(|settled| evidence.now <= settled) {
+                continue;
+            }
             let message = format!("it trusts the bundle {version}, which is not known here");
             faults.push(Fault::new(node_subject(node), message).at(Severity::Warning).keyed("unknown"));
             continue;

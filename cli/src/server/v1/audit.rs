@@ -15,9 +15,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use signet_audit::{
     Inventory,
-    inventory::{Authority, Bundle, Der, Gap, Mode, Need, Node, Place, Port, Standing, Terms},
+    inventory::{Authority, Der, Gap, Mode, Need, Node, Place, Port, Standing, Terms},
 };
-use signet_ca::{BACKDATE, Issuing, Rank, TrustFeed};
+use signet_ca::{BACKDATE, Issuing, Rank};
 use signet_controlplane::{api::ApiError, store::Store};
 use signet_policies::{
     issuance::{MAX_LEAF_LIFE, MIN_LEAF_LIFE},
@@ -25,7 +25,10 @@ use signet_policies::{
 };
 use tracing::warn;
 
-use super::{super::deliveries::Deliveries, V1};
+use super::{
+    super::{bundles::Bundles, deliveries::Deliveries},
+    V1,
+};
 
 /// Most entries of the ledger on a page, and how many there are if nobody says.
 const PAGE: usize = 1000;
@@ -33,8 +36,8 @@ const PAGE: usize = 1000;
 /// What an audit is made of, beside what the other routes have.
 #[derive(Clone)]
 pub(in crate::server) struct Source {
-    /// What agents are told to trust.
-    pub(in crate::server) trust: TrustFeed,
+    /// What agents are told to trust, and were.
+    pub(in crate::server) bundles: Bundles,
     /// What reached proxies.
     pub(in crate::server) deliveries: Deliveries,
     /// When specs changed.
@@ -109,7 +112,7 @@ async fn state(State(v1): State<V1>) -> Result<Json<StateAnswer>, ApiError> {
         certificates: Vec::new(),
         log: None,
         authorities: authorities(&v1.issuing),
-        bundles: vec![bundle(source)],
+        bundles: source.bundles.list(),
         workloads,
         ports,
         nodes,
@@ -171,16 +174,6 @@ fn authorities(issuing: &Issuing) -> Vec<Authority> {
         revoked: None,
     };
     certificates.into_iter().map(authority).collect()
-}
-
-fn bundle(source: &Source) -> Bundle {
-    let trust = source.trust.now();
-    Bundle {
-        version: trust.version().to_owned(),
-        roots: trust.bundle().iter().map(|der| Der(der.clone())).collect(),
-        is_current: true,
-        since: 0,
-    }
 }
 
 /// Nodes with TLS whose agents, being older, do not say what their listeners accept.

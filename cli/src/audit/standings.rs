@@ -1,0 +1,113 @@
+//! How far each authority is in its life, by what the ledger says of changes.
+
+use std::collections::BTreeSet;
+
+use signet_audit::inventory::{Authority, Standing};
+
+/// A change of root or issuer that entered a phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entered {
+    /// Which change.
+    pub(super) rotation: String,
+    /// As the ledger spells it.
+    pub(super) phase: String,
+    /// When, in seconds since the epoch.
+    pub(super) at: i64,
+}
+
+/// Settles how authorities stand: `current` are those that the server has in place, `others` those that only the
+/// ledger knows, since when it does.
+pub(super) fn settle(current: &mut [Authority], others: &mut [Authority], phases: &[Entered]) {
+    let change = phases.last().map(|last| last.rotation.as_str());
+    let of_change = || phases.iter().filter(|entered| Some(entered.rotation.as_str()) == change);
+    let began = of_change().map(|entered| entered.at).next().unwrap_or(i64::MAX);
+    let signs_since =
+        of_change().filter(|entered| is_new_signing(&entered.phase)).map(|entered| entered.at).next();
+    let last = phases.last().map_or("", |last| last.phase.as_str());
+    let is_over = matches!(last, "" | "completed" | "aborted");
+    // Who comes is in the ledger from the beginning of the change on, and not in place before its end.
+    let is_coming = |one: &Authority| !is_over && one.standing == Standing::Active && one.since >= began;
+    let names: BTreeSet<String> =
+        others.iter().filter(|one| is_coming(one)).map(|one| one.name.clone()).collect();
+    for one in others.iter_mut() {
+        if is_coming(one) {
+            let (standing, since) = match (is_new_signing(last), signs_since) {
+                (true, _) => (Standing::Active, one.since),
+                (false, None) => (Standing::Distributed, one.since),
+                // It signed, and the change goes back.
+                (false, Some(_)) => (Standing::Retiring, phases.last().map_or(i64::MAX, |last| last.at)),
+            };
+            (one.standing, one.since) = (standing, since);
+        } else if one.standing == Standing::Active {
+            // It is not in place any more. When it ended is known where a change ended it.
+            let ended = of_change().find(|entered| entered.phase == "completed" && entered.at >= one.since);
+            (one.standing, one.since) = match ended {
+                Some(ended) if last == "completed" => (Standing::Retired, ended.at),
+                _ => (Standing::Retiring, i64::MAX),
+            };
+        }
+    }
+    if is_new_signing(last) {
+        for one in current.iter_mut().filter(|one| names.contains(&one.name)) {
+            (one.standing, one.since) = (Standing::Retiring, signs_since.unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Phases in which the one that comes signs.
+fn is_new_signing(phase: &str) -> bool {
+    matches!(phase, "issue" | "retire" | "promote" | "restore")
+}
+
+#[cfg(test)]
+mod tests {
+    use signet_audit::inventory::{Der, Place};
+
+    use super::*;
+
+    fn authority(name: &str, number: u8, since: i64) -> Authority {
+        let place = if name == "root" { Place::Root } else { Place::Issuer };
+        let der = Der(vec![number]);
+        Authority { name: name.to_owned(), place, standing: Standing::Active, since, der, revoked: None }
+    }
+
+    /// The standings of an old and a new root after these phases, one each ten seconds from 100 on.
+    fn standings(phases: &[&str]) -> [(Standing, i64); 2] {
+        let at = |number: usize| 100 + 10 * i64::try_from(number).unwrap();
+        let entered = |(number, phase): (usize, &&str)| Entered {
+            rotation: "r".to_owned(),
+            phase: (*phase).to_owned(),
+            at: at(number),
+        };
+        let phases: Vec<Entered> = phases.iter().enumerate().map(entered).collect();
+        let (old, new) = (authority("root", 1, 5), authority("root", 2, 101));
+        let is_completed = phases.last().is_some_and(|last| last.phase == "completed");
+        let (mut current, mut others) = if is_completed { ([new], [old]) } else { ([old], [new]) };
+        settle(&mut current, &mut others, &phases);
+        let [current, others] = [&current[0], &others[0]].map(|one| (one.standing, one.since));
+        if is_completed { [others, current] } else { [current, others] }
+    }
+
+    #[test]
+    fn who_signs_follows_from_the_phases_in_the_ledger() {
+        use Standing::{Active, Distributed, Retired, Retiring};
+        for (phases, expected) in [
+            (&["distribute"] as &[&str], [(Active, 5), (Distributed, 101)]),
+            (&["distribute", "issue"], [(Retiring, 110), (Active, 101)]),
+            (&["distribute", "issue", "retire"], [(Retiring, 110), (Active, 101)]),
+            (&["distribute", "issue", "retire", "promote", "completed"], [(Retired, 140), (Active, 101)]),
+            (&["distribute", "issue", "return"], [(Active, 5), (Retiring, 120)]),
+            (&["distribute", "withdraw"], [(Active, 5), (Distributed, 101)]),
+            (&["distribute", "withdraw", "aborted"], [(Active, 5), (Retiring, i64::MAX)]),
+        ] {
+            assert_eq!(standings(phases), expected, "{phases:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_replaced_without_a_change_signs_no_more() {
+        let (mut current, mut others) = ([authority("mesh/m", 2, 9)], [authority("mesh/m", 1, 5)]);
+        settle(&mut current, &mut others, &[]);
+        assert_eq!((current[0].standing, others[0].standing), (Standing::Active, Standing::Retiring));
+    }
+}

@@ -1,0 +1,79 @@
+//! The bundles that agents were told to trust lately, for whoever looks at which of them each agent holds.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Result;
+use signet_audit::inventory::{Bundle, Der};
+use signet_ca::{Trust, TrustFeed};
+use signet_policies::time::{Clock, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+/// Versions that are remembered; lists of what is revoked make one each time they are made anew.
+const MOST: usize = 64;
+
+/// What was to be trusted, the newest last. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Bundles(Arc<Mutex<VecDeque<(Arc<Trust>, i64)>>>);
+
+impl Bundles {
+    /// Remembers what `feed` says, until `stop`.
+    ///
+    /// # Errors
+    /// None.
+    pub(super) async fn watch(self, feed: TrustFeed, clock: Clock, stop: CancellationToken) -> Result<()> {
+        let mut trust = feed.subscribe();
+        loop {
+            let now = trust.borrow_and_update().clone();
+            self.take(now, Timestamp::from(clock()).unix());
+            match stop.run_until_cancelled(trust.changed()).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) | None => return Ok(()),
+            }
+        }
+    }
+
+    fn take(&self, trust: Arc<Trust>, at: i64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that comes back is the newest again.
+        known.retain(|(before, _)| before.version() != trust.version());
+        known.push_back((trust, at));
+        if known.len() > MOST {
+            known.pop_front();
+        }
+    }
+
+    /// All of them; the last one is in force.
+    pub(super) fn list(&self) -> Vec<Bundle> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bundle = |(number, (trust, since)): (usize, &(Arc<Trust>, i64))| Bundle {
+            version: trust.version().to_owned(),
+            roots: trust.bundle().iter().map(|der| Der(der.clone())).collect(),
+            is_current: number + 1 == known.len(),
+            since: *since,
+        };
+        known.iter().enumerate().map(bundle).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_is_in_force_and_the_oldest_is_forgotten() {
+        let bundles = Bundles::default();
+        let trust = |number: usize| Arc::new(Trust::new(vec![number.to_be_bytes().to_vec()], Vec::new()));
+        for number in 0..MOST + 2 {
+            bundles.take(trust(number), i64::try_from(number).unwrap());
+        }
+        bundles.take(trust(5), 1000);
+        let list = bundles.list();
+        assert_eq!((list.len(), list[0].since), (MOST, 2));
+        let current: Vec<_> = list.iter().filter(|bundle| bundle.is_current).collect();
+        assert_eq!(current.len(), 1);
+        assert_eq!((current[0].version.as_str(), current[0].since), (trust(5).version(), 1000));
+    }
+}
