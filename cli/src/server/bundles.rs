@@ -16,7 +16,10 @@ const MOST: usize = 64;
 
 /// What was to be trusted, the newest last. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Bundles(Arc<Mutex<VecDeque<(Arc<Trust>, i64)>>>);
+pub(super) struct Bundles(Arc<Mutex<VecDeque<Told>>>);
+
+/// What was to be trusted, and since when: seconds since the epoch.
+type Told = (Arc<Trust>, i64);
 
 impl Bundles {
     /// Remembers what `feed` says, until `stop`.
@@ -48,7 +51,7 @@ impl Bundles {
     /// All of them; the last one is in force.
     pub(super) fn list(&self) -> Vec<Bundle> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bundle = |(number, (trust, since)): (usize, &(Arc<Trust>, i64))| Bundle {
+        let bundle = |(number, (trust, since)): (usize, &Told)| Bundle {
             version: trust.version().to_owned(),
             roots: trust.bundle().iter().map(|der| Der(der.clone())).collect(),
             is_current: number + 1 == known.len(),

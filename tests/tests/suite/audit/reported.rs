@@ -14,7 +14,7 @@ use signet_tests::{
         listener_status::Probe, node_service_client::NodeServiceClient,
     },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{comes_to, mutual};
@@ -121,7 +121,8 @@ async fn whatever_is_wrong_in_what_an_agent_reports_is_found_and_gone_when_it_is
     let args = ["--thresholds".to_owned(), thresholds.display().to_string()];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
 
-    let first = watch(&bed, &held, good("1", &held)).await?;
+    let mut tasks = JoinSet::new();
+    let first = watch(&mut tasks, &bed, &held, good("1", &held)).await?;
     comes_to(&bed, &args, 0, &[]).await?;
     for (spoil, code, finding) in FAULTS {
         let mut report = good("1", &held);
@@ -140,20 +141,25 @@ async fn whatever_is_wrong_in_what_an_agent_reports_is_found_and_gone_when_it_is
     first.send(report).await.context("the stream ended")?;
     comes_to(&bed, &args, 4, &["E01 critical"]).await?;
     first.send(good("1", &held)).await.context("the stream ended")?;
-    let _second = watch(&bed, &held, good("2", &held)).await?;
+    let _second = watch(&mut tasks, &bed, &held, good("2", &held)).await?;
     comes_to(&bed, &args, 4, &["D07 critical"]).await?;
     bed.end().await;
     Ok(())
 }
 
 /// Opens an agent's stream, and keeps what the server says unread.
-async fn watch(bed: &Bed, held: &Secrets, report: NodeReport) -> Result<mpsc::Sender<NodeReport>> {
+async fn watch(
+    tasks: &mut JoinSet<()>,
+    bed: &Bed,
+    held: &Secrets,
+    report: NodeReport,
+) -> Result<mpsc::Sender<NodeReport>> {
     let certificate = ClientCertificate::of(held);
     let channel = channel(bed.server.grpc_address(), held.bundle().roots(), Some(certificate)).await?;
     let (reports, sent) = mpsc::channel(4);
     reports.send(report).await?;
     let mut client = NodeServiceClient::new(channel);
     let mut updates = client.watch(ReceiverStream::new(sent)).await?.into_inner();
-    tokio::task::spawn(async move { while let Ok(Some(_)) = updates.message().await {} });
+    tasks.spawn(async move { while let Ok(Some(_)) = updates.message().await {} });
     Ok(reports)
 }
