@@ -174,7 +174,10 @@ impl Client {
         let answer = asked
             .map_err(|_| anyhow!("no answer within {} s", TIMEOUT.as_secs()))
             .and_then(|answer| Ok(answer?))
-            .with_context(|| format!("cannot reach the server at {}; is it running?", self.endpoint))?;
+            .with_context(|| {
+                let at = &self.endpoint;
+                format!("cannot reach the server at {at}; is it running? --endpoint or SIGNET_ENDPOINT names another")
+            })?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, longest).collect().await;
         let bytes = body.map_err(|error| anyhow!("the answer broke off: {error}"))?.to_bytes();

@@ -2,6 +2,7 @@
 
 mod diff;
 mod list;
+mod refused;
 mod show;
 
 use std::process::ExitCode;
@@ -24,8 +25,8 @@ pub const HELP: &str = "Examples:\n  signet proxies\n  signet proxies --mesh sho
     signet proxies diff mesh/shop/virtualNode/cart --admin-addr 127.0.0.1:9901\n  \
     signet proxies history\n\n\
     STATUS is synced (Envoy accepted everything), pending (something was sent and not answered), or rejected\n\
-    (Envoy refused a resource; REASON says which and why, and which change brought it: the operation, what was written,\n\
-    by whose key pair and when. It is sent again once it changes).";
+    (Envoy refused a resource; what, why, and which change brought it is said below: the operation, what was\n\
+    written, by whose key pair and when. It is sent again once it changes).";
 
 /// Flags of `signet proxies`.
 #[derive(Args, Clone, Debug)]

@@ -136,7 +136,8 @@ fn compare(
 /// Versions are compared only where there is no content to compare: Envoy 1.40 keeps a listener's old version where its
 /// filter chains alone change.
 fn of_content(one: &ResourceView, runs: &Runs) -> Option<(String, Vec<Field>)> {
-    let refused = runs.refused.as_ref().map_or(String::new(), |why| format!("; it refused another: {why}"));
+    let which = if one.state == ResourceState::Rejected { "this one" } else { "another" };
+    let refused = runs.refused.as_ref().map_or(String::new(), |why| format!("; it refused {which}: {why}"));
     let all = |difference: &str| Some((format!("{difference}{refused}"), Vec::new()));
     let fields = match (&one.config, &runs.config) {
         (Some(sent), Some(config)) => Some(fields::differences(sent, config)),

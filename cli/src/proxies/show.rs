@@ -6,7 +6,7 @@ use comfy_table::{Table, presets::NOTHING};
 use signet_controlplane::proxies::{ProxyDetail, ResourceView};
 use signet_policies::time::Clock;
 
-use super::{NodeArgs, Told, details};
+use super::{NodeArgs, Told, details, refused};
 use crate::{WrongUsage, format::Format};
 
 /// Digits of a version that are shown to people.
@@ -43,22 +43,16 @@ fn print(Told { identity, proxies }: &Told) {
         let stale = proxy.stale_since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
         println!("  status     {}{stale}\n", format!("{:?}", proxy.status).to_lowercase());
         println!("{}\n", table(resources));
+        let refused = refused::now(proxy);
+        if !refused.is_empty() {
+            println!("{refused}");
+        }
     }
-}
-
-/// Why a resource is refused, and what brought it.
-fn remark(one: &ResourceView) -> Option<String> {
-    let changes: Vec<String> = one.changes.iter().map(ToString::to_string).collect();
-    let reason = one.reason.as_ref()?;
-    Some(match changes.is_empty() {
-        true => reason.clone(),
-        false => format!("{reason} (since {})", changes.join("; or ")),
-    })
 }
 
 fn table(resources: &[ResourceView]) -> Table {
     let mut table = Table::new();
-    let header = ["TYPE", "NAME", "VERSION", "STATE", "SINCE REVISION", "REMARK"];
+    let header = ["TYPE", "NAME", "VERSION", "STATE", "SINCE REVISION", "HOSTS"];
     table.load_preset(NOTHING).set_header(header);
     for one in resources {
         let version = one.wanted.as_ref().or(one.accepted.as_ref()).or(one.sent.as_ref());
@@ -69,7 +63,7 @@ fn table(resources: &[ResourceView]) -> Table {
             version.map_or("-".to_owned(), |version| version.chars().take(DIGITS).collect()),
             format!("{:?}", one.state).to_lowercase(),
             one.revision.map_or("-".to_owned(), |revision| revision.to_string()),
-            remark(one).unwrap_or(hosts),
+            hosts,
         ]);
     }
     table
