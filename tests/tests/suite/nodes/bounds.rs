@@ -8,7 +8,7 @@ use signet_tests::{
     bed::{Bed, Node, PATIENCE, app::App, at, call, grpc},
     eventually,
 };
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 use tonic::metadata::MetadataMap;
 
 /// Sends a request, more as soon as the application has it, and returns the statuses of all in their order.
@@ -130,8 +130,9 @@ async fn a_listener_gives_a_request_the_time_that_its_spec_says() -> Result<()> 
     };
     let idle =
         json!({"http": {"perRequest": {"unit": "s", "value": 0}, "idle": {"unit": "ms", "value": 300}}});
-    let silent = TcpStream::connect(at(&served, raw_port)).await?;
+    let (silent, since) = (TcpStream::connect(at(&served, raw_port)).await?, Instant::now());
     assert!(call::tcp_on(silent, "", 1).await.is_err(), "a silent connection is closed");
+    assert!(since.elapsed() < Duration::from_secs(10), "it was given up here, and not closed there");
     bed.respec("m", "app", respec(idle)).await?;
     bed.synced().await?;
     assert_eq!(direct().send().await?.code(), 504, "nothing happened for longer than the idle time");

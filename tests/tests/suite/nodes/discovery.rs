@@ -138,12 +138,14 @@ fn dns_gives_one_address_or_all_of_the_family_that_is_preferred() -> Result<()> 
 #[test]
 fn an_instance_that_fails_is_left_out_and_comes_back() -> Result<()> {
     within_hub(|hub| async {
-        let outliers = json!({"outlierDetection": {
-            "maxServerErrors": 3, "interval": {"unit": "ms", "value": 200},
-            "baseEjectionDuration": {"unit": "s", "value": 2}, "maxEjectionPercent": 1
-        }});
+        let outliers = |percent: u32| {
+            json!({"outlierDetection": {
+                "maxServerErrors": 3, "interval": {"unit": "ms", "value": 200},
+                "baseEjectionDuration": {"unit": "s", "value": 2}, "maxEjectionPercent": percent
+            }})
+        };
         let named =
-            Named::start(hub, &["127.0.1.1", "127.0.1.2"], spec("ENDPOINTS", None, &outliers)).await?;
+            Named::start(hub, &["127.0.1.1", "127.0.1.2"], spec("ENDPOINTS", None, &outliers(1))).await?;
         // Not 503, which would be retried on the other.
         named.apps[0].fail(u64::MAX, 500);
         eventually("the one that fails is ejected", PATIENCE, || async {
@@ -160,6 +162,19 @@ fn an_instance_that_fails_is_left_out_and_comes_back() -> Result<()> {
         named.until_only(&[0, 1]).await?;
         let stats = named.caller.stats("cluster.cds_egress_m_s_.*ejections_enforced_total").await?;
         assert!(stats.iter().all(|(_, value)| *value >= 1), "{stats:?}");
+        // Both fail: of them all is left out what the percentage allows, and one in any case.
+        named.apps.iter().for_each(|app| app.fail(u64::MAX, 500));
+        for (percent, expected) in [(1, 1), (100, 2)] {
+            named.respec(spec("ENDPOINTS", None, &outliers(percent))).await?;
+            eventually(&format!("{expected} are ejected at {percent} %"), PATIENCE, || async {
+                named.caller.call("s.test").send().await?;
+                let ejected =
+                    named.caller.total("cluster.cds_egress_m_s_.*outlier_detection.ejections_active").await?;
+                ensure!(ejected == expected, "{ejected} are ejected");
+                Ok(())
+            })
+            .await?;
+        }
         Ok(())
     })
 }
