@@ -62,6 +62,7 @@ struct State {
     healthy: AtomicBool,
     requests: AtomicU64,
     checks: AtomicU64,
+    checks_by_h2: AtomicU64,
     last: Mutex<Value>,
 }
 
@@ -103,6 +104,7 @@ impl App {
             healthy: AtomicBool::new(true),
             requests: AtomicU64::new(0),
             checks: AtomicU64::new(0),
+            checks_by_h2: AtomicU64::new(0),
             last: Mutex::new(Value::Null),
         });
         let mut tasks = JoinSet::new();
@@ -154,6 +156,12 @@ impl App {
     #[must_use]
     pub fn take_checks(&self) -> u64 {
         self.state.checks.swap(0, Ordering::SeqCst)
+    }
+
+    /// How many of the health checks since this was last asked came by HTTP/2.
+    #[must_use]
+    pub fn take_checks_by_h2(&self) -> u64 {
+        self.state.checks_by_h2.swap(0, Ordering::SeqCst)
     }
 
     /// What it was sent last; see [`super::call::Answer::json`].
@@ -211,6 +219,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Response<Body> {
     match request.uri().path() {
         HEALTH | GRPC_HEALTH => {
             state.checks.fetch_add(1, Ordering::SeqCst);
+            state.checks_by_h2.fetch_add(u64::from(request.version() == Version::HTTP_2), Ordering::SeqCst);
             return health(state.healthy.load(Ordering::SeqCst), is_grpc);
         }
         _ => {}

@@ -131,8 +131,15 @@ fn an_instance_that_fails_its_check_is_not_called_until_it_passes_again_whatever
             let failures = checked.stat(&named, "health_check.failure").await?;
             assert!(failures >= 2, "{}: {failures} failed", checked.check);
             if checked.check != "tcp" {
-                let asked = checked.apps.iter().flatten().map(App::take_checks).collect::<Vec<_>>();
-                assert!(asked.iter().all(|asked| *asked > 0), "{}: {asked:?}", checked.check);
+                let counts = |app: &App| (app.take_checks(), app.take_checks_by_h2());
+                for (asked, by_h2) in checked.apps.iter().flatten().map(counts) {
+                    let expected = if checked.check == "http" { 0 } else { asked };
+                    assert!(
+                        asked > 0 && by_h2 == expected,
+                        "{}: {by_h2} of {asked} by HTTP/2",
+                        checked.check
+                    );
+                }
             }
         }
         Ok(())
