@@ -15,6 +15,7 @@ mod credentials;
 mod custody;
 mod discovery;
 mod full_disk;
+mod inputs;
 mod joining;
 mod modes;
 mod nodes;
