@@ -90,7 +90,7 @@ pub(super) fn member<'a>(
 ) -> Result<Field<'a>, Invalid> {
     let path = format!("{path}.{name}");
     match members.get(name) {
-        Some(value) => Ok(Field::root(&path, value)),
+        Some(value) => Ok(Field::root(path, value)),
         None => Err(Invalid { path, rule: Rule::Required }),
     }
 }

@@ -36,7 +36,7 @@ pub enum Spec {
     GatewayRoute(Arc<GatewayRoute>),
 }
 
-/// A resource's spec, legal by itself. There is no way to have one that was not checked.
+/// A resource's spec, legal by itself. There is no way to have one that never was checked.
 #[derive(Clone, Debug)]
 pub struct Document {
     key: Key,
@@ -77,15 +77,16 @@ impl Document {
         Ok(Self { key, text: text.into(), spec })
     }
 
-    /// Reads a spec that [`Document::text`] gave earlier.
+    /// Reads a spec that [`Document::text`] gave earlier. This version may know rules that an earlier one did not;
+    /// they hold for what is written from now on, and what is there is served as it was.
     ///
     /// # Errors
-    /// As for [`Document::parse`]: this version may know rules that an earlier one did not.
+    /// The first member that the model cannot hold.
     pub(crate) fn restore(key: Key, text: Box<RawValue>) -> Result<Self, Invalid> {
         let unreadable =
             |error: serde_json::Error| Invalid { path: "spec".into(), rule: Rule::Other(error.to_string()) };
         let value: Value = serde_json::from_str(text.get()).map_err(unreadable)?;
-        let spec = parse::spec(&key, &value, None)?;
+        let spec = parse::held(&key, &value)?;
         Ok(Self { key, text: text.into(), spec })
     }
 

@@ -33,7 +33,16 @@ use super::{
 
 /// Parses the spec of a resource, for a server of this trust domain where it is known.
 pub(super) fn spec(key: &Key, value: &Value, trust_domain: Option<&TrustDomain>) -> Result<Spec, Invalid> {
-    let spec = Field::root("spec", value).object()?;
+    spec_of(key, &Field::root("spec", value), trust_domain)
+}
+
+/// Parses a spec that was accepted once, by whatever rules. Refused is only what the model cannot hold.
+pub(super) fn held(key: &Key, value: &Value) -> Result<Spec, Invalid> {
+    spec_of(key, &Field::held("spec", value), None)
+}
+
+fn spec_of(key: &Key, field: &Field<'_>, trust_domain: Option<&TrustDomain>) -> Result<Spec, Invalid> {
+    let spec = field.object()?;
     let owner = |kind, mesh: &ResourceName, name: &ResourceName| Owner {
         workload: Workload { mesh: mesh.clone(), kind, name: name.clone() },
         trust_domain,

@@ -2,7 +2,7 @@
 //!
 //! `null` is the same as an absent member, as it is for AWS, and members that nobody asks for are ignored.
 
-use std::ops::RangeInclusive;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -90,7 +90,7 @@ pub enum Rule {
 #[derive(Clone, Debug)]
 pub(crate) struct Field<'a> {
     value: &'a Value,
-    path: String,
+    root: Root<'a>,
 }
 
 /// What makes a value of a member.
@@ -100,20 +100,73 @@ pub(crate) type Reader<'r, 'a, T> = &'r dyn Fn(&Field<'a>) -> Result<T, Invalid>
 #[derive(Clone, Debug)]
 pub(crate) struct Object<'a> {
     members: &'a Map<String, Value>,
-    path: String,
+    root: Root<'a>,
+}
+
+/// The document that a value is part of. Where in it is found out when somebody must be told.
+#[derive(Clone, Debug)]
+struct Root<'a> {
+    name: Cow<'a, str>,
+    value: &'a Value,
+    /// It was accepted once, so that only what has no meaning at all is refused.
+    is_held: bool,
+}
+
+impl Root<'_> {
+    fn path(&self, is_it: impl Fn(&Value) -> bool) -> String {
+        let mut path = self.name.clone().into_owned();
+        find(self.value, &mut path, &is_it);
+        path
+    }
+}
+
+/// Makes `path` that of the value, if it is in here.
+fn find(value: &Value, path: &mut String, is_it: &dyn Fn(&Value) -> bool) -> bool {
+    if is_it(value) {
+        return true;
+    }
+    let length = path.len();
+    let mut look = |name: &str, part| {
+        path.push_str(name);
+        let is_found = find(part, path, is_it);
+        if !is_found {
+            path.truncate(length);
+        }
+        is_found
+    };
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().any(|(index, item)| look(&format!("[{index}]"), item))
+        }
+        Value::Object(members) => {
+            let dot = if length == 0 { "" } else { "." };
+            members.iter().any(|(name, member)| look(&format!("{dot}{name}"), member))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 impl<'a> Field<'a> {
     /// The whole document. `path` is what its members' paths start with, and may be empty.
-    pub(crate) fn root(path: &str, value: &'a Value) -> Self {
-        Self { value, path: path.to_owned() }
+    pub(crate) fn root(path: impl Into<Cow<'a, str>>, value: &'a Value) -> Self {
+        Self { value, root: Root { name: path.into(), value, is_held: false } }
+    }
+
+    /// A document that was accepted once, by rules that may have been fewer.
+    pub(crate) fn held(path: &'a str, value: &'a Value) -> Self {
+        Self { value, root: Root { name: path.into(), value, is_held: true } }
+    }
+
+    fn part(&self, value: &'a Value) -> Self {
+        Self { value, root: self.root.clone() }
     }
 
     /// A refusal of this member.
     pub(crate) fn invalid(&self, rule: Rule) -> Invalid {
+        let path = self.root.path(|value| std::ptr::eq(value, self.value));
         // The document itself has no name of its own.
-        let path = if self.path.is_empty() { "the request body" } else { &self.path };
-        Invalid { path: path.to_owned(), rule }
+        let path = if path.is_empty() { "the request body".to_owned() } else { path };
+        Invalid { path, rule }
     }
 
     fn wrong_type(&self, expected: &'static str) -> Invalid {
@@ -122,19 +175,27 @@ impl<'a> Field<'a> {
 
     pub(crate) fn object(&self) -> Result<Object<'a>, Invalid> {
         let members = self.value.as_object().ok_or_else(|| self.wrong_type("an object"))?;
-        Ok(Object { members, path: self.path.clone() })
+        Ok(Object { members, root: self.root.clone() })
     }
 
-    /// A refusal of this member by a rule of its own.
+    /// A refusal of this member, of which nothing can be made, by a rule of its own.
     pub(crate) fn broken(&self, rule: impl Into<String>) -> Invalid {
         self.invalid(Rule::Other(rule.into()))
+    }
+
+    /// A rule that a member must keep when it is written. What was accepted before there was the rule is held.
+    ///
+    /// # Errors
+    /// It is broken.
+    pub(crate) fn check(&self, is_kept: bool, rule: impl FnOnce() -> String) -> Result<(), Invalid> {
+        if is_kept || self.root.is_held { Ok(()) } else { Err(self.broken(rule())) }
     }
 
     /// A text of so many characters, whatever they are.
     pub(crate) fn any_text(&self, length: RangeInclusive<usize>) -> Result<&'a str, Invalid> {
         let text = self.value.as_str().ok_or_else(|| self.wrong_type("a string"))?;
         let found = text.chars().count();
-        match length.contains(&found) {
+        match length.contains(&found) || self.root.is_held {
             true => Ok(text),
             false => Err(self.invalid(Rule::Length { min: *length.start(), max: *length.end(), found })),
         }
@@ -143,10 +204,9 @@ impl<'a> Field<'a> {
     /// A text without control characters, of so many characters.
     pub(crate) fn text(&self, length: RangeInclusive<usize>) -> Result<&'a str, Invalid> {
         let text = self.any_text(length)?;
-        match text.chars().any(char::is_control) {
-            true => Err(self.broken("must not hold control characters")),
-            false => Ok(text),
-        }
+        let is_kept = !text.chars().any(char::is_control);
+        self.check(is_kept, || "must not hold control characters".to_owned())?;
+        Ok(text)
     }
 
     pub(crate) fn boolean(&self) -> Result<bool, Invalid> {
@@ -172,18 +232,17 @@ impl<'a> Field<'a> {
                 false => self.wrong_type("a whole number"),
             });
         };
-        let within = range.contains(&integer).then_some(integer);
+        let within = (range.contains(&integer) || self.root.is_held).then_some(integer);
         within.and_then(|integer| T::try_from(integer).ok()).ok_or_else(|| out_of_range(integer.to_string()))
     }
 
     pub(crate) fn items(&self, length: RangeInclusive<usize>) -> Result<Vec<Field<'a>>, Invalid> {
         let items = self.value.as_array().ok_or_else(|| self.wrong_type("a list"))?;
-        if !length.contains(&items.len()) {
+        if !length.contains(&items.len()) && !self.root.is_held {
             let (min, max) = (*length.start(), *length.end());
             return Err(self.invalid(Rule::Items { min, max, found: items.len() }));
         }
-        let item = |(index, value)| Field { value, path: format!("{}[{index}]", self.path) };
-        Ok(items.iter().enumerate().map(item).collect())
+        Ok(items.iter().map(|item| self.part(item)).collect())
     }
 
     /// One of a table of texts.
@@ -198,21 +257,35 @@ impl<'a> Field<'a> {
 }
 
 impl<'a> Object<'a> {
-    fn path_of(&self, name: &str) -> String {
-        match self.path.is_empty() {
-            true => name.to_owned(),
-            false => format!("{}.{name}", self.path),
-        }
+    fn path(&self) -> String {
+        let is_it =
+            |value: &Value| value.as_object().is_some_and(|members| std::ptr::eq(members, self.members));
+        self.root.path(is_it)
     }
 
     /// A refusal of a member, there or not.
     pub(crate) fn invalid(&self, name: &str, rule: Rule) -> Invalid {
-        Invalid { path: self.path_of(name), rule }
+        let path = self.path();
+        Invalid { path: if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }, rule }
+    }
+
+    /// As [`Field::check`], of a member that is there or not.
+    ///
+    /// # Errors
+    /// The rule is broken.
+    pub(crate) fn check(
+        &self,
+        name: &str,
+        is_kept: bool,
+        rule: impl FnOnce() -> String,
+    ) -> Result<(), Invalid> {
+        let is_held = is_kept || self.root.is_held;
+        if is_held { Ok(()) } else { Err(self.invalid(name, Rule::Other(rule()))) }
     }
 
     pub(crate) fn optional(&self, name: &str) -> Option<Field<'a>> {
         let value = self.members.get(name).filter(|value| !value.is_null())?;
-        Some(Field { value, path: self.path_of(name) })
+        Some(Field { value, root: self.root.clone() })
     }
 
     pub(crate) fn required(&self, name: &str) -> Result<Field<'a>, Invalid> {
@@ -248,9 +321,11 @@ impl<'a> Object<'a> {
     pub(crate) fn union<T>(&self, members: &[(&str, Reader<'_, 'a, T>)]) -> Result<T, Invalid> {
         let is_set = |(name, reader): &(&str, _)| Some((self.optional(name)?, *reader));
         let set: Vec<(Field<'a>, Reader<'_, 'a, T>)> = members.iter().filter_map(is_set).collect();
-        match <[_; 1]>::try_from(set) {
-            Ok([(field, reader)]) => reader(&field),
-            Err(_) => {
+        match &set[..] {
+            [(field, reader)] => reader(field),
+            // Once there was no such rule: a reader took the first.
+            [(field, reader), ..] if self.root.is_held => reader(field),
+            _ => {
                 let names = |is_wanted: &dyn Fn(&str) -> bool| {
                     let names = members.iter().map(|(name, _)| *name).filter(|name| is_wanted(name));
                     names.collect::<Vec<_>>().join(", ")
@@ -258,7 +333,7 @@ impl<'a> Object<'a> {
                 let found = names(&|name| self.optional(name).is_some());
                 let found = if found.is_empty() { "none".to_owned() } else { found };
                 Err(Invalid {
-                    path: self.path.clone(),
+                    path: self.path(),
                     rule: Rule::ExactlyOne { allowed: names(&|_| true), found },
                 })
             }

@@ -43,10 +43,10 @@ fn dns(field: &Field<'_>) -> Result<Discovery, Invalid> {
 /// What a resolver can be asked for. Anything else would only fail later, in the proxy.
 fn hostname<'a>(field: &Field<'a>) -> Result<&'a str, Invalid> {
     let text = field.text(1..=255)?;
-    match (text.parse::<IpAddr>(), text.parse::<DnsName>()) {
-        (Ok(_), _) | (_, Ok(_)) => Ok(text),
-        (Err(_), Err(error)) => Err(field.broken(format!("must be a host name or an IP address: {error}"))),
+    if let (Err(_), Err(error)) = (text.parse::<IpAddr>(), text.parse::<DnsName>()) {
+        field.check(false, || format!("must be a host name or an IP address: {error}"))?;
     }
+    Ok(text)
 }
 
 fn cloud_map(field: &Field<'_>) -> Result<Discovery, Invalid> {
@@ -59,8 +59,7 @@ fn cloud_map(field: &Field<'_>) -> Result<Discovery, Invalid> {
             Entry::Occupied(entry) if *entry.get() == value => {}
             Entry::Occupied(entry) => {
                 let (key, other) = (entry.key(), entry.get());
-                let rule = format!("no instance can match: {key:?} must be {other:?} already");
-                return Err(field.broken(rule));
+                field.check(false, || format!("no instance can match: {key:?} must be {other:?} already"))?;
             }
         }
     }
@@ -77,12 +76,11 @@ fn attribute(field: &Field<'_>) -> Result<(String, String), Invalid> {
     let attribute = field.object()?;
     let (key, value) = (attribute.required("key")?, attribute.required("value")?);
     let (key_text, value_text) = (key.any_text(1..=255)?, value.any_text(1..=1024)?);
-    if !key_text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(key.broken("must be of visible ASCII characters"));
-    }
+    let is_visible = key_text.bytes().all(|byte| byte.is_ascii_graphic());
+    key.check(is_visible, || "must be of visible ASCII characters".to_owned())?;
     let is_allowed = |byte: u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t');
-    if value_text.starts_with([' ', '\t']) || !value_text.bytes().all(is_allowed) {
-        return Err(value.broken("must be of visible ASCII characters, with spaces and tabs after the first"));
-    }
+    let is_kept = !value_text.starts_with([' ', '\t']) && value_text.bytes().all(is_allowed);
+    let rule = || "must be of visible ASCII characters, with spaces and tabs after the first".to_owned();
+    value.check(is_kept, rule)?;
     Ok((key_text.to_owned(), value_text.to_owned()))
 }

@@ -3,7 +3,7 @@
 use super::{matcher, name, port, route::priority};
 use crate::model::{
     GatewayRoute, GatewayRule, HostnameMatch, HttpMatch, PathMatch, PathRewrite,
-    shape::{Field, Invalid, Object, Rule, shown},
+    shape::{Field, Invalid, Object, shown},
 };
 
 /// Longest host name.
@@ -65,13 +65,9 @@ fn common(matched: &Object<'_>, action: &Object<'_>, rule: GatewayRule) -> Resul
 }
 
 fn check_reserved(matched: &Object<'_>, member: &str, text: &str, reserved: &[&str]) -> Result<(), Invalid> {
-    match reserved.iter().any(|prefix| text.starts_with(prefix)) {
-        true => {
-            let rule = format!("must not start with any of {}, which are reserved", reserved.join(", "));
-            Err(matched.invalid(member, Rule::Other(rule)))
-        }
-        false => Ok(()),
-    }
+    let is_kept = !reserved.iter().any(|prefix| text.starts_with(prefix));
+    let rule = || format!("must not start with any of {}, which are reserved", reserved.join(", "));
+    matched.check(member, is_kept, rule)
 }
 
 fn exact_hostname(field: &Field<'_>) -> Result<HostnameMatch, Invalid> {
@@ -86,14 +82,13 @@ fn hostname_suffix(field: &Field<'_>) -> Result<HostnameMatch, Invalid> {
 fn host(field: &Field<'_>, fits: fn(&str) -> bool) -> Result<String, Invalid> {
     let name = field.text(1..=MAX_HOSTNAME)?;
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    match fits(name) && name.chars().all(is_allowed) {
-        true => Ok(name.to_owned()),
-        false => {
-            let rule = "must be a host name without port, such as example.com, and a suffix one that starts with a \
-                        dot, such as .example.com";
-            Err(field.broken(format!("{rule}; it is {:?}", shown(name))))
-        }
-    }
+    let rule = || {
+        let rule = "must be a host name without port, such as example.com, and a suffix one that starts with a \
+                    dot, such as .example.com";
+        format!("{rule}; it is {:?}", shown(name))
+    };
+    field.check(fits(name) && name.chars().all(is_allowed), rule)?;
+    Ok(name.to_owned())
 }
 
 /// `GatewayRouteHostnameRewrite`: absent means that App Mesh's default holds.
@@ -116,8 +111,8 @@ fn unasked_rewrite(path: &PathMatch) -> PathRewrite {
 /// A prefix is rewritten as a prefix, and a path as a path (constraint C36).
 fn path_rewrite(rewrite: &Object<'_>, matched: &PathMatch) -> Result<PathRewrite, Invalid> {
     let misfit = |name, of| {
-        let rule = format!("must not be there, because the match is by {of}");
-        Err(rewrite.invalid(name, Rule::Other(rule)))
+        rewrite.check(name, false, || format!("must not be there, because the match is by {of}"))?;
+        Ok(unasked_rewrite(matched))
     };
     match (rewrite.optional("prefix"), rewrite.optional("path"), matched) {
         (None, None, _) => Ok(unasked_rewrite(matched)),
@@ -143,17 +138,14 @@ fn prefix_rewrite(field: &Field<'_>) -> Result<PathRewrite, Invalid> {
 
 fn prefix_value(field: &Field<'_>) -> Result<PathRewrite, Invalid> {
     let value = rewritten_path(field)?;
-    match value.ends_with('/') {
-        true => Ok(PathRewrite::Prefix(value)),
-        false => Err(field.broken(format!("must start and end with '/'; it is {:?}", shown(&value)))),
-    }
+    let rule = || format!("must start and end with '/'; it is {:?}", shown(&value));
+    field.check(value.ends_with('/'), rule)?;
+    Ok(PathRewrite::Prefix(value))
 }
 
 /// What does not start with a slash is no request target.
 fn rewritten_path(field: &Field<'_>) -> Result<String, Invalid> {
     let path = field.text(1..=255)?;
-    match path.starts_with('/') {
-        true => Ok(path.to_owned()),
-        false => Err(field.broken(format!("must start with '/'; it is {:?}", shown(path)))),
-    }
+    field.check(path.starts_with('/'), || format!("must start with '/'; it is {:?}", shown(path)))?;
+    Ok(path.to_owned())
 }

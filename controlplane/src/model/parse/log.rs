@@ -37,16 +37,17 @@ fn json(field: &Field<'_>) -> Result<LogFormat, Invalid> {
     let members: Vec<(String, String)> =
         field.items(0..=usize::MAX)?.iter().map(member).collect::<Result<_, _>>()?;
     let mut keys = BTreeSet::new();
-    match members.iter().find(|(key, _)| !keys.insert(key)) {
-        None => Ok(LogFormat::Json(members)),
-        // Envoy makes an object of them, in which one of the two would be missing.
-        Some((key, _)) => Err(field.broken(format!("has the key {:?} twice", shown(key)))),
+    // Envoy makes an object of them, in which one of the two would be missing.
+    if let Some((key, _)) = members.iter().find(|(key, _)| !keys.insert(key)) {
+        field.check(false, || format!("has the key {:?} twice", shown(key)))?;
     }
+    Ok(LogFormat::Json(members))
 }
 
 /// A text with Envoy's command operators: the one door for all of them.
 fn operators(field: &Field<'_>, max: usize) -> Result<String, Invalid> {
     let format = field.any_text(1..=max)?;
-    log_format::check(format).map_err(|refused| field.broken(refused.to_string()))?;
+    let checked = log_format::check(format).map_err(|refused| refused.to_string());
+    field.check(checked.is_ok(), || checked.err().unwrap_or_default())?;
     Ok(format.to_owned())
 }

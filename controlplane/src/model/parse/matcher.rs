@@ -2,7 +2,7 @@
 
 use crate::model::{
     GrpcMatch, HeaderMatch, HttpMatch, Method, PathMatch, QueryMatch, Scheme, ValueMatch, regex,
-    shape::{Field, Invalid, Object, Rule, shown},
+    shape::{Field, Invalid, Object, shown},
 };
 
 /// Most headers, metadata entries or query parameters of a match.
@@ -45,18 +45,18 @@ fn path(matched: &Object<'_>) -> Result<PathMatch, Invalid> {
         (None, None) => Ok(PathMatch::Prefix("/".to_owned())),
         (Some(field), None) => prefix(&field),
         (None, Some(field)) => field.object()?.union(&[("exact", &exact_path), ("regex", &path_expression)]),
-        (Some(_), Some(_)) => {
-            Err(matched.invalid("path", Rule::Other("must not be there, because there is a prefix".into())))
+        (Some(field), Some(_)) => {
+            let rule = || "must not be there, because there is a prefix".to_owned();
+            matched.check("path", false, rule)?;
+            prefix(&field)
         }
     }
 }
 
 fn prefix(field: &Field<'_>) -> Result<PathMatch, Invalid> {
     let prefix = field.text(0..=usize::MAX)?;
-    match prefix.starts_with('/') {
-        true => Ok(PathMatch::Prefix(prefix.to_owned())),
-        false => Err(field.broken(format!("must start with '/'; it is {:?}", shown(prefix)))),
-    }
+    field.check(prefix.starts_with('/'), || format!("must start with '/'; it is {:?}", shown(prefix)))?;
+    Ok(PathMatch::Prefix(prefix.to_owned()))
 }
 
 fn exact_path(field: &Field<'_>) -> Result<PathMatch, Invalid> {
@@ -74,7 +74,8 @@ fn text(field: &Field<'_>) -> Result<String, Invalid> {
 /// An RE2 expression: the one door for all of them.
 fn expression(field: &Field<'_>) -> Result<String, Invalid> {
     let pattern = text(field)?;
-    regex::check(&pattern).map_err(|refused| field.broken(refused.to_string()))?;
+    let checked = regex::check(&pattern).map_err(|refused| refused.to_string());
+    field.check(checked.is_ok(), || checked.err().unwrap_or_default())?;
     Ok(pattern)
 }
 
@@ -84,9 +85,8 @@ fn header(field: &Field<'_>) -> Result<HeaderMatch, Invalid> {
     let name = header.required("name")?;
     let text = name.text(1..=50)?;
     // Pseudo headers among them, which App Mesh could not match either (constraint C24).
-    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
-        return Err(name.broken("must be of visible ASCII characters other than ':'"));
-    }
+    let is_name = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+    name.check(is_name, || "must be of visible ASCII characters other than ':'".to_owned())?;
     Ok(HeaderMatch {
         name: text.to_owned(),
         value: header.read("match", value)?.unwrap_or(ValueMatch::Present),
@@ -110,10 +110,8 @@ fn range(field: &Field<'_>) -> Result<ValueMatch, Invalid> {
     let range = field.object()?;
     let bound = |name| range.required(name)?.integer(i64::MIN..=i64::MAX);
     let (start, end): (i64, i64) = (bound("start")?, bound("end")?);
-    match start < end {
-        true => Ok(ValueMatch::Range { start, end }),
-        false => Err(field.broken(format!("start must be less than end; they are {start} and {end}"))),
-    }
+    field.check(start < end, || format!("start must be less than end; they are {start} and {end}"))?;
+    Ok(ValueMatch::Range { start, end })
 }
 
 /// `HttpQueryParameter`.
@@ -121,9 +119,8 @@ fn query_parameter(field: &Field<'_>) -> Result<QueryMatch, Invalid> {
     let parameter = field.object()?;
     let name = parameter.required("name")?;
     let text = name.text(1..=usize::MAX)?;
-    if text.len() > MAX_PARAMETER {
-        return Err(name.broken(format!("must have at most {MAX_PARAMETER} bytes; it has {}", text.len())));
-    }
+    let rule = || format!("must have at most {MAX_PARAMETER} bytes; it has {}", text.len());
+    name.check(text.len() <= MAX_PARAMETER, rule)?;
     let exact = |field: &Field<'_>| field.text(0..=usize::MAX).map(str::to_owned);
     let matched = parameter.read("match", |field| field.object()?.read("exact", exact))?;
     Ok(QueryMatch { name: text.to_owned(), exact: matched.flatten() })
@@ -142,11 +139,7 @@ pub(super) fn grpc(matched: &Object<'_>) -> Result<GrpcMatch, Invalid> {
 /// `GrpcRouteMatch.methodName`, which is one of a service (constraint C26).
 pub(super) fn method_name(matched: &Object<'_>) -> Result<Option<String>, Invalid> {
     let method = matched.read("methodName", |field| field.text(1..=50))?;
-    match method.is_some() && matched.optional("serviceName").is_none() {
-        true => {
-            Err(matched
-                .invalid("serviceName", Rule::Other("is required, because there is a methodName".into())))
-        }
-        false => Ok(method.map(str::to_owned)),
-    }
+    let is_kept = method.is_none() || matched.optional("serviceName").is_some();
+    matched.check("serviceName", is_kept, || "is required, because there is a methodName".to_owned())?;
+    Ok(method.map(str::to_owned))
 }

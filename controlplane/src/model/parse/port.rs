@@ -36,7 +36,9 @@ pub(super) fn distinct(
 ) -> Result<(), Invalid> {
     let mut seen = BTreeSet::new();
     match listeners.iter().zip(ports).find(|(_, port)| !seen.insert(*port)) {
-        Some((listener, port)) => Err(listener.broken(format!("another listener has port {port} already"))),
+        Some((listener, port)) => {
+            listener.check(false, || format!("another listener has port {port} already"))
+        }
         None => Ok(()),
     }
 }

@@ -49,8 +49,7 @@ fn common(policy: &Object<'_>) -> Result<RetryPolicy, Invalid> {
 /// Constraint C27.
 fn require_event(field: &Field<'_>, policy: RetryPolicy, members: &str) -> Result<RetryPolicy, Invalid> {
     let RetryPolicy { http_events, grpc_events, on_connection_error, .. } = &policy;
-    match http_events.is_empty() && grpc_events.is_empty() && !on_connection_error {
-        true => Err(field.broken(format!("must name at least one event, in {members}"))),
-        false => Ok(policy),
-    }
+    let names_one = !http_events.is_empty() || !grpc_events.is_empty() || *on_connection_error;
+    field.check(names_one, || format!("must name at least one event, in {members}"))?;
+    Ok(policy)
 }

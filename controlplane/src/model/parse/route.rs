@@ -63,10 +63,9 @@ fn targets(route: &Object<'_>) -> Result<Vec<WeightedTarget>, Invalid> {
     let targets = field.items(1..=MAX_TARGETS)?.iter().map(target).collect::<Result<Vec<_>, _>>()?;
     // Weights are relative; App Mesh's text limits their sum to 100 (constraint C21).
     let sum: u32 = targets.iter().map(|target| u32::from(target.weight)).sum();
-    match (1..=100).contains(&sum) {
-        true => Ok(targets),
-        false => Err(field.broken(format!("the weights must add up to 1 to 100; their sum is {sum}"))),
-    }
+    let rule = || format!("the weights must add up to 1 to 100; their sum is {sum}");
+    field.check((1..=100).contains(&sum), rule)?;
+    Ok(targets)
 }
 
 fn target(field: &Field<'_>) -> Result<WeightedTarget, Invalid> {

@@ -57,29 +57,32 @@ impl Owner<'_> {
 pub(super) fn certificate(field: &Field<'_>, owner: &Owner<'_>) -> Result<String, Invalid> {
     let field = field.object()?.required("secretName")?;
     let name = field.text(1..=usize::MAX)?;
-    if owner.holds(name) {
-        return Ok(name.to_owned());
-    }
-    let Workload { mesh, kind, name: own } = &owner.workload;
-    let id = format!("{}/mesh/{mesh}/{}/{own}", owner.domain_id(), kind.spiffe_segment());
-    Err(field.broken(format!(
-        "must be {OWN_CERTIFICATE:?}, {id:?} or a SPIFFE ID of its trust domain that is nobody's own: the agent holds no \
-         certificate {:?}, and a proxy that waits for it turns every client away",
-        shown(name)
-    )))
+    let rule = || {
+        let Workload { mesh, kind, name: own } = &owner.workload;
+        let id = format!("{}/mesh/{mesh}/{}/{own}", owner.domain_id(), kind.spiffe_segment());
+        format!(
+            "must be {OWN_CERTIFICATE:?}, {id:?} or a SPIFFE ID of its trust domain that is nobody's own: the agent \
+             holds no certificate {:?}, and a proxy that waits for it turns every client away",
+            shown(name)
+        )
+    };
+    field.check(owner.holds(name), rule)?;
+    Ok(name.to_owned())
 }
 
 /// The `sds` of what the peers of `owner` are verified with.
 pub(super) fn trust(field: &Field<'_>, owner: &Owner<'_>) -> Result<String, Invalid> {
     let field = field.object()?.required("secretName")?;
     let name = field.text(1..=usize::MAX)?;
-    if owner.trusts(name) {
-        return Ok(name.to_owned());
-    }
-    let [own, all] = ROOTS;
-    Err(field.broken(format!(
-        "must be {own:?}, {all:?} or {:?}: the agent holds no roots {:?}, and a proxy that waits for them trusts nobody",
-        owner.domain_id(),
-        shown(name)
-    )))
+    let rule = || {
+        let [own, all] = ROOTS;
+        let domain = owner.domain_id();
+        format!(
+            "must be {own:?}, {all:?} or {domain:?}: the agent holds no roots {:?}, and a proxy that waits for them \
+             trusts nobody",
+            shown(name)
+        )
+    };
+    field.check(owner.trusts(name), rule)?;
+    Ok(name.to_owned())
 }

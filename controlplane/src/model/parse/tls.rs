@@ -138,13 +138,10 @@ fn exact_names(field: &Field<'_>, wildcards: Wildcards) -> Result<Vec<String>, I
 fn subject_alternative_name<'a>(field: &Field<'a>, wildcards: Wildcards) -> Result<&'a str, Invalid> {
     let name = field.text(1..=254)?;
     let is_wild = wildcards == Wildcards::Refused && name.contains('*');
-    match is_wild || name.contains(char::is_whitespace) {
-        true => {
-            let name = shown(name);
-            Err(field.broken(format!(
-                "{name:?} is matched exactly, so it must be a domain name or a URI without wildcard"
-            )))
-        }
-        false => Ok(name),
-    }
+    let rule = || {
+        let name = shown(name);
+        format!("{name:?} is matched exactly, so it must be a domain name or a URI without wildcard")
+    };
+    field.check(!is_wild && !name.contains(char::is_whitespace), rule)?;
+    Ok(name)
 }

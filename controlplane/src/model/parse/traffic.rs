@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::port;
 use crate::model::{
     ConnectionPool, HealthCheck, OutlierDetection, PortMapping, Protocol, Timeout,
-    shape::{Field, Invalid, Object, Reader, Rule},
+    shape::{Field, Invalid, Object, Reader},
 };
 
 /// Longest time, in seconds, that Envoy takes (seen on 1.40): it counts nanoseconds, and stops one second short.
@@ -74,10 +74,8 @@ fn check_member(field: &Field<'_>, object: &Object<'_>, protocol: Protocol) -> R
     let Some((name, _)) = port::PROTOCOLS.iter().find(|(_, known)| *known == protocol) else {
         return Ok(());
     };
-    match object.optional(name) {
-        Some(_) => Ok(()),
-        None => Err(field.broken(format!("must have the member of the listener's protocol, {name}"))),
-    }
+    let rule = || format!("must have the member of the listener's protocol, {name}");
+    field.check(object.optional(name).is_some(), rule)
 }
 
 fn http_pool(field: &Field<'_>) -> Result<ConnectionPool, Invalid> {
@@ -106,17 +104,14 @@ pub(super) fn health_check(
 ) -> Result<HealthCheck, Invalid> {
     let check = field.object()?;
     let protocol = check.required("protocol")?.one_of(protocols)?;
-    if protocol == Protocol::Grpc && !matches!(listener.protocol, Protocol::Http2 | Protocol::Grpc) {
-        // The sentence that App Mesh had for it (constraint C9).
-        let rule = "GRPC HealthCheck requires listener type of HTTP2 or GRPC.";
-        return Err(check.invalid("protocol", Rule::Other(rule.into())));
-    }
+    let is_kept = protocol != Protocol::Grpc || matches!(listener.protocol, Protocol::Http2 | Protocol::Grpc);
+    // The sentence that App Mesh had for it (constraint C9).
+    let rule = || "GRPC HealthCheck requires listener type of HTTP2 or GRPC.".to_owned();
+    check.check("protocol", is_kept, rule)?;
     let port = check.read("port", port::port)?.unwrap_or(listener.port);
-    if port != listener.port {
-        // Constraint C7.
-        let rule = format!("must be the listener's port, {}; it is {port}", listener.port);
-        return Err(check.invalid("port", Rule::Other(rule)));
-    }
+    // Constraint C7.
+    let rule = || format!("must be the listener's port, {}; it is {port}", listener.port);
+    check.check("port", port == listener.port, rule)?;
     let milliseconds =
         |name: &str, min, max| check.required(name)?.integer(min..=max).map(Duration::from_millis);
     Ok(HealthCheck {
@@ -137,10 +132,8 @@ fn health_check_path(check: &Object<'_>, protocol: Protocol) -> Result<Option<St
             let field = check.required("path")?;
             let path = field.text(1..=usize::MAX)?;
             // Anything else is no request target, and every check would fail.
-            match path.starts_with('/') {
-                true => Ok(Some(path.to_owned())),
-                false => Err(field.broken("must start with '/'")),
-            }
+            field.check(path.starts_with('/'), || "must start with '/'".to_owned())?;
+            Ok(Some(path.to_owned()))
         }
         Protocol::Grpc | Protocol::Tcp => {
             check.read("path", |field| field.any_text(0..=usize::MAX)).map(|_| None)
@@ -162,8 +155,6 @@ pub(super) fn outlier_detection(field: &Field<'_>) -> Result<OutlierDetection, I
 /// Envoy refuses a whole cluster whose detection has a zero in it.
 fn some_time(field: &Field<'_>) -> Result<Duration, Invalid> {
     let time = duration(field)?;
-    match time.is_zero() {
-        true => Err(field.broken("must be longer than 0")),
-        false => Ok(time),
-    }
+    field.check(!time.is_zero(), || "must be longer than 0".to_owned())?;
+    Ok(time)
 }

@@ -6,17 +6,15 @@ use super::{discovery, listener, log, name, secret::Owner, tls};
 use crate::model::{
     Backend, ClientPolicy, VirtualNode,
     key::ServiceName,
-    shape::{Field, Invalid, Object, Rule},
+    shape::{Field, Invalid, Object},
 };
 
 pub(super) fn parse(spec: &Object<'_>, owner: &Owner<'_>) -> Result<VirtualNode, Invalid> {
     let listeners = listener::of_node(&spec.list("listeners")?, owner)?;
     let discovery = spec.read("serviceDiscovery", discovery::parse)?;
-    if discovery.is_none() && !listeners.is_empty() {
-        // Constraint C5.
-        let rule = "must be given, because the node has listeners that others call";
-        return Err(spec.invalid("serviceDiscovery", Rule::Other(rule.into())));
-    }
+    // Constraint C5.
+    let rule = || "must be given, because the node has listeners that others call".to_owned();
+    spec.check("serviceDiscovery", discovery.is_some() || listeners.is_empty(), rule)?;
     Ok(VirtualNode {
         listeners,
         discovery,
@@ -48,7 +46,7 @@ fn backends(spec: &Object<'_>, owner: &Owner<'_>) -> Result<Vec<Backend>, Invali
             Some(before) if before == backend.client_policy => {}
             Some(_) => {
                 let name = backend.virtual_service;
-                return Err(field.broken(format!("another backend is {name}, with another client policy")));
+                field.check(false, || format!("another backend is {name}, with another client policy"))?;
             }
         }
     }

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::model::Document;
+
 use super::{
     super::{
         Metadata, Refusal,
@@ -14,10 +16,18 @@ use super::{
 /// Far longer than a write takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn raw_insert(folder: &std::path::Path, key: &'static str, value: &'static str) {
+/// A record with this spec, as a version wrote it that asked less of it.
+fn record(spec: &serde_json::Value) -> String {
+    let metadata =
+        r#""uid":"2b5b2b0e-63a0-4d5c-8d63-1e6f0a4f9b11","version":1,"createdAtMillis":1,"updatedAtMillis":1"#;
+    format!(r#"{{"v1":{{{metadata},"spec":{spec}}}}}"#)
+}
+
+async fn raw_insert(folder: &std::path::Path, key: &str, value: &str) {
     let database = database(folder);
     let tree = database.tree(TREE).unwrap();
-    database.commit(move || tree.insert(key, value).map(drop)).await.unwrap();
+    let (key, value) = (key.to_owned(), value.to_owned());
+    database.commit(move || tree.insert(key, value.as_bytes()).map(drop)).await.unwrap();
 }
 
 fn refused(folder: &std::path::Path) -> OpenError {
@@ -87,6 +97,43 @@ async fn a_record_that_cannot_be_read_is_named_and_nothing_is_served() {
     let folder = tempfile::tempdir().unwrap();
     raw_insert(folder.path(), format::REVISION, "many").await;
     assert!(matches!(refused(folder.path()), OpenError::Revision(text) if text == "many"));
+}
+
+#[tokio::test]
+async fn what_was_accepted_by_fewer_rules_is_served_as_it_was_and_held_to_them_when_it_is_written_again() {
+    // Each breaks a rule of today that an earlier version might not have had: bounds, texts, and rules of their own.
+    let listener = json!({"portMapping": {"port": 80, "protocol": "http"}});
+    let route = |regex: &str| {
+        json!({"priority": 5000, "httpRoute": {"match": {"path": {"regex": regex}}, "action": {
+            "weightedTargets": [{"virtualNode": "a", "weight": 90}, {"virtualNode": "a", "weight": 90}]}}})
+    };
+    let broken = [
+        (
+            "mesh/m/virtualNode/a",
+            json!({"listeners": [listener.clone(), listener.clone()],
+            "backends": [{"virtualService": {"virtualServiceName": "s"}}],
+            "logging": {"accessLog": {"file": {"path": "x".repeat(300), "format": {"text": "%UNKNOWN()%"}}}}}),
+        ),
+        ("mesh/m/virtualRouter/r", json!({"listeners": [listener.clone(), listener]})),
+        ("mesh/m/virtualRouter/r/route/x", route("(?=a)")),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    raw_insert(folder.path(), "mesh/m", &record(&json!({}))).await;
+    for (name, spec) in &broken {
+        assert!(Document::parse(key(name), spec.clone()).is_err(), "{name} breaks no rule");
+        raw_insert(folder.path(), name, &record(spec)).await;
+    }
+    let store = open(folder.path());
+    for (name, spec) in broken {
+        let found = store.get(&key(name)).await.unwrap();
+        assert_eq!(found.document.text().get(), spec.to_string());
+    }
+    let mesh = &model(&store).meshes[&"m".parse().unwrap()];
+    assert_eq!((mesh.virtual_nodes.len(), mesh.virtual_routers.iter().count()), (1, 1));
+    // And they can be mended.
+    store.write(update("mesh/m/virtualNode/a", node(&[80]))).await.unwrap();
+    drop(store);
+    open(folder.path());
 }
 
 #[tokio::test]
