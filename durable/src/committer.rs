@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
 use tokio::sync::oneshot;
@@ -89,7 +89,7 @@ impl Committer {
     pub(crate) fn start(mut disk: Disk) -> io::Result<Self> {
         let (queue, changes) = mpsc::channel();
         let failed = Arc::<OnceLock<CommitError>>::default();
-        let writer = thread::Builder::new().name("signet-store".into());
+        let writer = std::thread::Builder::new().name("signet-store".into());
         let seen = Arc::clone(&failed);
         let thread = writer.spawn(move || run(&changes, &seen, &mut disk))?;
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), failed })
@@ -248,21 +248,9 @@ fn apply(
         let group = &mut applied.group;
         applied.answers.push(apply(refused.map(|()| group)));
         let is_full = applied.answers.len() >= MAX_GROUP || applied.group.bytes() >= MAX_BYTES;
-        next = if is_full { None } else { next_of(changes) };
+        next = if is_full { None } else { changes.try_recv().ok() };
     }
     applied
-}
-
-/// The next change of a group, if there is one. Callers who are about to send theirs get a moment for it: one more
-/// in the group costs less than a sync of its own.
-fn next_of(changes: &mpsc::Receiver<Change>) -> Option<Change> {
-    changes
-        .try_recv()
-        .or_else(|_| {
-            thread::yield_now();
-            changes.try_recv()
-        })
-        .ok()
 }
 
 #[cfg(test)]

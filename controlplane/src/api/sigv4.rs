@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 use signet_policies::time::{Clock, Timestamp};
 use zeroize::Zeroizing;
 
-use self::{canonical::CanonicalRequest, claim::Claim};
+use self::{canonical::CanonicalRequest, claim::Claim, credentials::SigningKey};
 pub use self::{
     credentials::{Credentials, KeyPairs, Principal, Secret, Signer},
     refused::Refused,
@@ -81,13 +81,11 @@ impl Admitted {
         let body_hash = hex::encode(Sha256::digest(body));
         claim::check_body_hash(parts, &body_hash)?;
         let request = CanonicalRequest::new(parts, &claim.signed_headers, &body_hash)?;
-        let signed = format!(
-            "{ALGORITHM}\n{}\n{}\n{}",
-            claim.time_text,
-            claim.scope(),
-            hex::encode(Sha256::digest(request.as_bytes()))
-        );
-        let mut mac = keyed(&signing_key(&secret, &claim));
+        let scope = claim.scope();
+        let hash = hex::encode(Sha256::digest(request.as_bytes()));
+        let signed = format!("{ALGORITHM}\n{}\n{scope}\n{hash}", claim.time_text);
+        let key = secret.signing_key(&scope, |secret| signing_key(secret, &claim));
+        let mut mac = keyed(&*key);
         mac.update(signed.as_bytes());
         // In constant time.
         mac.verify_slice(&claim.signature).map_err(|_| Refused::Mismatch)?;
@@ -96,14 +94,16 @@ impl Admitted {
 }
 
 /// The key for one day, region and service.
-fn signing_key(secret: &Secret, claim: &Claim) -> Zeroizing<Vec<u8>> {
-    let first = Zeroizing::new(format!("AWS4{}", secret.expose()).into_bytes());
-    let parts = [&*claim.date, &*claim.region, &*claim.service, claim::TERMINATOR];
-    parts.into_iter().fold(first, |key, part| {
-        let mut mac = keyed(&key);
+fn signing_key(secret: &str, claim: &Claim) -> SigningKey {
+    let next = |key: &[u8], part: &str| {
+        let mut mac = keyed(key);
         mac.update(part.as_bytes());
-        Zeroizing::new(mac.finalize().into_bytes().to_vec())
-    })
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    };
+    let first = Zeroizing::new(format!("AWS4{secret}"));
+    let parts = [&*claim.region, &*claim.service, claim::TERMINATOR];
+    let day: SigningKey = next(first.as_bytes(), &claim.date);
+    parts.into_iter().fold(day, |key, part| next(&*key, part))
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {

@@ -124,10 +124,16 @@ impl Claim {
     pub(super) fn check_time(&self, now: Timestamp) -> Result<(), Refused> {
         let age = now.unix().saturating_sub(self.time.unix());
         let longest = self.expiry.unwrap_or(TOLERANCE);
-        let (signed, now) = (self.time_text.clone(), basic_form(now));
+        let texts = || (self.time_text.clone(), basic_form(now));
         match age {
-            age if age > longest => Err(Refused::Expired { signed, now, seconds: longest }),
-            age if age < -TOLERANCE => Err(Refused::NotYet { signed, now }),
+            age if age > longest => {
+                let (signed, now) = texts();
+                Err(Refused::Expired { signed, now, seconds: longest })
+            }
+            age if age < -TOLERANCE => {
+                let (signed, now) = texts();
+                Err(Refused::NotYet { signed, now })
+            }
             _ => Ok(()),
         }
     }

@@ -1,6 +1,10 @@
 //! Key pairs, and where they come from.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use zeroize::Zeroizing;
 
@@ -34,17 +38,33 @@ pub struct Principal {
 
 /// The secret half of a key pair. Clones share one text, which is wiped when the last is gone.
 #[derive(Clone)]
-pub struct Secret(Arc<Zeroizing<String>>);
+pub struct Secret(Arc<Shared>);
+
+struct Shared {
+    text: Zeroizing<String>,
+    /// What was made of it last, and the scope that it holds for: it is the same for a day.
+    signing_key: Mutex<Option<(String, SigningKey)>>,
+}
+
+/// The key for one day, region and service.
+pub(super) type SigningKey = Zeroizing<[u8; 32]>;
 
 impl Secret {
     /// Takes a secret over.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(Arc::new(Zeroizing::new(text)))
+        Self(Arc::new(Shared { text: Zeroizing::new(text), signing_key: Mutex::default() }))
     }
 
-    pub(super) fn expose(&self) -> &str {
-        &self.0
+    /// The key for a scope, made by `derive` where it is not the last one.
+    pub(super) fn signing_key(&self, scope: &str, derive: impl FnOnce(&str) -> SigningKey) -> SigningKey {
+        let mut last = self.0.signing_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = last.as_ref().filter(|(of, _)| of == scope) {
+            return key.clone();
+        }
+        let key = derive(&self.0.text);
+        *last = Some((scope.to_owned(), key.clone()));
+        key
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads every record of a tree, and refuses to go on with less than all of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZero, panic::resume_unwind, sync::Arc, thread};
 
 use signet_durable::CommitError;
 
@@ -16,6 +16,13 @@ use crate::{
         tokens::Use,
     },
 };
+
+/// Most threads that read, and the fewest records for which there is another one.
+const MAX_READERS: usize = 4;
+const LEAST_SHARE: usize = 512;
+
+/// Key and value.
+type Stored = (sled::IVec, sled::IVec);
 
 /// What is on disk.
 pub(super) struct Loaded {
@@ -63,24 +70,48 @@ pub(super) fn load(tree: &sled::Tree, quotas: Quotas) -> Result<Loaded, OpenErro
     Ok(Loaded { revision, state, changes })
 }
 
+/// Reads the tree, and its records on as many threads as there are processors.
 fn entries(tree: &sled::Tree) -> Result<Entries, OpenError> {
     let unreadable = |error: sled::Error| OpenError::Database(CommitError::Write(error.to_string()));
+    let all: Vec<Stored> = tree.iter().collect::<Result<_, _>>().map_err(unreadable)?;
+    let readers = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_READERS);
+    let share = all.len().div_ceil(readers).max(LEAST_SHARE);
+    let parts: Vec<Result<Entries, OpenError>> = thread::scope(|scope| {
+        let readers: Vec<_> = all.chunks(share).map(|part| scope.spawn(|| read(part))).collect();
+        let joined = readers.into_iter().map(thread::ScopedJoinHandle::join);
+        joined.map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    parts.into_iter().try_fold(Entries::default(), |whole, part| Ok(whole.with(part?)))
+}
+
+impl Entries {
+    /// These, and those that come after them in the tree.
+    fn with(mut self, later: Self) -> Self {
+        let Self { revision, resources, tags, tokens } = later;
+        self.revision = self.revision.max(revision);
+        self.resources.extend(resources);
+        self.tags.extend(tags);
+        self.tokens.extend(tokens);
+        self
+    }
+}
+
+fn read(part: &[Stored]) -> Result<Entries, OpenError> {
     let mut entries = Entries::default();
-    for entry in tree {
-        let (key, value) = entry.map_err(unreadable)?;
-        let in_it = |source| named(String::from_utf8_lossy(&key).into_owned(), source);
-        match Place::parse(&key).map_err(in_it)? {
-            Place::Revision => entries.revision = parse_revision(&value)?,
+    for (key, value) in part {
+        let in_it = |source| named(String::from_utf8_lossy(key).into_owned(), source);
+        match Place::parse(key).map_err(in_it)? {
+            Place::Revision => entries.revision = parse_revision(value)?,
             Place::Resource(key) => {
-                let (resource, used) = format::decode(key, &value).map_err(in_it)?;
+                let (resource, used) = format::decode(key, value).map_err(in_it)?;
                 entries.resources.push(resource);
                 entries.tokens.extend(used.map(|used| (0, used)));
             }
             Place::Tags(key) => {
-                entries.tags.insert(key, format::decode_tags(&value).map_err(in_it)?.into());
+                entries.tags.insert(key, format::decode_tags(value).map_err(in_it)?.into());
             }
             Place::Tokens(record) => {
-                let uses = format::decode_tokens(&value).map_err(in_it)?;
+                let uses = format::decode_tokens(value).map_err(in_it)?;
                 entries.tokens.extend(uses.into_iter().map(|used| (record, used)));
             }
         }
