@@ -5,7 +5,7 @@ use signet_policies::issuance::DEFAULT_LEAF_LIFE;
 use super::*;
 use crate::{
     Attestation, Issuing, MemoryLedger, Origin, Serial,
-    fixtures::{NOW, csr, grant_for, issuing, node, openssl, trust_domain},
+    fixtures::{self, NOW, csr, grant_for, issuing, node, openssl, operator::Operator, trust_domain},
     ledger::Subject,
     pem,
 };
@@ -126,4 +126,58 @@ async fn what_is_revoked_stays_in_the_list_until_after_it_has_ended() {
     assert_eq!([NOW, end, end + LIST_RENEWAL, end + LIST_RENEWAL * 2].map(revoked), [1, 1, 1, 0]);
     assert!(!place.issuing.guard().now().issuers_at(end).is_empty());
     assert!(place.issuing.guard().now().issuers_at(end + LIST_RENEWAL).is_empty());
+}
+
+/// An authority whose root is elsewhere, with an issuer that the root signed.
+fn offline() -> (tempfile::TempDir, Operator, Authority) {
+    let (folder, root) = (tempfile::tempdir().unwrap(), Operator::root());
+    let pem = root.pem();
+    let import = crate::Import { root: &pem, intermediate: None, key: None };
+    let random = crate::Random::dangerously_from_seed(5);
+    Authority::import(folder.path(), crate::Custody::default(), import, &trust_domain(), &random, NOW)
+        .unwrap();
+    let authority = fixtures::open(folder.path()).unwrap();
+    let mesh: IssuerName = "mesh/my-mesh".parse().unwrap();
+    let request = authority.request(&mesh, false).unwrap();
+    authority.install(&mesh, &root.answers(&request, |_| {}), NOW).unwrap();
+    (folder, root, authority)
+}
+
+/// A list as the operator signs it where the root's key is.
+fn signed_elsewhere(root: &Operator, good_for: Duration) -> Vec<u8> {
+    let params = CertificateRevocationListParams {
+        this_update: calendar(NOW).unwrap(),
+        next_update: calendar(NOW + good_for).unwrap(),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let signer = rcgen::Issuer::from_ca_cert_der(&root.der.as_slice().into(), &root.key).unwrap();
+    params.signed_by(&signer).unwrap().der().to_vec()
+}
+
+#[test]
+fn the_list_of_a_root_that_is_elsewhere_is_the_one_that_was_signed_there_while_it_is_good() {
+    let (folder, root, authority) = offline();
+    let of_root = || {
+        let made = lists(&authority, &Standing::default(), 1, NOW).unwrap();
+        assert!(made.iter().any(|list| list.issuer == "mesh/my-mesh" && list.der.is_some()));
+        made.into_iter().find(|list| list.issuer == "root").unwrap().der
+    };
+    assert_eq!(of_root(), None, "nobody here can sign it");
+    let place = folder.path().join("lists");
+    fs::create_dir(&place).unwrap();
+    let good = signed_elsewhere(&root, LIST_RENEWAL * 30);
+    let cases = [
+        ("nonsense", b"nonsense".to_vec(), None),
+        ("one of another root", signed_elsewhere(&Operator::root(), LIST_RENEWAL * 30), None),
+        ("one that ends before lists are made again", signed_elsewhere(&root, LIST_RENEWAL), None),
+        ("a good one", good.clone(), Some(good.clone())),
+        ("a good one as PEM", pem::encode("X509 CRL", &good).as_bytes().to_vec(), Some(good)),
+    ];
+    for (what, bytes, expected) in cases {
+        fs::write(place.join("root.crl"), bytes).unwrap();
+        assert_eq!(of_root(), expected, "{what}");
+    }
 }
