@@ -58,6 +58,8 @@ pub struct Proxies {
     /// Rises with every change of an entry that reconcile did not make itself.
     changes: watch::Sender<u64>,
     encoded: AtomicU64,
+    /// How old connections may be by what all of them were told.
+    generation: AtomicU64,
 }
 
 /// What a proxy says of itself that its configuration does not depend on.
@@ -155,6 +157,7 @@ impl Proxies {
             entries: Mutex::default(),
             changes: watch::Sender::new(0),
             encoded: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
         })
     }
 
@@ -266,6 +269,17 @@ impl Proxies {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.lock().revision
+    }
+
+    /// How old the connections of clients that were verified may be, by what all of them were told.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// What all of them are to hold says that connections may be so old.
+    pub(crate) fn told_generation(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Release);
     }
 
     /// How many resources have been encoded for all of them so far.

@@ -166,11 +166,9 @@ impl Carrier {
     async fn renew(&self, standing: &Standing, start: Instant) {
         let generations = Arc::new(generations(standing));
         self.generations.send_replace(generations);
-        // What is published for it is pending at once; whoever is synced before has not been told yet.
-        tokio::time::sleep(PULSE * 4).await;
         let renewed = async {
             loop {
-                let late = effect::unsynced(&self.proxies);
+                let late = effect::unsynced(&self.proxies, standing.generation());
                 let is_everywhere = late.is_empty();
                 self.effect.send_modify(|effect| effect.with_old_connections = late);
                 if is_everywhere {

@@ -141,6 +141,7 @@ impl<M: Memory> Task<M> {
                 break;
             }
             self.publish();
+            self.context.proxies.told_generation(self.in_force.generations.verified_clients);
             if !self.listen() {
                 break;
             }

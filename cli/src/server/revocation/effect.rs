@@ -83,8 +83,11 @@ pub(super) fn without_lists(views: &NodeViews, version: &str) -> Vec<String> {
     late.map(|view| view.key.to_string()).collect()
 }
 
-/// Proxies that have not accepted all that they are to hold.
-pub(super) fn unsynced(proxies: &Proxies) -> Vec<String> {
+/// Proxies that have not accepted all that they are to hold, once that says how old connections may be.
+pub(super) fn unsynced(proxies: &Proxies, generation: u64) -> Vec<String> {
+    if proxies.generation() < generation {
+        return vec!["the control plane".to_owned()];
+    }
     let late = proxies.list().into_iter().filter(|view| view.status != ProxyState::Synced);
     late.map(|view| view.workload).collect()
 }

@@ -52,6 +52,7 @@ async fn a_revoked_client_moves_those_connections_whose_clients_were_verified() 
         let generations = Generations { verified_clients: 3, ..Generations::default() };
         world.generations.send_replace(Arc::new(generations));
         world.pass(seconds(1)).await;
+        assert_eq!(world.proxies.generation(), 3);
         assert_eq!(changed(&world, before), expected);
     }
 }
