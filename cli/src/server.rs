@@ -1,6 +1,7 @@
 //! `signet server`: API, xDS and CA in one process.
 
 mod admission;
+mod asked;
 mod assembly;
 mod bundles;
 mod credentials;

@@ -41,6 +41,7 @@ use tracing::warn;
 
 use super::{
     STORE, ServerArgs,
+    asked::Asked,
     bundles::Bundles,
     credentials::{self, ServerKeys},
     deliveries::Deliveries,
@@ -192,10 +193,12 @@ impl Running {
             tls::accept(listener, config, connections, now, standing, stop).await;
             Ok(())
         });
+        let admission = Admission::new(Limits::DEFAULT, clock.clone());
+        parts.meters.register_collector(Box::new(Asked(admission.clone())));
         let nodes = NodeService {
             issuing: parts.issuing.clone(),
             tokens: parts.tokens.clone(),
-            admission: Admission::new(Limits::DEFAULT, clock.clone()),
+            admission,
             registry: Arc::new(MeshRegistry(parts.store.subscribe())),
             terms: parts.terms.clone(),
             nodes: parts.nodes.clone(),
