@@ -1,0 +1,53 @@
+//! CPU time and memory of this process, and how ratios are shown.
+
+use std::fs;
+
+/// What a push took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meter {
+    /// Until the last client had it.
+    pub(super) millis: f64,
+    /// Of this process, in which the clients are not.
+    pub(super) cpu_us: f64,
+}
+
+/// CPU time that the threads of this process had so far, in microseconds (proc_pid_schedstat).
+pub(super) fn cpu_us() -> f64 {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let of_thread = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    };
+    threads.filter_map(|thread| of_thread(thread.ok()?.path())).sum::<f64>() / 1e3
+}
+
+/// Resident memory, in bytes.
+pub(super) fn memory() -> f64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: f64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096.0
+}
+
+/// A goal.
+pub(super) struct Row<'a> {
+    pub(super) what: &'a str,
+    pub(super) limit: &'a str,
+    pub(super) unit: &'a str,
+    pub(super) most: f64,
+}
+
+impl Row<'_> {
+    /// Prints the median of the ratios of pairs of ours and the limit; says whether the goal is met.
+    #[must_use]
+    pub(super) fn report(&self, mut pairs: Vec<(f64, f64)>) -> bool {
+        pairs.sort_by(|(a, b), (c, d)| (a / b).total_cmp(&(c / d)));
+        let (ours, limit) = pairs[pairs.len() / 2];
+        let ratio = ours / limit;
+        let Self { what, limit: name, unit, most } = self;
+        let verdict = if ratio <= *most { "PASS" } else { "FAIL" };
+        println!(
+            "  {what:36} {ratio:5.2} of at most {most:4.2}  {verdict}  {ours:8.1} {unit}, {limit:8.1} {unit}: {name}"
+        );
+        ratio <= *most
+    }
+}
