@@ -17,7 +17,7 @@ use tokio::{
     net::UnixStream,
     sync::{mpsc, watch},
     task::block_in_place,
-    time::{Instant, sleep},
+    time::{Instant, interval},
 };
 
 /// The process of the clients, as the server's process sees it.
@@ -172,12 +172,12 @@ async fn raw(number: usize, mut stream: UnixStream, progress: mpsc::UnboundedSen
 
 /// A full backlog is not waited for by the kernel (unix(7)).
 async fn connect(socket: &str) -> UnixStream {
+    let mut pulse = interval(Duration::from_millis(1));
     loop {
+        pulse.tick().await;
         match UnixStream::connect(socket).await {
             Ok(stream) => return stream,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                sleep(Duration::from_millis(1)).await
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => panic!("{error}"),
         }
     }
