@@ -95,7 +95,6 @@ pub(super) fn router(v1: V1) -> Router {
         .merge(instances::router())
         .merge(audit::router())
         .merge(backup::router())
-        .merge(authority::router())
         .merge(rotation::router())
         .merge(nodes::router())
         .merge(proxies::router())
