@@ -31,4 +31,5 @@ mod secrets;
 mod spec;
 mod strangers;
 mod streams;
+mod succession;
 mod verdicts;
