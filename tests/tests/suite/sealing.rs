@@ -67,7 +67,7 @@ fn a_sealed_authority_starts_with_its_passphrase_alone_and_openssl_opens_its_key
     assert!(running.contains("in use by another signet process"), "{running}");
     let root = fs::read(data.join("ca.pem"))?;
     let sealed = signet(&data, &sealing)?.output()?;
-    assert_eq!((sealed.status.code(), said(&sealed).as_str()), (Some(0), "2 keys sealed\n"));
+    assert_eq!((sealed.status.code(), said(&sealed).as_str()), (Some(0), "3 keys sealed\n"));
 
     let without = refused(signet(&data, &["server"])?)?;
     assert!(without.contains("--ca-passphrase-file") && without.contains("root/key.pem"), "{without}");
