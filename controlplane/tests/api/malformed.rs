@@ -194,7 +194,10 @@ async fn a_secret_of_another_trust_domain_is_refused_in_a_creation_and_in_an_upd
         let answer = api.call("PUT", path, Some(&with("elsewhere", name))).await;
         let (status, code, message) = answer.error();
         assert_eq!((status, code), (400, "BadRequestException"), "{path}");
-        let ours = format!("must be \"default\" or \"spiffe://signet.internal/mesh/m/virtual-node/{name}\"");
+        let ours = format!(
+            "must be \"default\", \"spiffe://signet.internal/mesh/m/virtual-node/{name}\" or a SPIFFE ID of its \
+             trust domain that is nobody's own"
+        );
         assert!(message.contains(&ours), "{message}");
         api.must("PUT", path, Some(&with("signet.internal", name))).await;
     }
