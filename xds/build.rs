@@ -62,9 +62,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Where the source of `envoy-types` is.
 fn envoy_types() -> Result<PathBuf, Box<dyn Error>> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
-    // Without a platform cargo wants the packages of every platform there is, which a build never fetched.
+    // Without a platform cargo wants the packages of every platform there is. It fetches what this build did not need.
     let command =
-        ["metadata", "--format-version", "1", "--offline", "--filter-platform", &env::var("TARGET")?];
+        ["metadata", "--format-version", "1", "--locked", "--filter-platform", &env::var("TARGET")?];
     let output =
         Command::new(env::var("CARGO")?).args(command).arg("--manifest-path").arg(manifest).output()?;
     if !output.status.success() {
