@@ -59,7 +59,9 @@ impl Refusal {
         match self {
             Self::Csr(_) | Self::Denied(Denied::Lifetime(_)) => Code::InvalidArgument,
             Self::TurnedAway(_) => Code::ResourceExhausted,
-            Self::NotIssued(NotIssued::Refused(_)) => Code::PermissionDenied,
+            Self::NotIssued(NotIssued::Refused(_) | NotIssued::Authority(crate::Error::ForbiddenName(_))) => {
+                Code::PermissionDenied
+            }
             Self::Token(TokenError::Unavailable(_)) | Self::NotIssued(_) => Code::Unavailable,
             Self::Token(_) | Self::Unauthenticated | Self::Denied(Denied::Anonymous) => Code::Unauthenticated,
             Self::Denied(_) => Code::PermissionDenied,
@@ -86,4 +88,17 @@ fn reason(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_the_chain_forbids_is_a_refusal_and_not_an_outage() {
+        let forbidden = crate::Error::ForbiddenName("a.apps.local".parse().unwrap());
+        let told = Refusal::NotIssued(forbidden.into()).log_and_tell("renew", "mesh/m/virtualNode/a");
+        assert_eq!(told.code(), Code::PermissionDenied);
+        assert!(told.message().contains("a.apps.local"), "{}", told.message());
+    }
 }
