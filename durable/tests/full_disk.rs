@@ -50,6 +50,13 @@ fn fill(path: &Path) {
     }
 }
 
+/// Gives back what [`fill`] took. Emptied first: a process that another test starts holds the open file until it
+/// has become what it starts, and its bytes with it.
+fn free(path: &Path) {
+    File::create(path).unwrap();
+    fs::remove_file(path).unwrap();
+}
+
 async fn insert(database: &Database, key: u64) -> Result<(), CommitError> {
     let tree = database.tree("t").unwrap();
     database.commit(move || tree.insert(key.to_be_bytes(), vec![b'x'; 2048]).map(drop)).await
@@ -66,7 +73,7 @@ async fn a_full_disk_refuses_changes_unbegun_and_takes_them_again_once_there_is_
         assert!(matches!(refused, CommitError::Full { .. }), "{refused}");
     }
     assert_eq!(database.health(), Ok(()), "it serves what it has, and needs no restart");
-    fs::remove_file(disk.filler()).unwrap();
+    free(&disk.filler());
     insert(&database, 20).await.unwrap();
     drop(database);
     let tree = Database::open(&disk.data()).unwrap().tree("t").unwrap();
@@ -106,7 +113,7 @@ async fn a_disk_that_fills_up_under_many_writers_loses_nothing_and_needs_no_rest
         let refused =
             async { while !matches!(insert(&database, u64::MAX).await, Err(CommitError::Full { .. })) {} };
         tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
-        fs::remove_file(disk.filler()).unwrap();
+        free(&disk.filler());
         insert(&database, u64::MAX).await.unwrap();
     }
     is_done.store(true, Ordering::Relaxed);
@@ -129,7 +136,7 @@ async fn a_store_opens_on_a_full_disk_and_shows_what_it_has() {
     let database = Database::open(&disk.data()).unwrap();
     assert!(database.tree("t").unwrap().contains_key(1_u64.to_be_bytes()).unwrap());
     assert!(matches!(insert(&database, 2).await, Err(CommitError::Full { .. })));
-    fs::remove_file(disk.filler()).unwrap();
+    free(&disk.filler());
     insert(&database, 2).await.unwrap();
 }
 
@@ -145,7 +152,7 @@ async fn a_store_that_could_not_open_on_a_full_disk_opens_once_there_is_room() {
     for _ in 0..2 {
         assert!(Database::open(&disk.data()).is_err());
     }
-    fs::remove_file(disk.filler()).unwrap();
+    free(&disk.filler());
     let database = Database::open(&disk.data()).unwrap();
     assert!(database.tree("t").unwrap().contains_key(1_u64.to_be_bytes()).unwrap());
 }

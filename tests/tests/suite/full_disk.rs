@@ -40,6 +40,13 @@ fn fill(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives back what [`fill`] took. Emptied first: a process that another test starts holds the open file until it
+/// has become what it starts, and its bytes with it.
+fn free(path: &Path) -> Result<()> {
+    File::create(path)?;
+    Ok(std::fs::remove_file(path)?)
+}
+
 async fn create(client: &Client, mesh: &str) -> Result<()> {
     client.call(Method::PUT, "/v20190125/meshes", Some(&json!({"meshName": mesh}))).await.map(drop)
 }
@@ -60,7 +67,7 @@ async fn a_full_disk_is_a_503_that_changes_nothing_and_goes_away_with_its_cause(
     );
     assert!(refusal.message.contains("the disk is full") && refusal.message.contains("nothing was changed"));
     client.call(Method::GET, "/v20190125/meshes/before", None).await.context("reading goes on")?;
-    std::fs::remove_file(&filler)?;
+    free(&filler)?;
     eventually("the server takes writes again", PATIENCE, || create(&client, "after")).await?;
     // Its own certificate is on record before it serves with it, so it does not start on a full disk. It says why,
     // and loses nothing.
@@ -68,7 +75,7 @@ async fn a_full_disk_is_a_503_that_changes_nothing_and_goes_away_with_its_cause(
     server.kill().await?;
     let refused = server.restart().await.err().context("it started without a record of its certificate")?;
     assert!(format!("{refused:#}").contains("the disk is full"), "{refused:#}");
-    std::fs::remove_file(&filler)?;
+    free(&filler)?;
     server.restart().await?;
     let listed = server.client(clock())?.call(Method::GET, "/v20190125/meshes", None).await?;
     let names: Vec<_> =
