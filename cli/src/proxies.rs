@@ -62,7 +62,7 @@ pub enum ProxiesCommand {
         The newest 500 refusals, those before the server's last start among them. What was refused when it\n\
         ended is shown to have ended when it was back."
     )]
-    History(list::HistoryArgs),
+    History(list::ListArgs),
 }
 
 /// Runs it.

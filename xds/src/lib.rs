@@ -21,6 +21,7 @@
 //!   ACK of the one before.
 
 mod batch;
+mod by_kind;
 mod interest;
 pub mod json;
 mod layer;

@@ -22,18 +22,17 @@ mod request;
 mod response;
 mod sotw;
 mod watch;
-mod watches;
 mod whole_set;
 
 use std::fmt::{self, Display, Formatter};
 
 use tracing::warn;
 
-use crate::{resource::ResourceType, snapshot::Snapshot, status::Status};
+use crate::{by_kind::ByKind, resource::ResourceType, snapshot::Snapshot, status::Status};
 use order::Step;
 pub use request::{Ask, MAX_NAME, MAX_NAMES, MAX_SECRETS, ProtocolError, Request};
 pub use response::Response;
-use watches::Watches;
+use watch::Watch;
 
 /// State of the world or incremental: how requests name resources and responses carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +72,7 @@ pub struct Session {
     node: Option<String>,
     opened: bool,
     warned: bool,
-    watches: Watches,
+    watches: ByKind<Watch>,
     status: Status,
     stream: u64,
     responses: u64,
@@ -88,7 +87,7 @@ impl Session {
             node: None,
             opened: false,
             warned: false,
-            watches: Watches::default(),
+            watches: ByKind::new(Watch::new),
             status: Status::default(),
             stream,
             responses: 0,
@@ -125,7 +124,7 @@ impl Session {
 
     /// What to send next, if anything; it counts as sent. `snapshot` is the newest one.
     pub fn next_response(&mut self, snapshot: &Snapshot) -> Option<Response> {
-        for watch in self.watches.iter_mut() {
+        for watch in self.watches.values_mut() {
             watch.look_at(snapshot, &mut self.status);
         }
         let additions = ResourceType::ALL.into_iter().map(|kind| (kind, Step::Additions));

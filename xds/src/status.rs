@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    by_kind::ByKind,
     interest::Interest,
     layer::Layer,
     resource::{Name, Resource, ResourceType, Version},
@@ -40,8 +41,7 @@ pub struct ResourceStatus {
 /// A clone is cheap: what all clients have in common is shared.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
-    /// By kind, in the order of [`ResourceType::ALL`].
-    kinds: [OfKind; ResourceType::ALL.len()],
+    kinds: ByKind<OfKind>,
     stale_nonces: u64,
 }
 
@@ -108,8 +108,9 @@ impl Status {
 
     /// What the client refuses at present.
     pub fn rejections(&self) -> impl Iterator<Item = (ResourceType, &str, &Rejection)> {
-        let of_kind = ResourceType::ALL.into_iter().zip(&self.kinds);
-        of_kind.flat_map(|(kind, known)| known.rejected.iter().map(move |(name, it)| (kind, &**name, it)))
+        self.kinds
+            .iter()
+            .flat_map(|(kind, known)| known.rejected.iter().map(move |(name, it)| (kind, &**name, it)))
     }
 
     /// How many requests carried a nonce that was not, or no longer, that of a response of this stream.
@@ -117,26 +118,12 @@ impl Status {
         self.stale_nonces
     }
 
-    pub(crate) fn of(&self, kind: ResourceType) -> &OfKind {
-        let [clusters, endpoints, listeners, routes, secrets] = &self.kinds;
-        match kind {
-            ResourceType::Cluster => clusters,
-            ResourceType::Endpoint => endpoints,
-            ResourceType::Listener => listeners,
-            ResourceType::Route => routes,
-            ResourceType::Secret => secrets,
-        }
+    pub(crate) const fn of(&self, kind: ResourceType) -> &OfKind {
+        self.kinds.of(kind)
     }
 
-    pub(crate) fn of_mut(&mut self, kind: ResourceType) -> &mut OfKind {
-        let [clusters, endpoints, listeners, routes, secrets] = &mut self.kinds;
-        match kind {
-            ResourceType::Cluster => clusters,
-            ResourceType::Endpoint => endpoints,
-            ResourceType::Listener => listeners,
-            ResourceType::Route => routes,
-            ResourceType::Secret => secrets,
-        }
+    pub(crate) const fn of_mut(&mut self, kind: ResourceType) -> &mut OfKind {
+        self.kinds.of_mut(kind)
     }
 
     pub(crate) fn set_interest(&mut self, kind: ResourceType, interest: &Arc<Interest>) {

@@ -17,21 +17,9 @@ use signet_policies::{
 use super::refused;
 use crate::{connect::ConnectArgs, format::Format};
 
-/// Flags of `signet proxies` alone.
+/// Flags of `signet proxies` alone, and of `signet proxies history`.
 #[derive(Args, Clone, Debug)]
-pub(super) struct ListArgs {
-    #[command(flatten)]
-    connect: ConnectArgs,
-    #[command(flatten)]
-    filter: Filter,
-    /// How to print
-    #[arg(long, default_value = "table")]
-    format: Format,
-}
-
-/// Flags of `signet proxies history`.
-#[derive(Args, Clone, Debug)]
-pub struct HistoryArgs {
+pub struct ListArgs {
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
@@ -94,7 +82,7 @@ pub(super) async fn run(args: ListArgs, clock: Clock) -> Result<()> {
 }
 
 /// Prints what was refused.
-pub(super) async fn history(args: HistoryArgs, clock: Clock) -> Result<()> {
+pub(super) async fn history(args: ListArgs, clock: Clock) -> Result<()> {
     let answer = args.connect.client(clock)?.call(Method::GET, "/v1/proxies/refusals", None).await?;
     let mut answer: Refusals =
         serde_json::from_value(answer).context("the server's answer is no list of refusals")?;

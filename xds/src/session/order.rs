@@ -10,8 +10,8 @@
 //! What a client newly asks for is answered at once and is subject to no gate: it holds nothing of it yet, and
 //! asks in the order in which it needs things.
 
-use super::watches::Watches;
-use crate::{resource::ResourceType, snapshot::Snapshot, status::Status};
+use super::watch::Watch;
+use crate::{by_kind::ByKind, resource::ResourceType, snapshot::Snapshot, status::Status};
 
 /// The order in which resources are taken away: users first.
 pub(super) const REMOVALS: [ResourceType; 5] = [
@@ -39,7 +39,7 @@ pub(super) struct Gate {
 /// Decides for one kind. It is asked for the kinds in order, so an earlier kind that still has something to
 /// send has sent it, or waits for the ACK of what it sent before.
 pub(super) fn gate(
-    watches: &Watches,
+    watches: &ByKind<Watch>,
     status: &Status,
     kind: ResourceType,
     step: Step,

@@ -1,14 +1,17 @@
-//! One watch for each kind.
+//! One of something for each kind of resource.
 
-use super::watch::Watch;
 use crate::resource::ResourceType;
 
 /// In the order of [`ResourceType::ALL`].
-#[derive(Debug)]
-pub(super) struct Watches([Watch; ResourceType::ALL.len()]);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ByKind<T>([T; ResourceType::ALL.len()]);
 
-impl Watches {
-    pub(super) const fn of(&self, kind: ResourceType) -> &Watch {
+impl<T> ByKind<T> {
+    pub(crate) fn new(of: impl FnMut(ResourceType) -> T) -> Self {
+        Self(ResourceType::ALL.map(of))
+    }
+
+    pub(crate) const fn of(&self, kind: ResourceType) -> &T {
         let [clusters, endpoints, listeners, routes, secrets] = &self.0;
         match kind {
             ResourceType::Cluster => clusters,
@@ -19,7 +22,7 @@ impl Watches {
         }
     }
 
-    pub(super) const fn of_mut(&mut self, kind: ResourceType) -> &mut Watch {
+    pub(crate) const fn of_mut(&mut self, kind: ResourceType) -> &mut T {
         let [clusters, endpoints, listeners, routes, secrets] = &mut self.0;
         match kind {
             ResourceType::Cluster => clusters,
@@ -30,13 +33,11 @@ impl Watches {
         }
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Watch> {
-        self.0.iter_mut()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ResourceType, &T)> {
+        ResourceType::ALL.into_iter().zip(&self.0)
     }
-}
 
-impl Default for Watches {
-    fn default() -> Self {
-        Self(ResourceType::ALL.map(Watch::new))
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut()
     }
 }
