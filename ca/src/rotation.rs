@@ -203,6 +203,12 @@ impl Rotations {
         let standing = self.standing(record).await?;
         let now = (self.0.clock)();
         let mut next = record.clone();
+        if record.phase == Phase::Promote {
+            // The disk failed when the folders were put in place: they are, before anything else is said.
+            self.promote(&mut kept, next).await?;
+            self.0.publish(kept.as_ref(), &standing, now);
+            return Ok(());
+        }
         let refusal = standing.refusals.first().map(|laggard| format!("{}: {}", laggard.node, laggard.why));
         match (refusal, record.phase.back()) {
             // Only a phase that trusts something new can be refused; in between, nothing changed.
@@ -270,26 +276,38 @@ impl Rotations {
     }
 
     /// Keeps a record, and then does what it says. What it replaces is safe to go on from until then.
-    async fn keep(&self, kept: &mut Option<Record>, mut next: Record) -> Result<(), RotationError> {
+    async fn keep(&self, kept: &mut Option<Record>, next: Record) -> Result<(), RotationError> {
         next.write(&self.0.folder)?;
         self.tell_ledger(&next).await?;
         if next.phase == Phase::Promote {
             *kept = Some(next.clone());
-            let heir = self.0.issuing.authority().promote(&next.what, &next.retired)?;
-            if let Some(heir) = heir {
-                self.0.issuing.succeed(heir);
-            }
-            next.enter(Phase::Completed, (self.0.clock)());
-            next.write(&self.0.folder)?;
-            self.tell_ledger(&next).await?;
+            return self.promote(kept, next).await;
         }
         if next.phase == Phase::Aborted {
             self.0.issuing.authority().discard_next()?;
         }
+        self.enter(kept, next);
+        Ok(())
+    }
+
+    /// Puts what is new in the place of what was, and ends the change. Until it succeeds the new one signs, and is
+    /// trusted alone, from where it is.
+    async fn promote(&self, kept: &mut Option<Record>, mut next: Record) -> Result<(), RotationError> {
+        let heir = self.0.issuing.authority().promote(&next.what, &next.retired)?;
+        if let Some(heir) = heir {
+            self.0.issuing.succeed(heir);
+        }
+        next.enter(Phase::Completed, (self.0.clock)());
+        next.write(&self.0.folder)?;
+        self.tell_ledger(&next).await?;
+        self.enter(kept, next);
+        Ok(())
+    }
+
+    fn enter(&self, kept: &mut Option<Record>, next: Record) {
         info!(change = next.id, phase = %next.phase, "a change of the authority entered a phase");
         self.apply(Some(&next));
         *kept = Some(next);
-        Ok(())
     }
 
     async fn tell_ledger(&self, record: &Record) -> Result<(), LedgerError> {

@@ -108,3 +108,30 @@ async fn what_was_made_for_a_change_that_never_began_is_cleared_away() {
     assert!(!next.exists());
     assert_eq!(reopened.root(), world.root());
 }
+
+#[tokio::test]
+async fn folders_that_cannot_be_put_in_place_are_tried_again_and_nothing_is_said_to_be_complete_before() {
+    let world = World::new().await;
+    let (old, mut one) = (world.root(), world.agent("a").await);
+    world.start(&Succession::Root).await;
+    world.accept(&mut one).await;
+    world.renew(&mut one).await;
+    assert_eq!(world.phase(), Phase::Retire);
+    let (trusted, issuer) = (world.trusted(), world.issuer_of_new_leaf().await);
+    // No folder can be made where a file is.
+    let shelf = world.folder.path().join("retired");
+    fs::write(&shelf, b"").unwrap();
+    one.accept(&world);
+    for _ in 0..2 {
+        world.rotations.look().await.unwrap_err();
+        assert!(!Record::read(world.folder.path()).unwrap().unwrap().phase.is_over());
+        assert_eq!(world.trusted(), trusted, "the new one is trusted");
+        assert_eq!(world.issuer_of_new_leaf().await, issuer, "and signs");
+    }
+    fs::remove_file(&shelf).unwrap();
+    world.rotations.look().await.unwrap();
+    assert_eq!((world.phase(), world.trusted()), (Phase::Completed, trusted));
+    assert_ne!(world.root(), old);
+    let reopened = world.restarted().await;
+    assert_eq!((reopened.root(), reopened.phase()), (world.root(), Phase::Completed));
+}

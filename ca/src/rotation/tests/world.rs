@@ -204,10 +204,7 @@ impl World {
 
     /// The agent hands on what is to be trusted, and its proxy accepts it.
     pub(super) async fn accept(&self, agent: &mut Agent) {
-        agent.trust = self.trust.now().version().to_owned();
-        agent.accepted.clone_from(&agent.trust);
-        agent.rejected.clear();
-        agent.report(self);
+        agent.accept(self);
         self.look().await;
     }
 
@@ -233,6 +230,14 @@ impl Agent {
 
     pub(super) fn serial(&self) -> Serial {
         self.leaf.serial.unwrap()
+    }
+
+    /// As [`World::accept`], with nobody looking yet.
+    pub(super) fn accept(&mut self, world: &World) {
+        self.trust = world.trust.now().version().to_owned();
+        self.accepted.clone_from(&self.trust);
+        self.rejected.clear();
+        self.report(world);
     }
 
     pub(super) fn leave(self, _world: &World) {
