@@ -6,7 +6,6 @@
 
 mod extensions;
 mod proof;
-mod strict;
 
 use std::time::Duration;
 
@@ -16,8 +15,10 @@ use signet_policies::{
 };
 use thiserror::Error;
 
-use crate::key::{KeyRefused, PublicKey};
-use strict::{Element, Malformed, tag};
+use crate::{
+    key::{KeyRefused, PublicKey},
+    strict::{self, Element, Malformed, tag},
+};
 
 /// The longest request that is looked at, in bytes. One with an RSA key of 4096 bits has about 1.6 KB.
 pub const MAX_CSR: usize = 16 * 1024;

@@ -13,8 +13,8 @@ use thiserror::Error;
 use tracing::info;
 
 use crate::{
-    Authority, Certificate, Error, Ledger, LedgerError, Origin, PrivateKey, PublicKey, Random, Record,
-    Serial, VerifiedCsr,
+    Authority, Certificate, Error, KeyError, Ledger, LedgerError, Origin, PrivateKey, PublicKey, Random,
+    Record, Serial, VerifiedCsr,
     ledger::Entry,
     standing::{Guard, Halt, Refused},
 };
@@ -112,7 +112,7 @@ impl Issuing {
     /// The authority does not sign, or the ledger does not remember.
     pub async fn issue(&self, csr: &VerifiedCsr, grant: &Grant, origin: Origin) -> Result<Issued, NotIssued> {
         let now = self.now();
-        self.check(grant, origin)?;
+        self.check(grant, origin.predecessor)?;
         let signed = self.authority().issue(csr, grant, Serial::draw(&self.random), now);
         let certificate = self.looked_at(signed, now).await?;
         self.record(certificate, csr.key(), grant, origin, now).await
@@ -128,7 +128,7 @@ impl Issuing {
         origin: Origin,
     ) -> Result<(PrivateKey, Issued), NotIssued> {
         let now = self.now();
-        self.check(grant, origin)?;
+        self.check(grant, origin.predecessor)?;
         let signed = self.authority().issue_with_new_key(grant, Serial::draw(&self.random), now);
         let (key, certificate) = self.looked_at(signed, now).await?;
         let issued = self.record(certificate, &key.public(), grant, origin, now).await?;
@@ -144,9 +144,10 @@ impl Issuing {
         now: Timestamp,
     ) -> Result<Issued, NotIssued> {
         self.note_chain(&certificate, now).await?;
+        let predecessor = origin.predecessor;
         self.ledger.append(Entry::Issued(Record::new(&certificate, key, grant, origin, now))).await?;
         // Whoever was banned meanwhile was not looked for under this serial number.
-        self.check(grant, origin)?;
+        self.check(grant, predecessor)?;
         let (serial, not_after) = (certificate.serial(), certificate.validity().not_after());
         info!(spiffe_id = %grant.spiffe_id(), %serial, %not_after, "issued a certificate");
         if let Some(tell) = &self.listener {
@@ -166,20 +167,24 @@ impl Issuing {
     }
 
     /// Whether anything is issued, and to whom it would be.
-    fn check(&self, grant: &Grant, origin: Origin) -> Result<(), NotIssued> {
+    fn check(&self, grant: &Grant, predecessor: Option<Serial>) -> Result<(), NotIssued> {
         let standing = self.guard.now();
         if let Some(halt) = standing.halted() {
             return Err(NotIssued::Halted(halt.clone()));
         }
-        standing.check(origin.predecessor, grant.spiffe_id())?;
+        standing.check(predecessor, grant.spiffe_id())?;
         let own = grant.workload().map(|workload| workload.spiffe_id(self.authority().trust_domain()));
         Ok(own.map_or(Ok(()), |own| standing.check(None, &own))?)
     }
 
-    /// Halts everything where what was signed, or was to be signed, is not what was granted.
+    /// Halts everything where what was signed, or was to be signed, is not what was granted, or is not signed as it should.
     async fn looked_at<T>(&self, signed: Result<T, Error>, now: Timestamp) -> Result<T, NotIssued> {
-        if let Err(error @ (Error::Mismatch(_) | Error::Lint(_))) = &signed {
-            self.guard.halt(&error.to_string(), now).await;
+        match &signed {
+            Err(error @ (Error::Mismatch(_) | Error::Lint(_))) => {
+                self.guard.halt(&error.to_string(), now).await;
+            }
+            Err(Error::Key(error @ KeyError::Signature)) => self.guard.halt(&error.to_string(), now).await,
+            Ok(_) | Err(_) => {}
         }
         Ok(signed?)
     }

@@ -43,6 +43,7 @@ pub mod rotation;
 mod serial;
 mod service;
 pub mod standing;
+mod strict;
 mod token;
 mod trust;
 
@@ -67,5 +68,7 @@ pub use random::Random;
 pub use rotation::Rotations;
 pub use serial::{InvalidSerial, Serial};
 pub use service::{NodeServer, NodeService, PresentedEnd, PresentedSerial, Registry};
-pub use token::{DEFAULT_TOKEN_LIFE, JoinTokens, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token, TokenError};
+pub use token::{
+    DEFAULT_TOKEN_LIFE, JoinToken, JoinTokens, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token, TokenError,
+};
 pub use trust::{Trust, TrustFeed};

@@ -6,10 +6,8 @@ use x509_parser::{
     prelude::FromDer,
 };
 
-use super::{
-    InvalidCsr,
-    strict::{self, Element, Malformed, tag},
-};
+use super::InvalidCsr;
+use crate::strict::{self, Element, Malformed, tag};
 
 /// The attribute extensionRequest, 1.2.840.113549.1.9.14 (RFC 2985, section 5.4.2).
 pub(super) const EXTENSION_REQUEST: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";

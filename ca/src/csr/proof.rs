@@ -6,11 +6,11 @@ use ring::signature::{
     VerificationAlgorithm,
 };
 
-use super::{
-    InvalidCsr,
+use super::InvalidCsr;
+use crate::{
+    key::{KeyKind, PublicKey},
     strict::{Element, tag},
 };
-use crate::key::{KeyKind, PublicKey};
 
 /// AlgorithmIdentifiers in their only encoding (RFC 5758, RFC 8410, RFC 4055).
 const ECDSA_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";

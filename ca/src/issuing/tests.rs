@@ -8,15 +8,15 @@ use crate::{
     profile::faults,
 };
 
-const JOINED: Origin = Origin { attestation: Attestation::Join, predecessor: None };
+const JOINED: Origin = Origin::of(Attestation::Join);
 
 #[tokio::test]
 async fn the_ledger_remembers_what_was_issued() {
     let (_folder, issuing) = issuing(Arc::new(MemoryLedger::default()));
     let (csr, grant) = (csr(), grant_for(&node("a"), DEFAULT_LEAF_LIFE));
-    let renewed = Origin { attestation: Attestation::Renew, predecessor: Some(serial(9)) };
+    let renewed = Origin::renew(Some(serial(9)));
     for origin in [JOINED, renewed] {
-        let issued = issuing.issue(&csr, &grant, origin).await.unwrap();
+        let issued = issuing.issue(&csr, &grant, origin.clone()).await.unwrap();
         let certificate = issued.certificate();
         let record = issuing.ledger().get(certificate.serial()).await.unwrap().unwrap();
         let expected = Record {
@@ -39,7 +39,7 @@ async fn the_ledger_remembers_what_was_issued() {
 #[tokio::test]
 async fn the_servers_own_certificate_is_remembered_too() {
     let (_folder, issuing) = issuing(Arc::new(MemoryLedger::default()));
-    let origin = Origin { attestation: Attestation::Server, predecessor: None };
+    let origin = Origin::of(Attestation::Server);
     let (key, issued) = issuing.issue_with_new_key(&server_grant(), origin).await.unwrap();
     let record = issuing.ledger().get(issued.certificate().serial()).await.unwrap().unwrap();
     assert_eq!((record.workload, record.issuer), (None, IssuerName::Server));
@@ -118,6 +118,20 @@ async fn what_was_signed_and_is_not_what_was_granted_is_withheld_and_halts_every
     assert_eq!(issuing.ledger().list(None, 10).await.unwrap(), []);
     issuing.guard().release("a planted fault", "test", NOW).await.unwrap();
     issuing.issue(&csr(), &grant, JOINED).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signer_that_signs_wrongly_is_seen_at_its_first_signature_and_halts_everything() {
+    let (_folder, issuing) = issuing(Arc::new(MemoryLedger::default()));
+    let grant = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
+    faults::plant(Some((faults::Moment::Signed, b"\x30", b"\x31")));
+    let withheld = issuing.issue(&csr(), &grant, JOINED).await;
+    faults::plant(None);
+    assert!(matches!(withheld, Err(NotIssued::Authority(Error::Key(KeyError::Signature)))), "{withheld:?}");
+    let refused = issuing.issue_with_new_key(&grant, JOINED).await;
+    let Err(NotIssued::Halted(halt)) = refused else { panic!("{refused:?}") };
+    assert!(halt.cause.contains("computes wrongly"), "{}", halt.cause);
+    assert_eq!(issuing.ledger().list(None, 10).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -61,6 +61,11 @@ pub enum KeyError {
     /// What was made does not sign as its public half says.
     #[error("the key that was made and its public half do not fit; the token may be broken")]
     Halves,
+    /// What it signed does not verify with its public half. It was withheld.
+    #[error(
+        "a signature was made that is not the key's, and was withheld: the token, or this machine, computes wrongly"
+    )]
+    Signature,
     /// It is on a token, and none was given.
     #[error("it is on a PKCS #11 token, {0}; say with --ca-key how to reach the token")]
     NoToken(String),

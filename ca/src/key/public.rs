@@ -1,6 +1,12 @@
 //! Public keys, and which of them are certified.
 
-use ring::digest::{SHA256, digest};
+use ring::{
+    digest::{SHA256, digest},
+    signature::{
+        self, ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+        VerificationAlgorithm,
+    },
+};
 use thiserror::Error;
 use x509_parser::{prelude::FromDer, public_key::PublicKey as Parsed, x509::SubjectPublicKeyInfo};
 
@@ -39,6 +45,7 @@ pub struct PublicKey {
     spki: Vec<u8>,
     /// Where the key itself starts in `spki`.
     key_at: usize,
+    id: [u8; 20],
 }
 
 /// Why a public key is not certified.
@@ -69,7 +76,7 @@ impl PublicKey {
         let fixed = [(KeyKind::P256, P256, 65), (KeyKind::P384, P384, 97), (KeyKind::Ed25519, ED25519, 32)];
         for (kind, prefix, length) in fixed {
             if spki.strip_prefix(prefix).is_some_and(|key| key.len() == length) {
-                return Ok(Self { kind, spki: spki.to_owned(), key_at: prefix.len() });
+                return Ok(Self::new(kind, spki.to_owned(), prefix.len()));
             }
         }
         Self::from_rsa_spki(spki)
@@ -93,12 +100,18 @@ impl PublicKey {
         if !rest.is_empty() || spki.strip_prefix(frame.as_slice()) != Some(key) {
             return Err(KeyRefused::Kind);
         }
-        Ok(Self { kind: KeyKind::Rsa, spki: spki.to_owned(), key_at: spki.len() - key.len() })
+        Ok(Self::new(KeyKind::Rsa, spki.to_owned(), spki.len() - key.len()))
     }
 
     /// The key whose uncompressed point this is.
     pub(crate) fn p256(point: &[u8; 65]) -> Self {
-        Self { kind: KeyKind::P256, spki: [P256, point].concat(), key_at: P256.len() }
+        Self::new(KeyKind::P256, [P256, point].concat(), P256.len())
+    }
+
+    fn new(kind: KeyKind, spki: Vec<u8>, key_at: usize) -> Self {
+        let mut id = [0; 20];
+        id.copy_from_slice(&digest(&SHA256, &spki[key_at..]).as_ref()[..20]);
+        Self { kind, spki, key_at, id }
     }
 
     /// SubjectPublicKeyInfo, DER.
@@ -118,9 +131,19 @@ impl PublicKey {
 
     /// The key identifier: the leftmost 160 bits of SHA-256 of the key (RFC 7093, section 2, method 1).
     pub(crate) fn id(&self) -> [u8; 20] {
-        let mut id = [0; 20];
-        id.copy_from_slice(&digest(&SHA256, self.key()).as_ref()[..20]);
-        id
+        self.id
+    }
+
+    /// Whether a signature over a message is this key's, as its kind signs certificates here: ECDSA with the hash of
+    /// the curve's size, Ed25519, RSA (PKCS #1) with SHA-256.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm: &dyn VerificationAlgorithm = match self.kind {
+            KeyKind::P256 => &ECDSA_P256_SHA256_ASN1,
+            KeyKind::P384 => &ECDSA_P384_SHA384_ASN1,
+            KeyKind::Ed25519 => &signature::ED25519,
+            KeyKind::Rsa => &RSA_PKCS1_2048_8192_SHA256,
+        };
+        UnparsedPublicKey::new(algorithm, self.key()).verify(message, signature).is_ok()
     }
 }
 

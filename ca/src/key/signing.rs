@@ -1,6 +1,9 @@
 //! Keys that are ready to sign certificates, wherever they are.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use rcgen::{PublicKeyData as _, SigningKey as _};
 use ring::{
@@ -11,6 +14,15 @@ use ring::{
 
 use super::{KeyError, KeyKind, PrivateKey, PublicKey, pkcs11::TokenKey};
 use crate::KeyPlace;
+#[cfg(test)]
+use crate::profile::faults;
+
+/// Of the signatures under leaves that a key in memory makes, the first is verified, and then one in so many.
+///
+/// Verifying costs three times what signing does, and ring shares this process's memory: what could be wrong is the key
+/// or the machine, and then more than one signature is. A leaf with a wrong signature helps nobody either: whoever is
+/// shown it refuses it, its own agent first.
+const LOOKS: u64 = 256;
 
 /// What is signed to see whether a key on a token is the one that a certificate names. It is no certificate, CSR or CRL.
 const PROBE: &[u8] = b"signet: whose key is this?";
@@ -19,6 +31,8 @@ const PROBE: &[u8] = b"signet: whose key is this?";
 pub(crate) struct SigningKey {
     place: Place,
     public: PublicKey,
+    /// Signatures under leaves so far.
+    leaves: AtomicU64,
 }
 
 enum Place {
@@ -43,12 +57,12 @@ impl SigningKey {
         if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8, &random) {
             let point = ring::signature::KeyPair::public_key(&pair).as_ref();
             let public = PublicKey::p256(point.try_into().map_err(|error| refused(&error))?);
-            return Ok(Self { place: Place::Memory(Box::new(pair), random), public });
+            return Ok(Self::of(Place::Memory(Box::new(pair), random), public));
         }
         let pair = rcgen::KeyPair::try_from(pkcs8).map_err(|error| refused(&error))?;
         let public =
             PublicKey::from_spki(&pair.subject_public_key_info()).map_err(|error| refused(&error))?;
-        Ok(Self { place: Place::Imported(Box::new(pair)), public })
+        Ok(Self::of(Place::Imported(Box::new(pair)), public))
     }
 
     /// A key on a token. `None` where it is another one than `public`, which a signature shows.
@@ -56,13 +70,13 @@ impl SigningKey {
         if public.kind() != KeyKind::P256 {
             return Err(KeyError::Kind("a key on a token is one of P-256".to_owned()));
         }
-        let key = Self { place: Place::Token(key), public: public.clone() };
-        let signature = key.sign_der(PROBE)?;
-        let public = ring::signature::UnparsedPublicKey::new(
-            &ring::signature::ECDSA_P256_SHA256_ASN1,
-            key.public.key(),
-        );
-        Ok(public.verify(PROBE, &signature).is_ok().then_some(key))
+        let key = Self::of(Place::Token(key), public.clone());
+        let signature = key.unverified(PROBE)?;
+        Ok(public.verifies(PROBE, &signature).then_some(key))
+    }
+
+    fn of(place: Place, public: PublicKey) -> Self {
+        Self { place, public, leaves: AtomicU64::new(0) }
     }
 
     /// The public half.
@@ -78,16 +92,43 @@ impl SigningKey {
         }
     }
 
-    /// Signs; with ECDSA the signature is DER (RFC 3279, section 2.2.3).
+    /// Signs, and verifies the signature; with ECDSA it is DER (RFC 3279, section 2.2.3).
+    ///
+    /// # Errors
+    /// [`KeyError::Signature`] where it is not this key's; the key does not sign.
     pub(crate) fn sign_der(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        match &self.place {
+        let signature = self.unverified(message)?;
+        match self.public.verifies(message, &signature) {
+            true => Ok(signature),
+            false => Err(KeyError::Signature),
+        }
+    }
+
+    /// As [`SigningKey::sign_der`], for the many signatures under leaves: those of a token, which is another machine, are
+    /// verified always, and of a key in memory the first and then one in [`LOOKS`].
+    ///
+    /// # Errors
+    /// As [`SigningKey::sign_der`].
+    pub(crate) fn sign_leaf(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let number = self.leaves.fetch_add(1, Ordering::Relaxed);
+        match self.place {
+            Place::Memory(..) if !number.is_multiple_of(LOOKS) => self.unverified(message),
+            Place::Memory(..) | Place::Imported(_) | Place::Token(_) => self.sign_der(message),
+        }
+    }
+
+    fn unverified(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let signature = match &self.place {
             Place::Memory(pair, random) => {
                 let signature = pair.sign(random, message).map_err(|_| KeyError::NoRandomness)?;
-                Ok(signature.as_ref().to_vec())
+                signature.as_ref().to_vec()
             }
-            Place::Imported(pair) => pair.sign(message).map_err(|error| KeyError::Kind(error.to_string())),
-            Place::Token(key) => Ok(to_der(&key.sign_digest(digest(&SHA256, message).as_ref())?)),
-        }
+            Place::Imported(pair) => pair.sign(message).map_err(|error| KeyError::Kind(error.to_string()))?,
+            Place::Token(key) => to_der(&key.sign_digest(digest(&SHA256, message).as_ref())?),
+        };
+        #[cfg(test)]
+        let signature = faults::planted(faults::Moment::Signed, signature);
+        Ok(signature)
     }
 }
 
@@ -163,6 +204,36 @@ mod tests {
             let r_end = 4 + usize::from(der[3]);
             let [r, s] = [&der[4..r_end], &der[r_end + 2..]].map(number);
             assert_eq!(to_der(&[r, s].concat().try_into().unwrap()), der);
+        }
+    }
+
+    /// A signature is a SEQUENCE, and a SET is none.
+    const WRONG: faults::Fault = (faults::Moment::Signed, b"\x30", b"\x31");
+
+    #[test]
+    fn a_signature_that_is_not_the_keys_is_refused_at_once_and_under_leaves_at_the_first_or_after_a_few() {
+        let key = SigningKey::new(&PrivateKey::generate().unwrap()).unwrap();
+        faults::plant(Some(WRONG));
+        assert_eq!(key.sign_der(b"message"), Err(KeyError::Signature));
+        assert_eq!(key.sign_leaf(b"message"), Err(KeyError::Signature), "the first one");
+        faults::plant(None);
+        key.sign_leaf(b"message").unwrap();
+        faults::plant(Some(WRONG));
+        let unseen = (0..LOOKS).take_while(|_| key.sign_leaf(b"message").is_ok()).count();
+        faults::plant(None);
+        assert_eq!(unseen as u64, LOOKS - 2);
+    }
+
+    #[test]
+    fn keys_of_every_kind_verify_what_they_sign() {
+        let others = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519]
+            .map(|algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap().serialize_pem());
+        let (made, rsa) = crate::fixtures::openssl(&["genrsa", "2048"]);
+        assert!(made, "{rsa}");
+        for pem in others.iter().map(String::as_str).chain([&rsa[rsa.find("-----BEGIN").unwrap()..]]) {
+            let key = SigningKey::new(&PrivateKey::from_pem(pem, None).unwrap()).unwrap();
+            let signature = key.sign_der(b"message").unwrap();
+            assert!(!key.public.verifies(b"another", &signature), "{:?}", key.public);
         }
     }
 }

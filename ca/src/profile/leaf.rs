@@ -69,7 +69,7 @@ impl Template {
         lint::leaf(&tbs).map_err(Error::Lint)?;
         #[cfg(test)]
         let tbs = faults::planted(faults::Moment::LookedAt, tbs);
-        let signature = key.sign_der(&tbs)?;
+        let signature = key.sign_leaf(&tbs)?;
         let mut certificate = Vec::with_capacity(tbs.len() + 100);
         nested(&mut certificate, SEQUENCE, |out| {
             out.extend_from_slice(&tbs);

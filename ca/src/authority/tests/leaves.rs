@@ -11,7 +11,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::super::*;
 use crate::fixtures::{NOW, authority, csr, csr_of, csr_params_for, grant_for, node, serial, server_grant};
-use crate::profile::{ISSUER_LIFE, Template};
+use crate::profile::{ISSUER_LIFE, Template, faults};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -167,6 +167,19 @@ fn a_certificate_that_does_not_say_what_was_granted_is_noticed() {
     assert!(check::says(no_leaf, &leaf, &issuer.template).is_err());
     let with_a_byte_more = [certificate.leaf_der(), &[0]].concat();
     assert_eq!(check::says(&with_a_byte_more, &leaf, &issuer.template), Err("encoding"));
+}
+
+#[test]
+fn a_leaf_whose_signature_is_not_its_issuers_is_withheld() {
+    let (_folder, authority) = authority();
+    let grant = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
+    let issuer = authority.issuer(&IssuerName::of(&grant), NOW).unwrap();
+    faults::plant(Some((faults::Moment::Signed, b"\x30", b"\x31")));
+    let withheld = authority.issue(&csr(), &grant, serial(1), NOW);
+    faults::plant(None);
+    assert!(matches!(withheld, Err(Error::Key(KeyError::Signature))), "{withheld:?}");
+    let certificate = authority.issue(&csr(), &grant, serial(1), NOW).unwrap();
+    assert_eq!(certificate.chain_der()[1], *issuer.above[0], "the issuer is the same");
 }
 
 #[test]

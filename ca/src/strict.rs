@@ -3,14 +3,25 @@
 //! Parsers made for the certificates of the wild forgive trailing bytes and odd lengths. Here nothing is
 //! forgiven: every length is definite and minimal, every constructed element is exactly filled.
 
-/// Identifier octets (X.690, section 8.1.2) that requests are made of.
-pub(super) mod tag {
+/// Identifier octets (X.690, section 8.1.2) that requests and leaves are made of.
+pub(crate) mod tag {
     pub(crate) const INTEGER: u8 = 0x02;
     pub(crate) const BIT_STRING: u8 = 0x03;
+    pub(crate) const OCTET_STRING: u8 = 0x04;
+    pub(crate) const UTC_TIME: u8 = 0x17;
+    pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const SEQUENCE: u8 = 0x30;
     pub(crate) const SET: u8 = 0x31;
     /// The attributes of a request: `[0] IMPLICIT SET OF`.
     pub(crate) const ATTRIBUTES: u8 = 0xa0;
+    /// The extensions of a certificate: `[3] EXPLICIT`.
+    pub(crate) const EXTENSIONS: u8 = 0xa3;
+    /// An AuthorityKeyIdentifier's `keyIdentifier [0]` (RFC 5280, section 4.2.1.1).
+    pub(crate) const KEY_IDENTIFIER: u8 = 0x80;
+    /// A GeneralName's `dNSName [2]` (RFC 5280, section 4.2.1.6).
+    pub(crate) const DNS_NAME: u8 = 0x82;
+    /// A GeneralName's `uniformResourceIdentifier [6]`.
+    pub(crate) const URI: u8 = 0x86;
 }
 
 /// Deepest nesting of an extension's value; a well-formed one needs two levels.
@@ -20,29 +31,29 @@ const LONG_TAG: u8 = 0x1f;
 
 /// What the first rule broken is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 const CUT_SHORT: Malformed = Malformed("it is cut short");
 const WRONG_SHAPE: Malformed = Malformed("it does not have the shape of a PKCS #10 request");
 
 /// One element: identifier, length and content.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Element<'a> {
-    tag: u8,
+pub(crate) struct Element<'a> {
+    pub(crate) tag: u8,
     /// The content alone.
-    pub(super) content: &'a [u8],
+    pub(crate) content: &'a [u8],
     /// The element with identifier and length.
-    pub(super) raw: &'a [u8],
+    pub(crate) raw: &'a [u8],
 }
 
 impl<'a> Element<'a> {
     /// Itself, if it has this tag.
-    pub(super) fn expect(self, tag: u8) -> Result<Self, Malformed> {
+    pub(crate) fn expect(self, tag: u8) -> Result<Self, Malformed> {
         if self.tag == tag { Ok(self) } else { Err(WRONG_SHAPE) }
     }
 
     /// The elements inside.
-    pub(super) fn children(&self) -> impl Iterator<Item = Result<Element<'a>, Malformed>> + use<'a> {
+    pub(crate) fn children(&self) -> impl Iterator<Item = Result<Element<'a>, Malformed>> + use<'a> {
         let mut rest = self.content;
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -55,7 +66,7 @@ impl<'a> Element<'a> {
     }
 
     /// The elements inside, where there must be exactly `N`.
-    pub(super) fn fields<const N: usize>(&self) -> Result<[Element<'a>; N], Malformed> {
+    pub(crate) fn fields<const N: usize>(&self) -> Result<[Element<'a>; N], Malformed> {
         let mut children = self.children();
         let mut fields = [*self; N];
         for field in &mut fields {
@@ -66,13 +77,13 @@ impl<'a> Element<'a> {
 }
 
 /// The one element that `bytes` are.
-pub(super) fn only(bytes: &[u8], tag: u8) -> Result<Element<'_>, Malformed> {
+pub(crate) fn only(bytes: &[u8], tag: u8) -> Result<Element<'_>, Malformed> {
     let (element, rest) = first(bytes)?;
     if rest.is_empty() { element.expect(tag) } else { Err(Malformed("bytes follow its end")) }
 }
 
 /// Checks one element down to its leaves.
-pub(super) fn check(bytes: &[u8]) -> Result<(), Malformed> {
+pub(crate) fn check(bytes: &[u8]) -> Result<(), Malformed> {
     let (element, rest) = first(bytes)?;
     if !rest.is_empty() {
         return Err(Malformed("bytes follow its end"));
@@ -99,7 +110,7 @@ fn first(bytes: &[u8]) -> Result<(Element<'_>, &[u8]), Malformed> {
 }
 
 /// A definite length in as few bytes as can be (X.690, section 10.1). Three bytes count more than a request
-/// may have.
+/// or a leaf may have.
 fn length(bytes: &[u8]) -> Result<(usize, &[u8]), Malformed> {
     const NOT_MINIMAL: Malformed = Malformed("it holds a length that is not DER");
     match *bytes {
