@@ -1,15 +1,17 @@
 //! A ledger on the disk.
 
 mod check;
+mod fresh;
 mod migrate;
 
 use std::{
+    collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use signet_durable::{CommitError, Database};
+use signet_durable::{CommitError, Database, Writes};
 
 use super::{
     Digest, Entry, Event, Head, Ledger, LedgerError, RawEntry, Record, format,
@@ -17,6 +19,7 @@ use super::{
 };
 use crate::Serial;
 pub use check::Checked;
+use fresh::{Fresh, Kept};
 
 /// Entries with the hashes that they completed, by position.
 const ENTRIES: &str = "ledger";
@@ -32,7 +35,8 @@ const HASH: usize = size_of::<Digest>();
 /// Keeps entries in the database of the server. An entry that was added survives a loss of power; entries added at
 /// the same time share the wait for the disk.
 ///
-/// The indexes are written before the entry, and say nothing without it: whoever follows one looks at what is there.
+/// An entry and its index are one change of the database's journal. The trees show them a moment after whoever added them
+/// has his answer; until then they are read from memory.
 #[derive(Clone, Debug)]
 pub struct SledLedger {
     database: Database,
@@ -40,7 +44,14 @@ pub struct SledLedger {
     serials: sled::Tree,
     events: sled::Tree,
     /// Changed on the writer thread alone.
-    edge: Arc<Mutex<Edge>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// With all that was added, durable or not.
+    edge: Edge,
+    fresh: Fresh,
 }
 
 impl SledLedger {
@@ -55,9 +66,11 @@ impl SledLedger {
             None => 0,
             Some((key, _)) => position_of(&key)? + 1,
         };
-        let read = |indexes: &[u64]| hashes(&entries, indexes);
-        let edge = Edge::load(size, read)?;
-        Ok(Self { database, entries, serials, events, edge: Arc::new(Mutex::new(edge)) })
+        let stored =
+            |position: u64| Ok(entries.get(position.to_be_bytes()).map_err(unreadable)?.map(Stored::Settled));
+        let edge = Edge::load(size, |indexes| hashes(stored, indexes))?;
+        let state = Arc::new(Mutex::new(State { edge, fresh: Fresh::default() }));
+        Ok(Self { database, entries, serials, events, state })
     }
 
     /// The newest checkpoint that was kept.
@@ -81,8 +94,10 @@ impl SledLedger {
     }
 
     /// Adds an entry; on the writer thread. `Ok(Err(…))` changed nothing.
-    fn add(&self, entry: &Prepared) -> Result<Result<u64, LedgerError>, sled::Error> {
-        let mut edge = self.edge.lock().unwrap_or_else(PoisonError::into_inner);
+    fn add(&self, writes: &mut Writes, entry: Prepared) -> Result<Result<u64, LedgerError>, CommitError> {
+        let State { edge, fresh } = &mut *self.state();
+        // The groups before this one are in the trees.
+        fresh.settle();
         let position = edge.size();
         let hashes = match edge.next(entry.leaf) {
             Ok(hashes) => hashes,
@@ -91,32 +106,58 @@ impl SledLedger {
         let at = position.to_be_bytes();
         match entry.serial {
             Some(serial) => {
-                let only_if_absent: Option<&[u8]> = None;
-                let key = serial.to_bytes();
-                if let Err(taken) = self.serials.compare_and_swap(key, only_if_absent, Some(&at))? {
-                    // One that leads nowhere is left of an entry that a crash kept from being written.
-                    if taken.current.is_some_and(|taken| *taken < at[..]) {
-                        return Ok(Err(LedgerError::Duplicate(serial)));
-                    }
-                    self.serials.insert(key, &at)?;
+                let taken = self.serials.get(serial.to_bytes());
+                let taken = taken.map_err(|error| CommitError::Write(error.to_string()))?;
+                // An earlier version wrote indexes by themselves: one may lead nowhere after a crash.
+                if fresh.has(serial) || taken.is_some_and(|taken| *taken < at[..]) {
+                    return Ok(Err(LedgerError::Duplicate(serial)));
                 }
+                writes.insert(&self.serials, serial.to_bytes(), at);
             }
-            None => drop(self.events.insert(at, &[])?),
+            None => writes.insert(&self.events, at, []),
         }
-        self.entries.insert(at, value(&hashes, &entry.text))?;
+        let value = value(&hashes, &entry.text);
+        fresh.add(position, Kept { value: value.as_slice().into(), serial: entry.serial });
+        writes.insert(&self.entries, at, value);
         edge.grow(&hashes);
         Ok(Ok(position))
     }
 
-    fn raw(&self, position: u64) -> Result<Option<RawEntry>, LedgerError> {
-        let found = self.entries.get(position.to_be_bytes()).map_err(unreadable)?;
-        found.map(|value| Ok(RawEntry { position, text: parts(position, &value)?.1.to_vec() })).transpose()
+    /// Runs a change on the writer thread, and shows what it and those before it added once that is durable.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Self, &mut Writes) -> Result<T, CommitError> + Send + 'static,
+        last: impl FnOnce(&T) -> Option<u64> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (writer, shower) = (self.clone(), self.clone());
+        let show = move |done: &T| {
+            if let Some(last) = last(done) {
+                shower.state().fresh.show(last);
+            }
+        };
+        Ok(self.database.journal(move |writes| change(&writer, writes), show).await?)
     }
 
-    /// The record that an index names, where it is that of `serial`: an index without its entry was never
-    /// acknowledged.
-    fn record(&self, serial: Serial, at: &[u8]) -> Result<Option<(u64, Record)>, LedgerError> {
-        let position = position_of(at)?;
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An entry as it is stored. What is fresh comes first: once it is so no longer, the trees have it.
+    fn stored(&self, position: u64) -> Result<Option<Stored>, LedgerError> {
+        let fresh = self.state().fresh.get(position).map(|kept| Arc::clone(&kept.value));
+        match fresh {
+            Some(fresh) => Ok(Some(Stored::Fresh(fresh))),
+            None => Ok(self.entries.get(position.to_be_bytes()).map_err(unreadable)?.map(Stored::Settled)),
+        }
+    }
+
+    fn raw(&self, position: u64) -> Result<Option<RawEntry>, LedgerError> {
+        let found = self.stored(position)?;
+        found.map(|stored| raw(position, stored.bytes())).transpose()
+    }
+
+    /// The record at a position, where it is that of `serial`: an index without its entry was never acknowledged.
+    fn record(&self, serial: Serial, position: u64) -> Result<Option<(u64, Record)>, LedgerError> {
         let Some(raw) = self.raw(position)? else {
             return Ok(None);
         };
@@ -127,9 +168,29 @@ impl SledLedger {
     }
 
     fn find(&self, serial: Serial) -> Result<Option<(u64, Record)>, LedgerError> {
-        match self.serials.get(serial.to_bytes()).map_err(unreadable)? {
-            Some(at) => self.record(serial, &at),
-            None => Ok(None),
+        let fresh = self.state().fresh.position(serial);
+        let position = match fresh {
+            Some(position) => Some(position),
+            None => {
+                let at = self.serials.get(serial.to_bytes()).map_err(unreadable)?;
+                at.map(|at| position_of(&at)).transpose()?
+            }
+        };
+        position.map_or(Ok(None), |position| self.record(serial, position))
+    }
+}
+
+/// The bytes of an entry, from where they are.
+enum Stored {
+    Fresh(Arc<[u8]>),
+    Settled(sled::IVec),
+}
+
+impl Stored {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Fresh(bytes) => bytes,
+            Self::Settled(bytes) => bytes,
         }
     }
 }
@@ -157,8 +218,9 @@ impl From<CommitError> for LedgerError {
 #[async_trait]
 impl Ledger for SledLedger {
     async fn append(&self, entry: Entry) -> Result<u64, LedgerError> {
-        let (prepared, ledger) = (Prepared::new(&entry)?, self.clone());
-        self.database.commit(move || ledger.add(&prepared)).await?
+        let prepared = Prepared::new(&entry)?;
+        let add = move |ledger: &Self, writes: &mut Writes| ledger.add(writes, prepared);
+        self.change(add, |added| added.as_ref().ok().copied()).await?
     }
 
     async fn get(&self, serial: Serial) -> Result<Option<Record>, LedgerError> {
@@ -170,68 +232,97 @@ impl Ledger for SledLedger {
     }
 
     async fn list(&self, after: Option<Serial>, limit: usize) -> Result<Vec<Record>, LedgerError> {
+        let fresh: Vec<_> = self
+            .state()
+            .fresh
+            .from(0)
+            .filter_map(|(position, kept)| Some((kept.serial?, position)))
+            .collect();
+        let fresh = fresh.into_iter().filter(|(serial, _)| after.is_none_or(|after| *serial > after));
+        let mut found = BTreeMap::new();
+        for (serial, position) in fresh {
+            found.extend(self.record(serial, position)?.map(|(_, record)| (serial, record)));
+        }
         let start = after.map_or(Bound::Unbounded, |serial| Bound::Excluded(serial.to_bytes()));
         let range = self.serials.range::<[u8; 16], _>((start, Bound::Unbounded));
-        let records = range.filter_map(|indexed| {
+        let settled = range.filter_map(|indexed| {
             let found = indexed.map_err(unreadable).and_then(|(serial, at)| {
                 let serial = Serial::from_be_bytes(&serial).ok_or_else(|| damaged(&at, "no serial"))?;
-                self.record(serial, &at)
+                self.record(serial, position_of(&at)?)
             });
-            found.map(|found| found.map(|(_, record)| record)).transpose()
+            found.map(|found| found.map(|(_, record)| (record.serial, record))).transpose()
         });
-        records.take(limit).collect()
+        for settled in settled.take(limit) {
+            found.extend([settled?]);
+        }
+        Ok(found.into_values().take(limit).collect())
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<RawEntry>, LedgerError> {
-        let range = self.entries.range(from.to_be_bytes()..).take(limit);
-        let raw = range.map(|entry| {
-            let (key, value) = entry.map_err(unreadable)?;
+        let mut found = BTreeMap::new();
+        for (position, kept) in self.state().fresh.from(from).take(limit) {
+            found.insert(position, raw(position, &kept.value)?);
+        }
+        for settled in self.entries.range(from.to_be_bytes()..).take(limit) {
+            let (key, value) = settled.map_err(unreadable)?;
             let position = position_of(&key)?;
-            Ok(RawEntry { position, text: parts(position, &value)?.1.to_vec() })
-        });
-        raw.collect()
+            found.insert(position, raw(position, &value)?);
+        }
+        Ok(found.into_values().take(limit).collect())
     }
 
     async fn events(&self) -> Result<Vec<(u64, Event)>, LedgerError> {
-        let events = self.events.iter().keys().filter_map(|at| {
-            let raw = at.map_err(unreadable).and_then(|at| self.raw(position_of(&at)?));
-            let raw = match raw {
-                Ok(raw) => raw?,
-                Err(error) => return Some(Err(error)),
-            };
-            match raw.entry() {
-                Ok(Entry::Event(event)) => Some(Ok((raw.position, event))),
-                Ok(Entry::Issued(_)) => None,
-                Err(error) => Some(Err(error)),
+        let fresh: Vec<_> =
+            self.state().fresh.from(0).map(|(position, kept)| (position, kept.serial)).collect();
+        let fresh =
+            fresh.into_iter().filter(|(_, serial)| serial.is_none()).map(|(position, _)| Ok(position));
+        let settled = self.events.iter().keys().map(|at| position_of(&at.map_err(unreadable)?));
+        let mut found = BTreeMap::new();
+        for position in fresh.chain(settled) {
+            let position = position?;
+            match self.raw(position)?.map(|raw| raw.entry()).transpose()? {
+                Some(Entry::Event(event)) => drop(found.insert(position, event)),
+                Some(Entry::Issued(_)) | None => {}
             }
-        });
-        events.collect()
+        }
+        Ok(found.into_iter().collect())
     }
 
     fn size(&self) -> u64 {
-        self.edge.lock().unwrap_or_else(PoisonError::into_inner).size()
+        self.state().edge.size()
     }
 
     async fn head(&self) -> Result<Head, LedgerError> {
-        let edge = self.edge.clone();
         // On the writer thread, so that what it covers is durable when it is answered.
-        let read = move || Ok(edge.lock().unwrap_or_else(PoisonError::into_inner).head());
-        self.database.commit(read).await?
+        let read = |ledger: &Self, _: &mut Writes| {
+            let State { edge, fresh } = &mut *ledger.state();
+            fresh.settle();
+            Ok(edge.head())
+        };
+        self.change(read, |_| None).await?
     }
 
     fn hashes(&self, indexes: &[u64]) -> Result<Vec<Digest>, LedgerError> {
-        hashes(&self.entries, indexes)
+        hashes(|position| self.stored(position), indexes)
     }
 }
 
-fn hashes(entries: &sled::Tree, indexes: &[u64]) -> Result<Vec<Digest>, LedgerError> {
+/// Hashes of the tree, from entries as they are stored.
+fn hashes(
+    stored: impl Fn(u64) -> Result<Option<Stored>, LedgerError>,
+    indexes: &[u64],
+) -> Result<Vec<Digest>, LedgerError> {
     let find = |index: &u64| {
         let missing = || LedgerError::missing(*index);
         let (position, number) = tree::place(*index).ok_or_else(missing)?;
-        let value = entries.get(position.to_be_bytes()).map_err(unreadable)?.ok_or_else(missing)?;
-        parts(position, &value)?.0.get(number).copied().ok_or_else(missing)
+        let stored = stored(position)?.ok_or_else(missing)?;
+        parts(position, stored.bytes())?.0.get(number).copied().ok_or_else(missing)
     };
     indexes.iter().map(find).collect()
+}
+
+fn raw(position: u64, value: &[u8]) -> Result<RawEntry, LedgerError> {
+    Ok(RawEntry { position, text: parts(position, value)?.1.to_vec() })
 }
 
 /// As an entry is stored: how many hashes, the hashes, the entry's text.

@@ -1,5 +1,7 @@
 //! Records of the first version lay by their serials, without a tree. They are taken into it once.
 
+use signet_durable::{CommitError, Writes};
+
 use super::{Prepared, SledLedger, damaged, unreadable};
 use crate::{
     Record, Serial,
@@ -29,9 +31,10 @@ impl SledLedger {
             .collect::<Result<_, _>>()?;
         found.sort_unstable();
         for group in found.chunks(GROUP) {
-            let (ledger, first) = (self.clone(), first.clone());
+            let first = first.clone();
             let serials: Vec<Serial> = group.iter().map(|(_, serial)| *serial).collect();
-            self.database.commit(move || ledger.take_in(&first, &serials)).await??;
+            let take_in = move |ledger: &Self, writes: &mut Writes| ledger.take_in(writes, &first, &serials);
+            self.change(take_in, |taken_in| taken_in.as_ref().ok().copied().flatten()).await??;
         }
         // Only now, when all of them are durable in their new place.
         let cleared = first.clone();
@@ -39,22 +42,26 @@ impl SledLedger {
         Ok(found.len())
     }
 
+    /// Takes in one group, and says where the last of it is.
     fn take_in(
         &self,
+        writes: &mut Writes,
         first: &sled::Tree,
         serials: &[Serial],
-    ) -> Result<Result<(), LedgerError>, sled::Error> {
+    ) -> Result<Result<Option<u64>, LedgerError>, CommitError> {
+        let mut last = None;
         for serial in serials {
-            let Some(text) = first.get(serial.to_bytes())? else { continue };
-            let text = text.to_vec();
+            let text = first.get(serial.to_bytes()).map_err(|error| CommitError::Write(error.to_string()))?;
+            let Some(text) = text.map(|text| text.to_vec()) else { continue };
             let prepared = Prepared { serial: Some(*serial), leaf: tree::leaf(&text), text };
-            match self.add(&prepared)? {
+            match self.add(writes, prepared)? {
+                Ok(position) => last = Some(position),
                 // It was taken in before an interruption.
-                Ok(_) | Err(LedgerError::Duplicate(_)) => {}
+                Err(LedgerError::Duplicate(_)) => {}
                 Err(error) => return Ok(Err(error)),
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(last))
     }
 }
 

@@ -5,6 +5,73 @@ fn open(folder: &std::path::Path) -> SledLedger {
     SledLedger::new(Database::open(folder).unwrap()).unwrap()
 }
 
+/// Waits until the trees show what was added.
+async fn settle(ledger: &SledLedger) {
+    ledger.head().await.unwrap();
+}
+
+/// What each way of reading says of the entries 1 to 3: a record, a record, an event.
+async fn look(ledger: &SledLedger) {
+    let serials = [1, 2].map(|number| suite::record(number).serial);
+    for (position, (number, serial)) in (0..).zip((1..).zip(serials)) {
+        assert_eq!(ledger.get(serial).await, Ok(Some(suite::record(number))));
+        assert_eq!(ledger.position(serial).await, Ok(Some(position)));
+    }
+    let both = vec![suite::record(1), suite::record(2)];
+    assert_eq!(ledger.list(None, 10).await, Ok(both.clone()));
+    assert_eq!(ledger.list(None, 1).await.unwrap(), both[..1]);
+    assert_eq!(ledger.list(Some(serials[0]), 10).await.unwrap(), both[1..]);
+    let positions = |raw: Vec<RawEntry>| raw.iter().map(|raw| raw.position).collect::<Vec<_>>();
+    assert_eq!(positions(ledger.read(0, 10).await.unwrap()), [0, 1, 2]);
+    assert_eq!(positions(ledger.read(1, 1).await.unwrap()), [1]);
+    assert_eq!(ledger.events().await, Ok(vec![(2, suite::event(1))]));
+    let ledger: &dyn Ledger = ledger;
+    assert_eq!(ledger.head_of(3).unwrap().size, 3);
+    ledger.prove_inclusion(2, 3).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_durable_is_there_before_the_trees_show_it_and_stays_when_they_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    ledger.append(issued(1)).await.unwrap();
+    settle(&ledger).await;
+    // The writer waits, so that what comes meanwhile is one group; and once more when that is durable.
+    let (go, going) = std::sync::mpsc::channel::<()>();
+    let (show, showing) = std::sync::mpsc::channel::<()>();
+    let mut held = std::pin::pin!(ledger.database.commit(move || Ok(going.recv().is_ok())));
+    let mut record = std::pin::pin!(ledger.append(issued(2)));
+    let mut event = std::pin::pin!(ledger.append(Entry::Event(suite::event(1))));
+    let mut again = std::pin::pin!(ledger.append(issued(2)));
+    let mut late = std::pin::pin!(ledger.database.journal(
+        |_| Ok(()),
+        move |()| {
+            let _ = showing.recv();
+        }
+    ));
+    assert!(futures::poll!(&mut held).is_pending());
+    assert!(futures::poll!(&mut record).is_pending());
+    assert!(futures::poll!(&mut event).is_pending());
+    assert!(futures::poll!(&mut again).is_pending());
+    assert!(futures::poll!(&mut late).is_pending());
+    assert_eq!(
+        ledger.get(suite::record(2).serial).await,
+        Ok(None),
+        "nobody knows whether it will be durable"
+    );
+    go.send(()).unwrap();
+    assert_eq!((record.await, event.await), (Ok(1), Ok(2)));
+    assert_eq!(again.await, Err(LedgerError::Duplicate(suite::record(2).serial)));
+    assert_eq!(ledger.entries.len(), 1, "the trees do not show it yet");
+    look(&ledger).await;
+    show.send(()).unwrap();
+    late.await.unwrap();
+    settle(&ledger).await;
+    assert_eq!(ledger.entries.len(), 3);
+    look(&ledger).await;
+    assert_eq!(ledger.append(issued(2)).await, Err(LedgerError::Duplicate(suite::record(2).serial)));
+}
+
 #[tokio::test]
 async fn the_sled_ledger_passes_the_suite() {
     let folder = tempfile::tempdir().unwrap();
@@ -42,6 +109,7 @@ async fn any_byte_that_was_flipped_is_found() {
         ledger.append(issued(number)).await.unwrap();
     }
     ledger.append(Entry::Event(suite::event(1))).await.unwrap();
+    settle(&ledger).await;
     ledger.check().unwrap();
     for tree in [&ledger.entries, &ledger.serials, &ledger.events] {
         for entry in tree.iter().collect::<Result<Vec<_>, _>>().unwrap() {
@@ -67,6 +135,7 @@ async fn an_entry_that_cannot_be_read_is_an_error_and_no_absence() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
     ledger.append(issued(7)).await.unwrap();
+    settle(&ledger).await;
     for text in [&b"{}"[..], b"{\"version\":\"9\"}", b""] {
         ledger.entries.insert(0_u64.to_be_bytes(), value(&[[0; 32]], text)).unwrap();
         let found = ledger.get(suite::record(7).serial).await;
