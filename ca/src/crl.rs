@@ -9,9 +9,10 @@ use rcgen::{
     CertificateRevocationListParams, KeyIdMethod, RevocationReason, RevokedCertParams, SerialNumber,
 };
 use signet_policies::time::Timestamp;
+use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{Authority, Error, IssuerName, ledger::Reason, profile::BACKDATE, standing::Standing};
+use crate::{Authority, IssuerName, ledger::Reason, profile::BACKDATE, standing::Standing};
 
 /// How long a list is good. A server that is away for longer leaves proxies that refuse everybody, but by then their
 /// certificates have ended too.
@@ -26,8 +27,26 @@ pub struct RevocationList {
     pub issuer: String,
     /// The authority's key identifier, hexadecimal.
     pub key_id: String,
-    /// The list, DER; `None` where the authority's key is not here.
-    pub der: Option<Vec<u8>>,
+    /// The list, DER, or why there is none.
+    pub der: Result<Vec<u8>, NoList>,
+}
+
+/// Why there is no list of an authority. Of the others there are.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NoList {
+    /// Its key is with somebody else, and no list is here that was signed there and is good for long enough.
+    #[error("its key is not here; have a list signed where the key is, and put it into <data-dir>/ca/lists/")]
+    KeyElsewhere,
+    /// Its certificate has a key usage without cRLSign, so nobody would take a list from it (RFC 5280, section 4.2.1.3).
+    #[error(
+        "its certificate may not sign lists; have it signed again with the key usages keyCertSign and cRLSign, and \
+         bring it with `signet ca install` (an issuer) or `signet ca import` (an intermediate)"
+    )]
+    NotAllowed,
+    /// Its key does not sign now.
+    #[error("it cannot be signed: {0}")]
+    NotSigned(String),
 }
 
 /// Makes the lists of everything that is revoked and has not ended at `now`.
@@ -35,16 +54,16 @@ pub struct RevocationList {
 /// `number` must grow from list to list (RFC 5280, section 5.2.3).
 ///
 /// # Errors
-/// A key does not sign, or the clock is beyond what lists can say.
+/// The clock is beyond what lists can say.
 pub fn lists(
     authority: &Authority,
     standing: &Standing,
     number: u64,
     now: Timestamp,
-) -> Result<Vec<RevocationList>, Error> {
+) -> Result<Vec<RevocationList>, crate::Error> {
     let this_update = calendar(now - BACKDATE)?;
     let next_update = calendar(now + LIST_LIFE)?;
-    authority.sign_lists(now, |issuer, key_id| {
+    let made = authority.sign_lists(now, |issuer, key_id| {
         let revoked_certs = issuer.map(|issuer| entries(standing, issuer, now)).unwrap_or_default();
         CertificateRevocationListParams {
             this_update,
@@ -54,7 +73,8 @@ pub fn lists(
             revoked_certs,
             key_identifier_method: KeyIdMethod::PreSpecified(key_id.to_vec()),
         }
-    })
+    });
+    Ok(made)
 }
 
 fn entries(standing: &Standing, issuer: &IssuerName, now: Timestamp) -> Vec<RevokedCertParams> {
@@ -86,8 +106,8 @@ fn code(reason: Reason) -> Option<RevocationReason> {
     }
 }
 
-fn calendar(moment: Timestamp) -> Result<OffsetDateTime, Error> {
-    OffsetDateTime::from_unix_timestamp(moment.unix()).map_err(|_| Error::Clock(moment))
+fn calendar(moment: Timestamp) -> Result<OffsetDateTime, crate::Error> {
+    OffsetDateTime::from_unix_timestamp(moment.unix()).map_err(|_| crate::Error::Clock(moment))
 }
 
 #[cfg(test)]

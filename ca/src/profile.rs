@@ -13,13 +13,15 @@
 mod ca;
 mod der;
 mod leaf;
+mod named;
 
 use std::time::Duration;
 
-pub(crate) use ca::{Above, issuer, request, root};
+pub(crate) use ca::{issuer, request, root};
 #[cfg(test)]
 pub(crate) use leaf::faults;
 pub(crate) use leaf::{Leaf, Template};
+pub(crate) use named::{Above, revocation_list};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Life of a root.

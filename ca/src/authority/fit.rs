@@ -34,6 +34,8 @@ pub(super) struct CaCertificate {
     pub(super) spki: Vec<u8>,
     pub(super) validity: Validity,
     pub(super) limits: NameLimits,
+    /// Whether it may sign lists of what is revoked (cRLSign).
+    pub(super) signs_lists: bool,
 }
 
 /// Where a certificate stands.
@@ -78,6 +80,9 @@ impl CaCertificate {
             spki: parsed.public_key().raw.to_vec(),
             validity: Validity::new(not_before, not_after).map_err(|_| Unfit::Ended(not_after))?,
             limits,
+            signs_lists: parsed
+                .key_usage()
+                .is_ok_and(|usage| usage.is_some_and(|usage| usage.value.crl_sign())),
         })
     }
 

@@ -4,17 +4,18 @@
 
 use std::{collections::BTreeMap, fs, sync::PoisonError};
 
-use rcgen::{CertificateRevocationListParams, Issuer as Signer};
+use rcgen::CertificateRevocationListParams;
 use signet_policies::time::Timestamp;
 use tracing::warn;
 use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList, x509::SubjectPublicKeyInfo};
 
 use super::{Authority, fit::CaCertificate, succession::Heir};
 use crate::{
-    Error, IssuerName,
-    crl::{LIST_RENEWAL, RevocationList},
+    IssuerName,
+    crl::{LIST_RENEWAL, NoList, RevocationList},
     key::SigningKey,
     pem,
+    profile::{self, Above},
 };
 
 /// Where lists are that were signed elsewhere.
@@ -32,38 +33,37 @@ impl Authority {
         &self,
         now: Timestamp,
         params: impl Fn(Option<&IssuerName>, &[u8]) -> CertificateRevocationListParams,
-    ) -> Result<Vec<RevocationList>, Error> {
-        let mut lists = self.sign_own_lists(now, &params)?;
+    ) -> Vec<RevocationList> {
+        let mut lists = self.sign_own_lists(now, &params);
         // What is to take over is trusted, and signs, before it is alone.
         match self.heir() {
-            Some(Heir::Root(heir)) => lists.extend(heir.sign_own_lists(now, &params)?),
+            Some(Heir::Root(heir)) => lists.extend(heir.sign_own_lists(now, &params)),
             Some(Heir::Issuer(name, issuer)) => {
                 let own = issuer.chain.lowest();
-                let signer = Signer::from_ca_cert_der(&(&*own.der).into(), &issuer.key)?;
-                let list = params(Some(&name), &own.key_id).signed_by(&signer)?;
-                lists.push(listed(name.to_string(), own, Some(list.der().to_vec())));
+                lists.push(listed(
+                    name.to_string(),
+                    own,
+                    sign(own, &issuer.key, &params(Some(&name), &own.key_id)),
+                ));
             }
             None => {}
         }
-        Ok(lists)
+        lists
     }
 
     fn sign_own_lists(
         &self,
         now: Timestamp,
         params: &impl Fn(Option<&IssuerName>, &[u8]) -> CertificateRevocationListParams,
-    ) -> Result<Vec<RevocationList>, Error> {
-        let sign = |issuer: Option<&IssuerName>, own: &CaCertificate, key: &SigningKey| {
-            let signer = Signer::from_ca_cert_der(&(&*own.der).into(), key)?;
-            Ok::<_, Error>(params(issuer, &own.key_id).signed_by(&signer)?.der().to_vec())
-        };
+    ) -> Vec<RevocationList> {
         let issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut lists = Vec::new();
         // Each once, however many issuers hang from it.
         let mut above = BTreeMap::from([(self.root.der.clone(), self.root.clone())]);
         for (name, issuer) in &issuers {
             let own = issuer.chain.lowest();
-            lists.push(listed(name.to_string(), own, Some(sign(Some(name), own, &issuer.key)?)));
+            let signed = sign(own, &issuer.key, &params(Some(name), &own.key_id));
+            lists.push(listed(name.to_string(), own, signed));
             above.extend(issuer.chain.all().skip(1).map(|own| (own.der.clone(), own.clone())));
         }
         let signed_elsewhere = self.lists_of_others();
@@ -71,12 +71,16 @@ impl Authority {
             let label = if own.der == self.root.der { "root" } else { "intermediate" };
             let signer = self.signer.as_ref().filter(|signer| signer.chain.lowest().der == own.der);
             let der = match signer {
-                Some(signer) => Some(sign(None, own, &signer.key)?),
-                None => signed_elsewhere.iter().find(|list| is_good(list, own, now)).cloned(),
+                Some(signer) => sign(own, &signer.key, &params(None, &own.key_id)),
+                None if !own.signs_lists => Err(NoList::NotAllowed),
+                None => {
+                    let good = signed_elsewhere.iter().find(|list| is_good(list, own, now));
+                    good.cloned().ok_or(NoList::KeyElsewhere)
+                }
             };
             lists.push(listed(label.to_owned(), own, der));
         }
-        Ok(lists)
+        lists
     }
 
     /// Every list that somebody put here, DER. One that cannot be read is named in the log, and counts as absent.
@@ -101,7 +105,19 @@ impl Authority {
     }
 }
 
-fn listed(issuer: String, own: &CaCertificate, der: Option<Vec<u8>>) -> RevocationList {
+fn sign(
+    own: &CaCertificate,
+    key: &SigningKey,
+    params: &CertificateRevocationListParams,
+) -> Result<Vec<u8>, NoList> {
+    if !own.signs_lists {
+        return Err(NoList::NotAllowed);
+    }
+    let above = Above { subject: &own.subject, key_id: &own.key_id, key };
+    profile::revocation_list(params, above).map_err(|error| NoList::NotSigned(error.to_string()))
+}
+
+fn listed(issuer: String, own: &CaCertificate, der: Result<Vec<u8>, NoList>) -> RevocationList {
     RevocationList { issuer, key_id: hex::encode(&own.key_id), der }
 }
 

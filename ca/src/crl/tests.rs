@@ -5,12 +5,16 @@ use signet_policies::issuance::DEFAULT_LEAF_LIFE;
 use super::*;
 use crate::{
     Attestation, Issuing, MemoryLedger, Origin, Serial,
-    fixtures::{self, NOW, csr, grant_for, issuing, node, openssl, operator::Operator, trust_domain},
+    fixtures::{
+        self, NOW, csr, grant_for, issuing, node, openssl,
+        operator::{Operator, ca},
+        trust_domain,
+    },
     ledger::Subject,
     pem,
 };
 
-const JOINED: Origin = Origin { attestation: Attestation::Join, predecessor: None };
+const JOINED: Origin = Origin::of(Attestation::Join);
 
 /// An authority that has issued to `a` and `b` and revoked what `a` has, and its lists as files.
 struct Place {
@@ -162,22 +166,102 @@ fn the_list_of_a_root_that_is_elsewhere_is_the_one_that_was_signed_there_while_i
     let (folder, root, authority) = offline();
     let of_root = || {
         let made = lists(&authority, &Standing::default(), 1, NOW).unwrap();
-        assert!(made.iter().any(|list| list.issuer == "mesh/my-mesh" && list.der.is_some()));
+        assert!(made.iter().any(|list| list.issuer == "mesh/my-mesh" && list.der.is_ok()));
         made.into_iter().find(|list| list.issuer == "root").unwrap().der
     };
-    assert_eq!(of_root(), None, "nobody here can sign it");
+    let none = || Err(NoList::KeyElsewhere);
+    assert_eq!(of_root(), none(), "nobody here can sign it");
     let place = folder.path().join("lists");
     fs::create_dir(&place).unwrap();
     let good = signed_elsewhere(&root, LIST_RENEWAL * 30);
     let cases = [
-        ("nonsense", b"nonsense".to_vec(), None),
-        ("one of another root", signed_elsewhere(&Operator::root(), LIST_RENEWAL * 30), None),
-        ("one that ends before lists are made again", signed_elsewhere(&root, LIST_RENEWAL), None),
-        ("a good one", good.clone(), Some(good.clone())),
-        ("a good one as PEM", pem::encode("X509 CRL", &good).as_bytes().to_vec(), Some(good)),
+        ("nonsense", b"nonsense".to_vec(), none()),
+        ("one of another root", signed_elsewhere(&Operator::root(), LIST_RENEWAL * 30), none()),
+        ("one that ends before lists are made again", signed_elsewhere(&root, LIST_RENEWAL), none()),
+        ("a good one", good.clone(), Ok(good.clone())),
+        ("a good one as PEM", pem::encode("X509 CRL", &good).as_bytes().to_vec(), Ok(good)),
     ];
     for (what, bytes, expected) in cases {
         fs::write(place.join("root.crl"), bytes).unwrap();
         assert_eq!(of_root(), expected, "{what}");
     }
+}
+
+/// An issuer's authority under what the operator brings, with its key.
+fn imported(root: &Operator, intermediate: Option<&Operator>) -> (tempfile::TempDir, Authority) {
+    let folder = tempfile::tempdir().unwrap();
+    let (root_pem, below) = (root.pem(), intermediate.map(Operator::pem));
+    let key = intermediate.unwrap_or(root).key.serialize_pem();
+    let key = crate::ImportedKey::File(crate::PrivateKey::from_pem(&key, None).unwrap());
+    let import = crate::Import { root: &root_pem, intermediate: below.as_deref(), key: Some(key) };
+    let random = crate::Random::dangerously_from_seed(5);
+    Authority::import(folder.path(), crate::Custody::default(), import, &trust_domain(), &random, NOW)
+        .unwrap();
+    let authority = fixtures::open(folder.path()).unwrap();
+    authority.issue(&csr(), &grant_for(&node("a"), DEFAULT_LEAF_LIFE), fixtures::serial(1), NOW).unwrap();
+    (folder, authority)
+}
+
+/// A root with DC=org, DC=example in its name, which rcgen cannot write: it writes another type of the same length, which
+/// is made a second DC, and signed.
+fn root_with_twins() -> Operator {
+    const DC: [u64; 7] = [0, 9, 2342, 19_200_300, 100, 1, 25];
+    const UID: [u64; 7] = [0, 9, 2342, 19_200_300, 100, 1, 1];
+    let mut params = ca("Example root", None);
+    for (kind, value) in [(DC, "org"), (UID, "example")] {
+        params.distinguished_name.push(rcgen::DnType::CustomDnType(kind.to_vec()), value);
+    }
+    let root = Operator::self_signed(&params, &rcgen::PKCS_ECDSA_P256_SHA256);
+    let [dc, uid] =
+        [25, 1].map(|last| [b"\x09\x92\x26\x89\x93\xf2\x2c\x64\x01".as_slice(), &[last]].concat());
+    let mut der = root.der.clone();
+    while let Some(place) = der.windows(uid.len()).position(|window| window == uid) {
+        der[place..place + dc.len()].copy_from_slice(&dc);
+    }
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+    let tbs: &[u8] = parsed.tbs_certificate.as_ref();
+    let signature = rcgen::SigningKey::sign(&root.key, tbs).unwrap();
+    let bits = [&[0x03, u8::try_from(signature.len() + 1).unwrap(), 0], signature.as_slice()].concat();
+    let content = [tbs, b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02", &bits].concat();
+    let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+    Operator { der: [&[0x30, 0x82, high, low], content.as_slice()].concat(), key: root.key }
+}
+
+#[test]
+fn a_list_names_its_authority_byte_for_byte_as_its_certificate_does() {
+    let root = root_with_twins();
+    let (_folder, authority) = imported(&root, None);
+    let made = lists(&authority, &Standing::default(), 1, NOW).unwrap();
+    assert_eq!(made.iter().map(|list| list.issuer.as_str()).collect::<Vec<_>>(), ["mesh/my-mesh", "root"]);
+    let certificates = authority.certificates();
+    for list in made {
+        let own = certificates.iter().find(|own| own.name == list.issuer).unwrap();
+        let (_, own) = x509_parser::parse_x509_certificate(&own.der).unwrap();
+        let der = list.der.unwrap();
+        let (_, list) = x509_parser::parse_x509_crl(&der).unwrap();
+        assert_eq!(list.issuer().as_raw(), own.subject().as_raw());
+        list.verify_signature(own.public_key()).unwrap();
+    }
+    assert!(
+        x509_parser::parse_x509_certificate(&root.der)
+            .unwrap()
+            .1
+            .subject()
+            .to_string()
+            .contains("DC=org, DC=example")
+    );
+}
+
+#[test]
+fn an_authority_that_may_not_sign_lists_has_none_and_the_others_have_theirs() {
+    let root = Operator::root();
+    let mut params = ca("Example mesh CA", Some(1));
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    let (_folder, authority) = imported(&root, Some(&root.below(params)));
+    let made = lists(&authority, &Standing::default(), 1, NOW).unwrap();
+    let of = |name: &str| made.iter().find(|list| list.issuer == name).unwrap().der.clone();
+    assert_eq!(of("intermediate"), Err(NoList::NotAllowed));
+    assert_eq!(of("root"), Err(NoList::KeyElsewhere));
+    of("mesh/my-mesh").unwrap();
+    assert!(NoList::NotAllowed.to_string().contains("keyCertSign and cRLSign"));
 }

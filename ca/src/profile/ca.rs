@@ -1,8 +1,8 @@
 //! Certificates of authorities: the root, and the issuers below it.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyUsagePurpose, PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa, KeyIdMethod,
+    KeyUsagePurpose, PublicKeyData, SanType,
 };
 use signet_policies::{
     identity::TrustDomain,
@@ -11,7 +11,7 @@ use signet_policies::{
 use time::OffsetDateTime;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::der::{SEQUENCE, bits, nested};
+use super::named::Above;
 use crate::{
     Error, Serial,
     key::{PublicKey, SigningKey},
@@ -37,16 +37,6 @@ pub(crate) fn root(
     Ok(params.self_signed(key)?.der().to_vec())
 }
 
-/// Whoever signs an issuer's certificate.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Above<'a> {
-    /// Its subject, DER, as its own certificate has it.
-    pub(crate) subject: &'a [u8],
-    /// Its subject key identifier.
-    pub(crate) key_id: &'a [u8],
-    pub(crate) key: &'a SigningKey,
-}
-
 /// An issuer's certificate, signed by the one above it.
 ///
 /// `label` tells people what the issuer is for; machines go by the key.
@@ -60,65 +50,13 @@ pub(crate) fn issuer(
 ) -> Result<Vec<u8>, Error> {
     let mut params = params(trust_domain, ISSUER_PATH, label, key, serial, life)?;
     params.use_authority_key_identifier_extension = true;
-    // rcgen writes names anew, and loses what it has no place for: two of a kind, as in DC=example, DC=org. So it
-    // writes a name that stands nowhere else, and the one above is put in its place.
-    let mut stand_in = CertificateParams::default();
-    stand_in.distinguished_name = DistinguishedName::new();
-    stand_in.distinguished_name.push(DnType::CommonName, format!("issuer of {serial}"));
-    stand_in.key_identifier_method = KeyIdMethod::PreSpecified(above.key_id.to_vec());
-    stand_in.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let stand_in = Issuer::new(stand_in, Unsigned(above.key));
-    let draft = params.signed_by(&Subject(key), &stand_in)?;
-    sign_as(draft.der(), above).ok_or(Error::Build("the draft of an issuer cannot be read".to_owned()))?
+    let draft = params.signed_by(&Subject(key), &above.stand_in(&format!("issuer of {serial}")))?;
+    let (_, parsed) = X509Certificate::from_der(draft.der()).map_err(|_| unreadable())?;
+    above.sign(draft.der(), parsed.tbs_certificate.as_ref(), parsed.issuer().as_raw())
 }
 
-/// Puts the signer's name and signature into a certificate that [`Unsigned`] signed.
-fn sign_as(draft: &[u8], above: Above<'_>) -> Option<Result<Vec<u8>, Error>> {
-    let (_, parsed) = X509Certificate::from_der(draft).ok()?;
-    let tbs: &[u8] = parsed.tbs_certificate.as_ref();
-    let name = parsed.issuer().as_raw();
-    let place = tbs.windows(name.len()).position(|window| window == name)?;
-    let (before, after) = (tbs.get(header(tbs)?..place)?, tbs.get(place + name.len()..)?);
-    let mut named = Vec::with_capacity(tbs.len() + above.subject.len());
-    nested(&mut named, SEQUENCE, |out| out.extend([before, above.subject, after].concat()));
-    let algorithm = draft.get(header(draft)? + tbs.len()..)?.strip_suffix(NO_SIGNATURE)?;
-    Some(above.key.sign_der(&named).map_err(Error::from).map(|signature| {
-        let mut certificate = Vec::with_capacity(named.len() + 600);
-        nested(&mut certificate, SEQUENCE, |out| {
-            out.extend_from_slice(&named);
-            out.extend_from_slice(algorithm);
-            bits(out, &signature);
-        });
-        certificate
-    }))
-}
-
-/// How long tag and length of an element are.
-fn header(element: &[u8]) -> Option<usize> {
-    let length = *element.get(1)?;
-    Some(if length < 0x80 { 2 } else { 2 + usize::from(length & 0x7f) })
-}
-
-/// A key that writes a certificate and leaves the signature to be put in.
-struct Unsigned<'a>(&'a SigningKey);
-
-/// The BIT STRING of what [`Unsigned`] signs.
-const NO_SIGNATURE: &[u8] = &[0x03, 0x02, 0, 0];
-
-impl PublicKeyData for Unsigned<'_> {
-    fn der_bytes(&self) -> &[u8] {
-        self.0.der_bytes()
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        self.0.algorithm()
-    }
-}
-
-impl rcgen::SigningKey for Unsigned<'_> {
-    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        Ok(vec![0])
-    }
+fn unreadable() -> Error {
+    Error::Build("the draft of an issuer cannot be read".to_owned())
 }
 
 /// A request for an issuer's certificate. Whoever signs it copies the extensions.

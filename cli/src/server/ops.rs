@@ -73,7 +73,7 @@ async fn ready(State(ops): State<Ops>) -> (StatusCode, &'static str) {
 async fn revocation_list(State(ops): State<Ops>, Path(name): Path<String>) -> Response {
     let lists = ops.lists.borrow().clone();
     let key_id = name.strip_suffix(".crl").unwrap_or_default().to_ascii_lowercase();
-    let found = lists.iter().find(|list| list.key_id == key_id).and_then(|list| list.der.clone());
+    let found = lists.iter().find(|list| list.key_id == key_id).and_then(|list| list.der.clone().ok());
     match found {
         Some(der) => ([(header::CONTENT_TYPE, CRL)], der).into_response(),
         None => (StatusCode::NOT_FOUND, "there is no list of that authority; name it as KEYID.crl\n")

@@ -70,9 +70,9 @@ impl Carrier {
             let standing = self.standing.borrow_and_update().clone();
             trusted.borrow_and_update();
             self.note_roots().await;
-            let is_known = self.give_lists(&standing);
+            let given = self.give_lists(&standing);
             if standing.generation() > self.effect.borrow().generation {
-                let carried = self.follow(&standing, is_known);
+                let carried = self.follow(&standing, given.as_ref().err());
                 if stop.run_until_cancelled(carried).await.is_none() {
                     return Ok(());
                 }
@@ -81,7 +81,7 @@ impl Carrier {
                     continue;
                 }
             }
-            let again = Instant::now() + if is_known { LIST_RENEWAL } else { AGAIN };
+            let again = Instant::now() + if given.is_ok() { LIST_RENEWAL } else { AGAIN };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 changed = self.standing.changed() => if changed.is_err() { return Ok(()) },
@@ -102,45 +102,42 @@ impl Carrier {
         }
     }
 
-    /// Makes the lists, and gives them to every agent while anything is revoked. Says whether all of them are there.
-    fn give_lists(&self, standing: &Standing) -> bool {
+    /// Makes the lists, and gives them to every agent while anything is revoked. The error says which are not there,
+    /// and why.
+    fn give_lists(&self, standing: &Standing) -> Result<(), String> {
         let now = Timestamp::from((self.clock)());
         let made = match crl::lists(&self.issuing.authority(), standing, self.now_ms(), now) {
             Ok(made) => made,
             Err(error) => {
-                error!(
-                    error = format!("{:#}", anyhow::Error::from(error)),
-                    "cannot make lists of what is revoked"
-                );
-                return false;
+                let error = format!("{:#}", anyhow::Error::from(error));
+                error!(error, "cannot make lists of what is revoked");
+                return Err(error);
             }
         };
-        let missing: Vec<&str> =
-            made.iter().filter(|list| list.der.is_none()).map(|list| list.issuer.as_str()).collect();
+        let missing = made.iter().filter_map(|list| Some((list.issuer.as_str(), list.der.as_ref().err()?)));
+        let missing = missing.map(|(issuer, why)| format!("{issuer}: {why}")).collect::<Vec<_>>().join("; ");
         let is_needed = !standing.issuers_at(now).is_empty();
         if is_needed && !missing.is_empty() {
-            error!(
-                ?missing,
-                "no list of what is revoked for these, so proxies cannot be told; see `signet ca revoke --help`"
-            );
+            error!(missing, "there is no list of what is revoked for these, so proxies cannot be told");
         } else {
-            let ders = made.iter().filter_map(|list| list.der.clone());
+            let ders = made.iter().filter_map(|list| list.der.clone().ok());
             self.trust.set_crls(if is_needed { ders.collect() } else { Vec::new() });
         }
-        let is_known = missing.is_empty();
         self.lists.send_replace(Arc::new(made));
-        is_known
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 
     /// Waits until proxies know the lists, renews connections, and waits until proxies have begun to.
-    async fn follow(&self, standing: &Standing, is_known: bool) {
+    async fn follow(&self, standing: &Standing, missing: Option<&String>) {
         let (start, version) = (Instant::now(), self.trust.now().version().to_owned());
         let began = Effect::at(standing.generation(), self.now_ms(), self.proxies.list().len());
         self.effect.send_replace(began);
-        if !is_known {
-            let problem = "the lists of what is revoked are not complete: an authority's key is not here. Proxies refuse \
-                           nobody by them; what was revoked gets no other certificate, and ends by itself";
-            self.effect.send_modify(|effect| effect.problem = Some(problem.to_owned()));
+        if let Some(missing) = missing {
+            let problem = format!(
+                "the lists of what is revoked are not complete ({missing}). Proxies refuse nobody by them; what was \
+                 revoked gets no other certificate, and ends by itself"
+            );
+            self.effect.send_modify(|effect| effect.problem = Some(problem));
         }
         let knows = async {
             loop {
