@@ -18,7 +18,7 @@ use super::{Fixture, NOW, report, time};
 const ROUNDS: usize = 11;
 /// About as long as a record on the disk, with its certificate.
 const RECORD: [u8; 1500] = [7; 1500];
-const ORIGIN: Origin = Origin { attestation: Attestation::Renew, predecessor: None };
+const ORIGIN: Origin = Origin::of(Attestation::Renew);
 
 /// What every caller has a share of.
 struct Shared {
