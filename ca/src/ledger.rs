@@ -30,7 +30,7 @@ use signet_policies::{
 };
 use thiserror::Error;
 
-use crate::{Certificate, IssuerName, PublicKey, Serial, certificate::sha256};
+use crate::{Certificate, IssuerName, JoinToken, PublicKey, Serial, certificate::sha256};
 pub use checkpoint::{Checkpoint, InvalidCheckpoint, LogVerifier};
 pub use entry::{
     AuthorityChange, Entry, Event, InvalidReason, InvalidSubject, Reason, RevokedCertificate, Subject, What,
@@ -53,12 +53,34 @@ pub enum Attestation {
 }
 
 /// Where a certificate comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// How its holder proved who they are.
     pub attestation: Attestation,
     /// The certificate that it follows, where that is known.
     pub predecessor: Option<Serial>,
+    /// The token that it was had by; `None` also in records of versions that did not note it.
+    pub token: Option<JoinToken>,
+}
+
+impl Origin {
+    /// By a join token.
+    #[must_use]
+    pub fn join(token: JoinToken) -> Self {
+        Self { token: Some(token), ..Self::of(Attestation::Join) }
+    }
+
+    /// By a valid certificate.
+    #[must_use]
+    pub fn renew(predecessor: Option<Serial>) -> Self {
+        Self { predecessor, ..Self::of(Attestation::Renew) }
+    }
+
+    /// By what leaves nothing more to say.
+    #[must_use]
+    pub const fn of(attestation: Attestation) -> Self {
+        Self { attestation, predecessor: None, token: None }
+    }
 }
 
 /// One issued certificate.

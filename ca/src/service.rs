@@ -14,9 +14,7 @@ use signet_policies::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Response, Status, Streaming, async_trait};
 
-use crate::{
-    Admission, Attestation, Issued, Issuing, JoinTokens, Nodes, Origin, Serial, TrustFeed, VerifiedCsr,
-};
+use crate::{Admission, Issued, Issuing, JoinTokens, Nodes, Origin, Serial, TrustFeed, VerifiedCsr};
 use proto::{IssuedCertificate, JoinRequest, NodeReport, RenewRequest};
 use refusal::Refusal;
 pub use server::NodeServer;
@@ -96,9 +94,8 @@ impl NodeService {
         let registration = self.registry.registration(workload);
         let caller = Caller::Joining(workload.clone());
         let grant = decide(&caller, &csr.request(None), registration.as_ref(), &self.terms)?;
-        self.tokens.redeem(&request.token, self.now()).await?;
-        let origin = Origin { attestation: Attestation::Join, predecessor: None };
-        Ok(self.issuing.issue(&csr, &grant, origin).await?)
+        let token = self.tokens.redeem(&request.token, self.now()).await?;
+        Ok(self.issuing.issue(&csr, &grant, Origin::join(token)).await?)
     }
 
     /// Issues the next certificate to the holder of a valid one.
@@ -119,8 +116,7 @@ impl NodeService {
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(&workload);
         let grant = decide(caller, &csr.request(lifetime), registration.as_ref(), &self.terms)?;
-        let origin = Origin { attestation: Attestation::Renew, predecessor: presented.serial };
-        Ok(self.issuing.issue(&csr, &grant, origin).await?)
+        Ok(self.issuing.issue(&csr, &grant, Origin::renew(presented.serial)).await?)
     }
 
     fn answer(&self, issued: &Issued) -> Response<IssuedCertificate> {

@@ -54,6 +54,23 @@ impl Token {
     }
 }
 
+/// A token that was used up, as the ledger remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinToken {
+    /// The first 8 bytes of the SHA-256 of its text, in hexadecimal: enough to tell tokens apart, and nothing to join with.
+    pub id: String,
+    /// Who made it: the name of a key pair; `None` where an earlier version made it.
+    pub made_by: Option<String>,
+}
+
+impl Token {
+    /// As [`JoinToken::id`].
+    #[must_use]
+    pub fn id(&self) -> String {
+        id_of(&key_of(self.reveal()))
+    }
+}
+
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(elided)")
@@ -113,7 +130,8 @@ impl JoinTokens {
         Ok(Self { database, tokens })
     }
 
-    /// Makes a token for one workload that can be redeemed within `life`. It is durable when this returns.
+    /// Makes a token for one workload that can be redeemed within `life`; `by` is who asks for it. It is durable when this
+    /// returns.
     ///
     /// # Errors
     /// [`TokenError::Lifetime`], [`TokenError::Unavailable`].
@@ -121,6 +139,7 @@ impl JoinTokens {
         &self,
         workload: &Workload,
         life: Duration,
+        by: &str,
         now: Timestamp,
         random: &Random,
     ) -> Result<Token, TokenError> {
@@ -128,7 +147,8 @@ impl JoinTokens {
             return Err(TokenError::Lifetime(life));
         }
         let token = Token::draw(random);
-        let stored = Stored { workload: workload.clone(), expires_at: now + life, used_at: None };
+        let made_by = Some(by.to_owned());
+        let stored = Stored { workload: workload.clone(), expires_at: now + life, used_at: None, made_by };
         let (tokens, key, text) = (self.tokens.clone(), key_of(token.reveal()), stored.write()?);
         self.database.commit(move || tokens.insert(key, text).map(|_| ())).await?;
         Ok(token)
@@ -146,7 +166,7 @@ impl JoinTokens {
     ///
     /// # Errors
     /// [`TokenError::Unknown`], [`TokenError::Used`], [`TokenError::Expired`], [`TokenError::Unavailable`].
-    pub async fn redeem(&self, text: &str, now: Timestamp) -> Result<Workload, TokenError> {
+    pub async fn redeem(&self, text: &str, now: Timestamp) -> Result<JoinToken, TokenError> {
         let (tokens, key) = (self.tokens.clone(), key_of(text));
         // Changes run one after another: between the look and the mark nobody else looks.
         self.database.commit(move || Ok(redeem_now(&tokens, &key, now))).await?
@@ -176,11 +196,15 @@ fn valid(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<Stored, Toke
     }
 }
 
-fn redeem_now(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<Workload, TokenError> {
+fn id_of(key: &[u8]) -> String {
+    hex::encode(&key[..8])
+}
+
+fn redeem_now(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<JoinToken, TokenError> {
     let stored = valid(tokens, key, now)?;
     let used = Stored { used_at: Some(now), ..stored };
     tokens.insert(key, used.write()?)?;
-    Ok(used.workload)
+    Ok(JoinToken { id: id_of(key), made_by: used.made_by })
 }
 
 fn prune_now(tokens: &sled::Tree, now: Timestamp) -> Result<usize, TokenError> {

@@ -43,7 +43,7 @@ pub(super) fn record(number: u8) -> Record {
         certificate: Some(vec![number; 3]),
         fingerprint: sha256(&[number; 3]),
         key_hash: [number + 1; 32],
-        origin: Origin { attestation: Attestation::Join, predecessor: None },
+        origin: Origin::of(Attestation::Join),
     }
 }
 
@@ -61,7 +61,7 @@ async fn what_was_added_is_found(ledger: &dyn Ledger) {
     assert_eq!(ledger.get(record(1).serial).await, Ok(None));
     assert_eq!(ledger.list(None, 10).await, Ok(vec![]));
     let mut full = record(1);
-    full.origin = Origin { attestation: Attestation::Renew, predecessor: Some(record(2).serial) };
+    full.origin = Origin::renew(Some(record(2).serial));
     let mut bare = record(3);
     bare.workload = None;
     bare.dns_names.clear();

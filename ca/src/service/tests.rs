@@ -59,7 +59,7 @@ impl Fixture {
 
     async fn token(&self, node: &Workload) -> String {
         let life = crate::DEFAULT_TOKEN_LIFE;
-        self.service.tokens.create(node, life, NOW, &self.random).await.unwrap().reveal().to_owned()
+        self.service.tokens.create(node, life, "AKIA1", NOW, &self.random).await.unwrap().reveal().to_owned()
     }
 
     async fn join(&self, token: &str, csr: Vec<u8>) -> Result<IssuedCertificate, Status> {
@@ -151,9 +151,11 @@ async fn a_token_gets_the_first_certificate_and_that_certificate_the_next() {
     records.sort_by_key(|record| record.origin.attestation);
     let [joined, renewed] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(joined.workload, Some(node("a")));
-    assert_eq!(joined.origin, Origin { attestation: Attestation::Join, predecessor: None });
+    assert_eq!(joined.origin.attestation, crate::Attestation::Join);
+    let token = joined.origin.token.as_ref().unwrap();
+    assert_eq!((token.id.len(), token.made_by.as_deref()), (16, Some("AKIA1")));
     assert_eq!(joined.validity.length(), fixtures::terms().default_lifetime + crate::BACKDATE);
-    assert_eq!(renewed.origin, Origin { attestation: Attestation::Renew, predecessor: Some(serial(77)) });
+    assert_eq!(renewed.origin, Origin::renew(Some(serial(77))));
     assert_eq!(renewed.validity.length(), Duration::from_secs(300) + crate::BACKDATE);
 }
 

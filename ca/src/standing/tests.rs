@@ -4,7 +4,7 @@ use signet_policies::issuance::DEFAULT_LEAF_LIFE;
 
 use super::*;
 use crate::{
-    Attestation, Issued, Issuing, Ledger as _, LedgerError, MemoryLedger, NotIssued, Origin,
+    Issued, Issuing, Ledger as _, LedgerError, MemoryLedger, NotIssued, Origin,
     fixtures::{FullLedger, NOW, csr, grant_for, issuing, node, serial, trust_domain},
 };
 
@@ -28,7 +28,7 @@ impl Place {
     }
 
     async fn issue_after(&self, name: &str, predecessor: Option<Serial>) -> Result<Issued, NotIssued> {
-        let origin = Origin { attestation: Attestation::Renew, predecessor };
+        let origin = Origin::renew(predecessor);
         self.issuing.issue(&csr(), &grant_for(&node(name), DEFAULT_LEAF_LIFE), origin).await
     }
 

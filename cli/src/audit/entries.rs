@@ -99,7 +99,7 @@ impl Entries {
 }
 
 fn record(issued: signet_ca::Record, position: u64) -> Record {
-    let Origin { attestation, predecessor } = issued.origin;
+    let Origin { attestation, predecessor, .. } = issued.origin;
     let predecessor = predecessor.map(|serial| serial.to_string());
     let (requester, attested) = match attestation {
         Attestation::Join => (issued.workload.as_ref().map(ToString::to_string), "join token"),

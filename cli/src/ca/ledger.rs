@@ -133,7 +133,13 @@ fn story(answer: &Value) -> String {
     let names: Vec<&str> =
         answer["dnsNames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let how = match answer["attestation"].as_str() {
-        Some("join") => "with a one-time join token".to_owned(),
+        Some("join") => match answer["token"]["id"].as_str() {
+            Some(id) => {
+                let by = answer["token"]["madeBy"].as_str().map(|key| format!(", made by {key}"));
+                format!("with the one-time join token {id}{}", by.unwrap_or_default())
+            }
+            None => "with a one-time join token".to_owned(),
+        },
         Some("renew") => format!("with the certificate {}", text("predecessor")),
         _ => "it is the server's own".to_owned(),
     };

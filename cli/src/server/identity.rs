@@ -105,6 +105,5 @@ impl ServerIdentity {
 async fn issue(issuing: &Issuing, terms: &Terms) -> Result<(PrivateKey, Issued)> {
     // Clients know the server by its SPIFFE ID, wherever it listens, so it needs no DNS name.
     let grant = Grant::for_server(terms, Vec::new());
-    let origin = Origin { attestation: Attestation::Server, predecessor: None };
-    Ok(issuing.issue_with_new_key(&grant, origin).await?)
+    Ok(issuing.issue_with_new_key(&grant, Origin::of(Attestation::Server)).await?)
 }

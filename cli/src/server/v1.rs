@@ -117,6 +117,8 @@ struct TokenRequest {
 #[serde(rename_all = "camelCase")]
 struct TokenAnswer {
     token: String,
+    /// As `signet ca why` names it.
+    id: String,
     resource: String,
     expires_at: String,
 }
@@ -152,10 +154,12 @@ async fn create_token(
     }
     let ttl = request.ttl_seconds.map_or(DEFAULT_TOKEN_LIFE, Duration::from_secs);
     let now = (v1.clock)();
-    let token = v1.tokens.create(&workload, ttl, now.into(), &v1.random).await.map_err(token_error)?;
-    info!(%workload, ttl_secs = ttl.as_secs(), "made a join token");
+    let token = v1.tokens.create(&workload, ttl, caller.user(), now.into(), &v1.random).await;
+    let token = token.map_err(token_error)?;
+    info!(%workload, id = token.id(), by = caller.user(), ttl_secs = ttl.as_secs(), "made a join token");
     let answer = TokenAnswer {
         token: token.reveal().to_owned(),
+        id: token.id(),
         resource: workload.to_string(),
         expires_at: OffsetDateTime::from(now + ttl).format(&Rfc3339).unwrap_or_default(),
     };

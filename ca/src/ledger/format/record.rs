@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use signet_policies::time::{Timestamp, Validity};
 
 use super::Reason;
-use crate::{Attestation, Origin, Record, Serial, certificate::sha256};
+use crate::{Attestation, JoinToken, Origin, Record, Serial, certificate::sha256};
 
 /// What all versions have. Moments in seconds since the epoch; serials and hashes in hexadecimal.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +41,16 @@ pub(super) struct V2 {
     key_sha256: String,
     attestation: StoredAttestation,
     predecessor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<StoredToken>,
+}
+
+/// The identifier in hexadecimal, and the name of a key pair.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredToken {
+    id: String,
+    made_by: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,6 +112,11 @@ pub(super) fn to_v2(record: &Record, certificate: &[u8]) -> V2 {
         key_sha256: hex::encode(record.key_hash),
         attestation: record.origin.attestation.into(),
         predecessor: record.origin.predecessor.as_ref().map(ToString::to_string),
+        token: record
+            .origin
+            .token
+            .as_ref()
+            .map(|JoinToken { id, made_by }| StoredToken { id: id.clone(), made_by: made_by.clone() }),
     }
 }
 
@@ -121,6 +136,7 @@ pub(super) fn from_v1(stored: V1) -> Result<Record, Reason> {
         origin: Origin {
             attestation: stored.attestation.into(),
             predecessor: stored.predecessor.map(|serial| serial.parse::<Serial>()).transpose()?,
+            token: None,
         },
     })
 }
@@ -141,7 +157,9 @@ pub(super) fn from_v2(stored: V2) -> Result<Record, Reason> {
         attestation: stored.attestation,
         predecessor: stored.predecessor,
     })?;
-    Ok(Record { certificate: Some(certificate), ..record })
+    let token = stored.token.map(|StoredToken { id, made_by }| JoinToken { id, made_by });
+    let origin = Origin { token, ..record.origin };
+    Ok(Record { certificate: Some(certificate), origin, ..record })
 }
 
 fn hash(text: &str) -> Result<[u8; 32], Reason> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Attestation, Origin,
+    Attestation, JoinToken, Origin,
     ledger::{Event, Reason, Subject, What, suite},
 };
 
@@ -31,8 +31,11 @@ fn every_entry_that_was_ever_written_is_read_as_what_it_was() {
     assert_eq!(leaf.origin.attestation, Attestation::Renew);
     assert_eq!(leaf.origin.predecessor.unwrap().to_string(), "fedcba9876543210fedcba9876543210");
     assert_eq!((server.workload.as_ref(), server.issuer.to_string().as_str()), (None, "server"));
-    assert_eq!(server.origin, Origin { attestation: Attestation::Server, predecessor: None });
+    assert_eq!(server.origin, Origin::of(Attestation::Server));
     assert_eq!(*with, suite::record(7));
+    let [events @ .., Entry::Issued(joined)] = events else { panic!("{events:?}") };
+    let token = JoinToken { id: "0011223344556677".to_owned(), made_by: Some("AKIAEXAMPLE".to_owned()) };
+    assert_eq!(*joined, Record { origin: Origin::join(token), ..suite::record(8) });
     assert_eq!(events.len(), 7);
     let Entry::Event(Event { what: What::Revoked { subject, reason, certificates }, .. }) = &events[1] else {
         panic!("{events:?}")

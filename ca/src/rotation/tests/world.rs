@@ -159,7 +159,7 @@ impl World {
         let caller = Caller::Joining(workload.clone());
         let grant = decide(&caller, &Request::default(), Some(&registration), &fixtures::terms()).unwrap();
         let attestation = if predecessor.is_some() { Attestation::Renew } else { Attestation::Join };
-        let origin = Origin { attestation, predecessor };
+        let origin = Origin { predecessor, ..Origin::of(attestation) };
         let issued = self.rotations.0.issuing.issue(&fixtures::csr(), &grant, origin).await.unwrap();
         PresentedLeaf::read(issued.certificate().leaf_der().to_vec()).unwrap()
     }

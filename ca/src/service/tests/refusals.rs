@@ -130,7 +130,7 @@ async fn bad_tokens_are_refused_with_one_answer_for_all_and_one_line_that_says_w
     fixture.join(&used, sound_csr("a")).await.unwrap();
     let (tokens, a) = (&fixture.service.tokens, node("a"));
     let long_ago = NOW - crate::MIN_TOKEN_LIFE;
-    let expired = tokens.create(&a, crate::MIN_TOKEN_LIFE, long_ago, &fixture.random).await.unwrap();
+    let expired = tokens.create(&a, crate::MIN_TOKEN_LIFE, "AKIA1", long_ago, &fixture.random).await.unwrap();
     let expired = expired.reveal().to_owned();
     let unknown = format!("sgt_{}", "0".repeat(64));
     for (token, reason) in

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use signet_ca::{
-    Attestation, LedgerError, Record, Serial,
+    Attestation, JoinToken, LedgerError, Record, Serial,
     ledger::{Checkpoint, NotaryError},
     nodes::NodeView,
 };
@@ -48,6 +48,8 @@ struct CertificateAnswer {
     /// How whoever asked proved who they are: `join`, `renew` or `server`.
     attestation: &'static str,
     predecessor: Option<String>,
+    /// The join token, where that is what they had.
+    token: Option<TokenAnswer>,
     sha256: String,
     key_sha256: String,
     /// PEM; absent in records of the first version.
@@ -57,6 +59,14 @@ struct CertificateAnswer {
     revocation: Option<RevokedAnswer>,
     deliveries: Vec<Delivery>,
     proof: Evidence,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenAnswer {
+    id: String,
+    /// The name of the key pair with which it was made.
+    made_by: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -155,6 +165,7 @@ impl V1 {
                 Attestation::Server => "server",
             },
             predecessor: record.origin.predecessor.map(|serial| serial.to_string()),
+            token: record.origin.token.clone().map(|JoinToken { id, made_by }| TokenAnswer { id, made_by }),
             sha256: hex::encode(record.fingerprint),
             key_sha256: hex::encode(record.key_hash),
             certificate: record.certificate_pem(),
