@@ -5,7 +5,7 @@
 
 mod format;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use signet_durable::{CommitError, Database};
 use signet_policies::{identity::Workload, time::Timestamp};
@@ -58,9 +58,9 @@ impl Token {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinToken {
     /// The first 8 bytes of the SHA-256 of its text, in hexadecimal: enough to tell tokens apart, and nothing to join with.
-    pub id: String,
+    pub id: Arc<str>,
     /// Who made it: the name of a key pair; `None` where an earlier version made it.
-    pub made_by: Option<String>,
+    pub made_by: Option<Arc<str>>,
 }
 
 impl Token {
@@ -204,7 +204,7 @@ fn redeem_now(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<JoinTok
     let stored = valid(tokens, key, now)?;
     let used = Stored { used_at: Some(now), ..stored };
     tokens.insert(key, used.write()?)?;
-    Ok(JoinToken { id: id_of(key), made_by: used.made_by })
+    Ok(JoinToken { id: id_of(key).into(), made_by: used.made_by.map(Into::into) })
 }
 
 fn prune_now(tokens: &sled::Tree, now: Timestamp) -> Result<usize, TokenError> {

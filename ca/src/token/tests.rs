@@ -20,7 +20,7 @@ impl Tokens {
 
     /// What redeeming a token of theirs tells.
     fn redeemed(token: &Token) -> Result<JoinToken, TokenError> {
-        Ok(JoinToken { id: token.id(), made_by: Some("AKIA1".to_owned()) })
+        Ok(JoinToken { id: token.id().into(), made_by: Some("AKIA1".into()) })
     }
 
     async fn create(&self, life: Duration) -> Result<Token, TokenError> {
@@ -41,7 +41,7 @@ async fn a_token_lets_its_workload_in_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_who_redeem_a_token_at_once_exactly_one_wins() {
     let made = Tokens::new();
-    let token = std::sync::Arc::new(made.create(DEFAULT_TOKEN_LIFE).await.unwrap());
+    let token = Arc::new(made.create(DEFAULT_TOKEN_LIFE).await.unwrap());
     let mut racers = JoinSet::new();
     for _ in 0..64 {
         let (tokens, token) = (made.tokens.clone(), token.clone());

@@ -61,8 +61,9 @@ impl Server {
             blocks.collect::<String>()
         };
         fs::write(folder.join("chain.pem"), pem("CERTIFICATE", &place.server.chain)).unwrap();
-        fs::write(folder.join("key.pem"), pem("PRIVATE KEY", &[place.server.key.clone()])).unwrap();
-        fs::write(folder.join("root.pem"), pem("CERTIFICATE", &[place.root.clone()])).unwrap();
+        fs::write(folder.join("key.pem"), pem("PRIVATE KEY", std::slice::from_ref(&place.server.key)))
+            .unwrap();
+        fs::write(folder.join("root.pem"), pem("CERTIFICATE", std::slice::from_ref(&place.root))).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("--bare").arg(&folder).arg(records).stdin(Stdio::piped());
         let (child, port) = start(command);

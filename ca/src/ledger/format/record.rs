@@ -112,11 +112,10 @@ pub(super) fn to_v2(record: &Record, certificate: &[u8]) -> V2 {
         key_sha256: hex::encode(record.key_hash),
         attestation: record.origin.attestation.into(),
         predecessor: record.origin.predecessor.as_ref().map(ToString::to_string),
-        token: record
-            .origin
-            .token
-            .as_ref()
-            .map(|JoinToken { id, made_by }| StoredToken { id: id.clone(), made_by: made_by.clone() }),
+        token: record.origin.token.as_ref().map(|JoinToken { id, made_by }| StoredToken {
+            id: id.to_string(),
+            made_by: made_by.as_deref().map(str::to_owned),
+        }),
     }
 }
 
@@ -157,7 +156,9 @@ pub(super) fn from_v2(stored: V2) -> Result<Record, Reason> {
         attestation: stored.attestation,
         predecessor: stored.predecessor,
     })?;
-    let token = stored.token.map(|StoredToken { id, made_by }| JoinToken { id, made_by });
+    let token = stored
+        .token
+        .map(|StoredToken { id, made_by }| JoinToken { id: id.into(), made_by: made_by.map(Into::into) });
     let origin = Origin { token, ..record.origin };
     Ok(Record { certificate: Some(certificate), origin, ..record })
 }

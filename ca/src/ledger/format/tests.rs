@@ -34,7 +34,7 @@ fn every_entry_that_was_ever_written_is_read_as_what_it_was() {
     assert_eq!(server.origin, Origin::of(Attestation::Server));
     assert_eq!(*with, suite::record(7));
     let [events @ .., Entry::Issued(joined)] = events else { panic!("{events:?}") };
-    let token = JoinToken { id: "0011223344556677".to_owned(), made_by: Some("AKIAEXAMPLE".to_owned()) };
+    let token = JoinToken { id: "0011223344556677".into(), made_by: Some("AKIAEXAMPLE".into()) };
     assert_eq!(*joined, Record { origin: Origin::join(token), ..suite::record(8) });
     assert_eq!(events.len(), 7);
     let Entry::Event(Event { what: What::Revoked { subject, reason, certificates }, .. }) = &events[1] else {

@@ -165,7 +165,10 @@ impl V1 {
                 Attestation::Server => "server",
             },
             predecessor: record.origin.predecessor.map(|serial| serial.to_string()),
-            token: record.origin.token.clone().map(|JoinToken { id, made_by }| TokenAnswer { id, made_by }),
+            token: record.origin.token.clone().map(|JoinToken { id, made_by }| TokenAnswer {
+                id: id.to_string(),
+                made_by: made_by.as_deref().map(str::to_owned),
+            }),
             sha256: hex::encode(record.fingerprint),
             key_sha256: hex::encode(record.key_hash),
             certificate: record.certificate_pem(),
