@@ -5,15 +5,17 @@
 //!                        ▲────────────── advice ◀── Nodes::advise
 //! ```
 //!
-//! Nothing here is on disk: agents tell it all again after a restart of the server.
+//! Agents tell it all again after a restart of the server. Only that one left for good nobody would tell again: that is
+//! in the ledger.
 
+mod departure;
 mod leaf;
 mod report;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -29,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::Serial;
+pub(crate) use departure::Departed;
+pub use departure::NotForgotten;
 pub use leaf::PresentedLeaf;
 pub(crate) use report::read;
 pub use report::{
@@ -128,8 +132,8 @@ struct Hub {
     advice: watch::Sender<Advice>,
     sessions: std::sync::Mutex<BTreeMap<NodeKey, CancellationToken>>,
     numbers: AtomicU64,
-    /// The last certificates of agents that left, and when those end.
-    departed: std::sync::Mutex<BTreeMap<Serial, Timestamp>>,
+    /// The last certificates of agents that left for good.
+    departed: std::sync::Mutex<Departed>,
 }
 
 /// Why an agent's stream is not let in.
@@ -204,13 +208,6 @@ impl Nodes {
         self.0.views.subscribe()
     }
 
-    /// The last certificates of agents that said that they leave: nobody uses them, though they are valid.
-    #[must_use]
-    pub fn departed(&self) -> BTreeSet<Serial> {
-        let departed = self.0.departed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        departed.keys().copied().collect()
-    }
-
     /// Whom to advise what from now on; who is not in it is advised nothing more.
     pub fn advise(&self, advice: BTreeMap<NodeKey, Window>) {
         self.0.advice.send_if_modified(|now| {
@@ -229,10 +226,8 @@ impl Nodes {
     }
 
     /// Drops agents that are gone and whose certificates have ended: nobody can be them any more.
-    fn forget_ended(&self, now: Timestamp) {
-        let mut departed = self.0.departed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        departed.retain(|_, end| *end >= now);
-        drop(departed);
+    pub fn forget_ended(&self, now: Timestamp) {
+        self.departed_lock().retain(|_, departure| departure.end >= now);
         self.0.views.send_if_modified(|views| {
             let ended = |view: &&Arc<NodeView>| {
                 let end = view.report.held.as_ref().map(|leaf| leaf.not_after);
@@ -296,16 +291,6 @@ impl Session {
         self.nodes.change(&self.key, self.number, |view| {
             Some(NodeView { report: Arc::clone(&report), reported_at: now, ..view.clone() })
         });
-    }
-
-    /// The agent has ended its proxy for good: it is forgotten at once.
-    pub fn leave(mut self) {
-        self.left = true;
-        let views = self.nodes.0.views.borrow().clone();
-        let held = views.get(&self.key).and_then(|view| view.report.held.clone());
-        let Some((serial, end)) = held.and_then(|leaf| Some((leaf.serial?, leaf.not_after))) else { return };
-        let mut departed = self.nodes.0.departed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        departed.insert(serial, end);
     }
 
     fn end(&self) {

@@ -183,7 +183,7 @@ impl Standing {
             What::Halted(cause) => self.halted = Some(Halt { at: event.at, cause: cause.clone() }),
             What::Released(_) => self.halted = None,
             What::Authority { certificate, .. } => drop(self.authorities.insert(sha256(certificate))),
-            What::Phase { .. } => {}
+            What::Phase { .. } | What::Departed { .. } | What::Returned { .. } => {}
         }
     }
 

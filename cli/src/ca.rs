@@ -2,6 +2,7 @@
 
 mod custody;
 pub(crate) mod evidence;
+mod forget;
 mod import;
 pub(crate) mod ledger;
 mod local;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use signet_ca::{Adopted, Authority};
+use signet_ca::{Adopted, Authority, Rotations};
 use signet_durable::Database;
 use signet_policies::time::Clock;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -78,6 +79,9 @@ pub enum CaCommand {
         after_help = "Example:\n  signet ca allow spiffe://signet.internal/mesh/shop/virtual-node/cart"
     )]
     Allow(revoke::AllowArgs),
+    /// Wait no longer for an agent that is gone for good without having said so
+    #[command(after_help = forget::HELP)]
+    Forget(forget::ForgetArgs),
     /// Let the authority sign again after it halted itself because a certificate was not as it should be
     #[command(after_help = "Example:\n  signet ca release --reason 'bad memory, replaced; see ticket 4711'")]
     Release(revoke::ReleaseArgs),
@@ -146,6 +150,7 @@ pub async fn run(command: CaCommand, clock: Clock) -> Result<()> {
         CaCommand::Revoke(args) => revoke::revoke(args, clock).await?,
         CaCommand::Revocations(args) => revoke::list(args, clock).await?,
         CaCommand::Allow(args) => revoke::allow(args, clock).await?,
+        CaCommand::Forget(args) => forget::run(args, clock).await?,
         CaCommand::Release(args) => revoke::release(args, clock).await?,
     }
     Ok(())
@@ -163,6 +168,7 @@ impl FolderArgs {
         let store = self.data_dir.join("store");
         // Held to the end, so that no server starts meanwhile and makes an issuer that is sealed as before.
         let _alone = store.is_dir().then(|| Database::open(&store)).transpose()?;
+        Rotations::recover(&keys)?;
         Ok(Authority::reseal(&keys, from.as_ref(), to)?)
     }
 }

@@ -85,6 +85,22 @@ pub enum What {
         /// What else is worth knowing: who was overridden, why it stopped.
         detail: String,
     },
+    /// A proxy is gone for good, so that nobody uses its certificate any more: its agent said so, or somebody did.
+    Departed {
+        /// Which: `mesh/MESH/virtualNode/NAME/INSTANCE`, or its workload where the instance is not known.
+        node: String,
+        /// Its last certificate.
+        serial: Serial,
+        /// When that ends by itself.
+        not_after: Timestamp,
+    },
+    /// It came back with the same certificate.
+    Returned {
+        /// Which.
+        node: String,
+        /// Its certificate.
+        serial: Serial,
+    },
     /// A certificate was not what it should be: nothing more is signed.
     Halted(String),
     /// Somebody looked, and lets it sign again, for this reason.

@@ -1,7 +1,8 @@
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::*;
-use crate::{fixtures, service::proto};
+use crate::Ledger as _;
+use crate::{MemoryLedger, fixtures, service::proto};
 
 fn now() -> SystemTime {
     (fixtures::clock())()
@@ -53,22 +54,76 @@ fn another_stream_of_an_instance_takes_the_place_of_the_first_whose_end_changes_
     assert!(!third.replaced().is_cancelled());
 }
 
-#[test]
-fn who_leaves_is_forgotten_at_once_and_who_is_gone_when_its_certificate_has_ended() {
+/// A report of who holds a certificate that ends so many seconds from now.
+fn holding(serial: Option<Serial>, secs: u64) -> Report {
+    let not_after = Timestamp::from(now() + Duration::from_secs(secs));
+    let leaf = PresentedLeaf { der: vec![], serial, issuer_key: None, uris: vec![], not_after };
+    Report { held: Some(leaf), ..Report::default() }
+}
+
+#[tokio::test]
+async fn who_leaves_is_forgotten_at_once_and_who_is_gone_when_its_certificate_has_ended() {
     let nodes = Nodes::default();
-    connect(&nodes, "one").leave();
+    connect(&nodes, "one").leave(&MemoryLedger::default(), now()).await;
     assert!(nodes.subscribe().borrow().is_empty());
-    let end = u64::try_from(fixtures::NOW.unix()).unwrap() + 100;
-    let not_after = Timestamp::from(UNIX_EPOCH + Duration::from_secs(end));
-    let leaf = PresentedLeaf { der: vec![], serial: None, issuer_key: None, uris: vec![], not_after };
-    let report = Report { held: Some(leaf), ..Report::default() };
-    drop(nodes.connect(key("a", "one"), None, report, now()).unwrap());
+    drop(nodes.connect(key("a", "one"), None, holding(None, 100), now()).unwrap());
     let at_the_end = now() + Duration::from_secs(100);
     let _other = nodes.connect(key("a", "other"), None, told("1"), at_the_end).unwrap();
     assert_eq!(nodes.subscribe().borrow().len(), 2, "its last second is not over");
     let after = at_the_end + Duration::from_secs(1);
     let _third = nodes.connect(key("a", "third"), None, told("1"), after).unwrap();
     assert!(nodes.subscribe().borrow().get(&key("a", "one")).is_none());
+}
+
+/// The same after a restart of the server.
+async fn restarted(ledger: &MemoryLedger) -> Nodes {
+    let nodes = Nodes::default();
+    nodes.recall(ledger, now().into()).await.unwrap();
+    nodes
+}
+
+#[tokio::test]
+async fn who_left_is_known_after_a_restart_until_it_is_back_or_its_certificate_has_ended() {
+    let (ledger, serial, nodes) = (MemoryLedger::default(), fixtures::serial(7), Nodes::default());
+    let connect =
+        |nodes: &Nodes| nodes.connect(key("a", "one"), None, holding(Some(serial), 100), now()).unwrap();
+    connect(&nodes).leave(&ledger, now()).await;
+    for nodes in [&nodes, &restarted(&ledger).await] {
+        assert_eq!(nodes.departed().keys().copied().collect::<Vec<_>>(), [serial]);
+    }
+    let later = Nodes::default();
+    later.recall(&ledger, Timestamp::from(now() + Duration::from_secs(101))).await.unwrap();
+    assert!(later.departed().is_empty(), "nobody can use it");
+    let nodes = restarted(&ledger).await;
+    let back = connect(&nodes);
+    nodes.note_returned(back.key(), None, &ledger, now().into()).await.unwrap();
+    assert!(nodes.departed().is_empty());
+    assert!(restarted(&ledger).await.departed().is_empty(), "and that is known after a restart, too");
+}
+
+#[tokio::test]
+async fn who_is_connected_is_not_forgotten_and_who_was_killed_is_by_its_name_or_its_workloads() {
+    let (ledger, nodes) = (MemoryLedger::default(), Nodes::default());
+    let connect = |instance: &str, serial: u64| {
+        let report = holding(Some(fixtures::serial(serial)), 100);
+        nodes.connect(key("a", instance), None, report, now()).unwrap()
+    };
+    let (one, two, three) = (connect("one", 1), connect("two", 2), connect("three", 3));
+    let name = |instance: &str| key("a", instance).to_string();
+    let forget = async |name: &str| nodes.forget(name, &ledger, "me", now().into()).await;
+    assert!(matches!(forget(&name("one")).await, Err(NotForgotten::Connected(_))));
+    for stranger in ["", "mesh", &name("four"), &fixtures::serial(9).to_string()] {
+        assert!(matches!(forget(stranger).await, Err(NotForgotten::Unknown(_))), "{stranger}");
+    }
+    drop((one, two));
+    assert_eq!(forget(&name("one")).await.unwrap(), [name("one")]);
+    assert_eq!(forget(&fixtures::node("a").to_string()).await.unwrap(), [name("two")]);
+    let left: Vec<String> = nodes.subscribe().borrow().iter().map(|view| view.key.to_string()).collect();
+    assert_eq!(left, [name("three")]);
+    assert_eq!(restarted(&ledger).await.departed().len(), 2);
+    let told = format!("{:?}", ledger.events().await.unwrap());
+    assert!(told.contains("one") && told.contains("by: \"me\""), "{told}");
+    drop(three);
 }
 
 #[test]

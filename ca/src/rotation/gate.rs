@@ -14,7 +14,7 @@ use signet_policies::{
 use super::{Override, Phase};
 use crate::{
     IssuerName, Record as Issued, Serial, Succession,
-    nodes::{NodeView, NodeViews, PresentedLeaf},
+    nodes::{Departed, NodeView, NodeViews, PresentedLeaf},
 };
 
 /// A report that is older says nothing of now. Agents report every 10 s.
@@ -199,19 +199,20 @@ struct Family {
 
 impl Holders {
     /// Reads the families of the certificates that are valid at `now`. `gone` are the last certificates of agents that
-    /// said that they leave.
-    pub(crate) fn new(records: &[Issued], gone: &BTreeSet<Serial>, now: Timestamp) -> Self {
+    /// are gone for good.
+    pub(crate) fn new(records: &[Issued], gone: &Departed, now: Timestamp) -> Self {
         let valid = |record: &&Issued| record.validity.contains(now);
         let valid: BTreeMap<Serial, &Issued> =
             records.iter().filter(valid).map(|record| (record.serial, record)).collect();
         let mut holders = Self::default();
-        let mut gone_families = BTreeSet::new();
+        let mut gone_families = BTreeMap::new();
         for record in valid.values() {
             let Some(workload) = &record.workload else { continue };
             let ancestor = ancestor(record, &valid);
             holders.ancestors.insert(record.serial, ancestor);
-            if gone.contains(&record.serial) {
-                gone_families.insert(ancestor);
+            if let Some(departure) = gone.get(&record.serial) {
+                let last = gone_families.entry(ancestor).or_insert(departure.at);
+                *last = departure.at.max(*last);
             }
             let newest = (record.issued_at, record.serial);
             let family = holders
@@ -220,7 +221,11 @@ impl Holders {
                 .or_insert_with(|| Family { whose: workload.clone(), newest });
             family.newest = family.newest.max(newest);
         }
-        holders.families.retain(|ancestor, _| !gone_families.contains(ancestor));
+        // Whoever was issued another certificate after it had left is back.
+        let is_gone = |ancestor: &Serial, family: &Family| {
+            gone_families.get(ancestor).is_some_and(|left| family.newest.0 <= *left)
+        };
+        holders.families.retain(|ancestor, family| !is_gone(ancestor, family));
         holders
     }
 

@@ -106,7 +106,7 @@ async fn a_certificate_whose_holder_nobody_knows_holds_a_change_up_unless_the_ho
     let mut one = world.agent("a").await;
     let stray = world.issue("b", None).await;
     let gone = world.agent("b").await;
-    gone.leave(&world);
+    gone.leave(&world).await;
     world.start(&Succession::Root).await;
     world.accept(&mut one).await;
     assert_eq!((world.phase(), world.laggards()), (Phase::Distribute, vec![stray.to_string()]));

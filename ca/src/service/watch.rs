@@ -60,7 +60,8 @@ impl NodeService {
             first = reports.next() => first.unwrap_or_else(|| Err(Status::cancelled("no report came")))?,
             () = self.drain.cancelled() => return Err(shutting_down()),
         };
-        let session = self.open(&workload, &extensions, first).map_err(|status| told(&workload, status))?;
+        let session = self.open(&workload, &extensions, first).await;
+        let session = session.map_err(|status| told(&workload, status))?;
         let mut trust = self.trust.subscribe();
         trust.mark_changed();
         let mut advice = self.nodes.advice();
@@ -97,7 +98,7 @@ impl NodeService {
         }
     }
 
-    fn open(
+    async fn open(
         &self,
         workload: &Workload,
         extensions: &Extensions,
@@ -106,7 +107,12 @@ impl NodeService {
         let serial = extensions.get::<PresentedSerial>().map(|presented| presented.0);
         let (instance, report) = nodes::read(first)?;
         let key = NodeKey { workload: workload.clone(), instance };
-        Ok(self.nodes.connect(key, serial, report, (self.clock)())?)
+        let now = (self.clock)();
+        let session = self.nodes.connect(key, serial, report, now)?;
+        let returned =
+            self.nodes.note_returned(session.key(), serial, self.issuing.ledger(), now.into()).await;
+        returned.map_err(|error| Status::unavailable(format!("the ledger does not remember: {error}")))?;
+        Ok(session)
     }
 }
 
@@ -127,7 +133,7 @@ where
                     return Err(Status::aborted("another stream of this instance was opened"));
                 }
                 report = self.reports.next() => match report {
-                    Some(report) => if self.take(report?)? {
+                    Some(report) => if self.take(report?).await? {
                         return Ok(None);
                     },
                     None => return Ok(None),
@@ -144,7 +150,7 @@ where
     }
 
     /// Takes a report in; true when it was the agent's last.
-    fn take(&mut self, report: NodeReport) -> Result<bool, Status> {
+    async fn take(&mut self, report: NodeReport) -> Result<bool, Status> {
         let leaving = report.leaving;
         let caller = Caller::Holder(self.workload.spiffe_id(&self.service.terms.trust_domain));
         self.service
@@ -157,7 +163,7 @@ where
             session.ok_or_else(|| Status::invalid_argument("the instance changed within a stream"))?;
         session.report(report, (self.service.clock)());
         if leaving && let Some(session) = self.session.take() {
-            session.leave();
+            session.leave(self.service.issuing.ledger(), (self.service.clock)()).await;
         }
         Ok(leaving)
     }

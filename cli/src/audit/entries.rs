@@ -54,7 +54,11 @@ impl Entries {
             }
             What::Authority { change, name, certificate } => self.authority(change, name, certificate, at),
             What::Phase { rotation, phase, .. } => self.phases.push(Entered { rotation, phase, at }),
-            What::Allowed(_) | What::Halted(_) | What::Released(_) => {}
+            What::Allowed(_)
+            | What::Departed { .. }
+            | What::Returned { .. }
+            | What::Halted(_)
+            | What::Released(_) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::PathBuf};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use signet_ca::{
-    Adopted, Authority, Ledger as _, Random, SledLedger,
+    Adopted, Authority, Ledger as _, Random, Rotations, SledLedger,
     ledger::{AuthorityChange, Entry, What},
 };
 use signet_durable::Database;
@@ -44,7 +44,10 @@ impl Folder {
         made.with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
         let database = Database::open(&data_dir.join(STORE))?;
         let ledger = SledLedger::new(database).context("the ledger")?;
-        Ok(Self { keys: data_dir.join("ca"), ledger, clock })
+        let keys = data_dir.join("ca");
+        // What a server that was killed had begun comes to its end before anything else is done here.
+        Rotations::recover(&keys)?;
+        Ok(Self { keys, ledger, clock })
     }
 
     pub(super) fn now(&self) -> Timestamp {

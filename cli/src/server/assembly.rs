@@ -248,11 +248,12 @@ impl Parts {
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
         let mut meters = Registry::default();
         let deliveries = Deliveries::new(&mut meters, clock());
-        let issuing = Issuing::new(Arc::new(authority), ledger, random.clone(), clock.clone());
+        let issuing = Issuing::new(Arc::new(authority), ledger.clone(), random.clone(), clock.clone());
         let issuing = issuing.guarded_by(guard).telling(deliveries.listener());
         let proxies = Proxies::new(clock.clone());
         proxies.recall_refusals(&database)?;
         let nodes = Nodes::default();
+        nodes.recall(&*ledger, now).await.context("the ledger")?;
         let rotations = Rotations::open(&keys, issuing.clone(), nodes.clone(), trust.clone(), clock.clone())?;
         publish(&data_dir.join("ca.pem"), &Authority::roots_pem(trust.now().bundle()))?;
         Ok(Self {

@@ -3,10 +3,11 @@
 use crate::model::key::Kind;
 
 /// The actions of Signet's own API.
-pub const SIGNET_ACTIONS: [&str; 25] = [
+pub const SIGNET_ACTIONS: [&str; 26] = [
     "signet:CreateToken",
     "signet:ListProxies",
     "signet:DescribeProxies",
+    "signet:ForgetProxy",
     "signet:CreateCredentials",
     "signet:ListCredentials",
     "signet:EnableCredentials",

@@ -22,8 +22,18 @@ enum Stored {
     Revoked { subject: String, reason: String, certificates: Vec<StoredRevoked> },
     Allowed { identity: String },
     Phase { rotation: String, phase: String, detail: String },
+    Departed(StoredDeparture),
+    Returned { node: String, serial: String },
     Halted { cause: String },
     Released { reason: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredDeparture {
+    node: String,
+    serial: String,
+    not_after: i64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +77,14 @@ pub(super) fn to_v2(event: &Event) -> V2 {
         What::Phase { rotation, phase, detail } => {
             Stored::Phase { rotation: rotation.clone(), phase: phase.clone(), detail: detail.clone() }
         }
+        What::Departed { node, serial, not_after } => Stored::Departed(StoredDeparture {
+            node: node.clone(),
+            serial: serial.to_string(),
+            not_after: not_after.unix(),
+        }),
+        What::Returned { node, serial } => {
+            Stored::Returned { node: node.clone(), serial: serial.to_string() }
+        }
         What::Halted(cause) => Stored::Halted { cause: cause.clone() },
         What::Released(reason) => Stored::Released { reason: reason.clone() },
     };
@@ -102,6 +120,10 @@ pub(super) fn from_v2(stored: V2) -> Result<Event, Wrong> {
         },
         Stored::Allowed { identity } => What::Allowed(identity.parse()?),
         Stored::Phase { rotation, phase, detail } => What::Phase { rotation, phase, detail },
+        Stored::Departed(StoredDeparture { node, serial, not_after }) => {
+            What::Departed { node, serial: serial.parse()?, not_after: Timestamp::from_unix(not_after) }
+        }
+        Stored::Returned { node, serial } => What::Returned { node, serial: serial.parse()? },
         Stored::Halted { cause } => What::Halted(cause),
         Stored::Released { reason } => What::Released(reason),
     };

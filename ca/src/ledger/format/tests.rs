@@ -33,7 +33,12 @@ fn every_entry_that_was_ever_written_is_read_as_what_it_was() {
     assert_eq!((server.workload.as_ref(), server.issuer.to_string().as_str()), (None, "server"));
     assert_eq!(server.origin, Origin::of(Attestation::Server));
     assert_eq!(*with, suite::record(7));
-    let [events @ .., Entry::Issued(joined)] = events else { panic!("{events:?}") };
+    let [events @ .., Entry::Issued(joined), Entry::Event(departed), Entry::Event(returned)] = events else {
+        panic!("{events:?}")
+    };
+    let serial = suite::record(7).serial;
+    assert!(matches!(&departed.what, What::Departed { serial: of, .. } if *of == serial), "{departed:?}");
+    assert!(matches!(&returned.what, What::Returned { serial: of, .. } if *of == serial), "{returned:?}");
     let token = JoinToken { id: "0011223344556677".into(), made_by: Some("AKIAEXAMPLE".into()) };
     assert_eq!(*joined, Record { origin: Origin::join(token), ..suite::record(8) });
     assert_eq!(events.len(), 7);

@@ -135,3 +135,54 @@ async fn folders_that_cannot_be_put_in_place_are_tried_again_and_nothing_is_said
     let reopened = world.restarted().await;
     assert_eq!((reopened.root(), reopened.phase()), (world.root(), Phase::Completed));
 }
+
+#[tokio::test]
+async fn after_a_restart_who_left_counts_for_nothing_and_who_is_not_seen_yet_is_waited_for() {
+    let world = World::new().await;
+    let (mut seen, unseen, gone) = (world.agent("a").await, world.agent("b").await, world.agent("c").await);
+    gone.leave(&world).await;
+    world.start(&Succession::Root).await;
+    let (name, serial) = (unseen.name(), unseen.serial());
+    assert_eq!(world.laggards(), [seen.name(), name.clone()]);
+
+    let world = world.restarted().await;
+    seen = world.reconnect(seen);
+    world.accept(&mut seen).await;
+    assert_eq!(
+        (world.phase(), world.laggards()),
+        (Phase::Distribute, vec![serial.to_string()]),
+        "it may live, though nobody has heard of it since the start"
+    );
+    let mut unseen = world.reconnect(unseen);
+    world.look().await;
+    assert_eq!((world.phase(), world.laggards()), (Phase::Distribute, vec![name]));
+    world.accept(&mut unseen).await;
+    assert_eq!(world.phase(), Phase::Issue);
+}
+
+#[tokio::test]
+async fn who_left_and_is_back_is_waited_for_although_it_is_killed_and_the_server_too() {
+    for renews in [false, true] {
+        let world = World::new().await;
+        let mut agent = world.agent("a").await;
+        let before = agent.leaf.clone();
+        agent.leave(&world).await;
+        world.pass(Duration::from_secs(1));
+        agent = world.comeback("a", before).await;
+        if renews {
+            agent.leaf = world.certificate(&fixtures::node("a"), agent.leaf.serial).await;
+        }
+        let serial = agent.serial();
+        drop(agent);
+        let world = world.restarted().await;
+        world.start(&Succession::Root).await;
+        assert_eq!(world.laggards(), [serial.to_string()], "renews: {renews}");
+        world
+            .nodes
+            .forget(&serial.to_string(), &*world.ledger, "me", (world.rotations.0.clock)().into())
+            .await
+            .unwrap();
+        world.look().await;
+        assert_eq!(world.phase(), Phase::Completed, "and nobody waits for whom somebody says to forget");
+    }
+}

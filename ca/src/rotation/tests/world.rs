@@ -22,8 +22,8 @@ pub(super) struct World {
     pub(super) old_issuer: Vec<u8>,
     /// Whether the server's own certificate follows whoever signs.
     pub(super) follows: bool,
-    ledger: Arc<MemoryLedger>,
-    nodes: Nodes,
+    pub(super) ledger: Arc<MemoryLedger>,
+    pub(super) nodes: Nodes,
     trust: TrustFeed,
     now: Arc<BlockingMutex<SystemTime>>,
 }
@@ -71,6 +71,7 @@ impl World {
         let trust = TrustFeed::new(authority.bundle());
         let issuing = Issuing::new(Arc::new(authority), ledger.clone(), random, Arc::clone(&clock));
         let nodes = Nodes::default();
+        nodes.recall(&*ledger, clock().into()).await.unwrap();
         let rotations = Rotations::open(folder.path(), issuing, nodes.clone(), trust.clone(), clock).unwrap();
         let mut world =
             Self { folder, rotations, old_issuer: Vec::new(), follows: true, ledger, nodes, trust, now };
@@ -153,7 +154,11 @@ impl World {
         self.certificate(&fixtures::node(name), predecessor).await.serial.unwrap()
     }
 
-    async fn certificate(&self, workload: &Workload, predecessor: Option<Serial>) -> PresentedLeaf {
+    pub(super) async fn certificate(
+        &self,
+        workload: &Workload,
+        predecessor: Option<Serial>,
+    ) -> PresentedLeaf {
         let registration =
             Registration { workload: workload.clone(), dns_names: Vec::new(), spiffe_ids: Vec::new() };
         let caller = Caller::Joining(workload.clone());
@@ -180,6 +185,15 @@ impl World {
         let mut agent = self.connect(workload, leaf);
         (agent.trust, agent.accepted) = (trust, accepted);
         agent.report(self);
+        agent
+    }
+
+    /// An agent that had left, and is there again with what it held.
+    pub(super) async fn comeback(&self, name: &str, leaf: PresentedLeaf) -> Agent {
+        let serial = leaf.serial;
+        let agent = self.connect(fixtures::node(name), leaf);
+        let now = (self.rotations.0.clock)().into();
+        self.nodes.note_returned(agent.session.key(), serial, &*self.ledger, now).await.unwrap();
         agent
     }
 
@@ -240,8 +254,8 @@ impl Agent {
         self.report(world);
     }
 
-    pub(super) fn leave(self, _world: &World) {
-        self.session.leave();
+    pub(super) async fn leave(self, world: &World) {
+        self.session.leave(&*world.ledger, (world.rotations.0.clock)()).await;
     }
 
     pub(super) fn report(&self, world: &World) {

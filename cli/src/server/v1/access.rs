@@ -50,6 +50,7 @@ const RULES: &[(Method, &str, &str, About)] = &[
     (Method::POST, "/v1/ca/rotation/resume", "signet:RotateAuthority", About::Nothing),
     (Method::POST, "/v1/ca/rotation/abort", "signet:RotateAuthority", About::Nothing),
     (Method::GET, "/v1/nodes", "signet:ListProxies", About::Inside),
+    (Method::POST, "/v1/nodes/forget", "signet:ForgetProxy", About::Nothing),
     (Method::GET, "/v1/instances", "signet:ListInstances", About::Inside),
     (Method::PUT, "/v1/instances/{namespace}/{service}/{id}", "signet:RegisterInstance", About::Inside),
     (Method::DELETE, "/v1/instances/{namespace}/{service}/{id}", "signet:DeregisterInstance", About::Inside),

@@ -2,16 +2,37 @@
 
 use std::time::SystemTime;
 
-use axum::{Json, Router, extract::State, routing::get};
-use serde::Serialize;
-use signet_ca::nodes::{Loaded, NodeView, Presented, SecretState};
+use axum::{
+    Json, Router,
+    extract::{State, rejection::JsonRejection},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use signet_ca::nodes::{Loaded, NodeView, NotForgotten, Presented, SecretState};
 use signet_controlplane::api::{ApiError, Caller};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use tracing::error;
+
 use super::V1;
 
+/// Longest name of an agent, in bytes.
+const MAX_NAME: usize = 1024;
+
 pub(super) fn router() -> Router<V1> {
-    Router::new().route("/v1/nodes", get(list))
+    Router::new().route("/v1/nodes", get(list)).route("/v1/nodes/forget", post(forget))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForgetRequest {
+    /// An instance, a workload, or a serial number.
+    node: String,
+}
+
+#[derive(Serialize)]
+struct ForgetAnswer {
+    forgotten: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -64,9 +85,40 @@ struct LoadedView {
 /// Shows of the agents those whose proxies the caller may see.
 async fn list(State(v1): State<V1>, caller: Caller) -> Result<Json<ListAnswer>, ApiError> {
     let may_see = v1.visible(&caller)?;
+    v1.nodes.forget_ended((v1.clock)().into());
     let views = v1.nodes.subscribe().borrow().clone();
     let seen = views.iter().filter(|view| may_see(&view.key.workload.to_string()));
     Ok(Json(ListAnswer { nodes: seen.map(|view| View::from(&**view)).collect() }))
+}
+
+/// Nobody waits any more for agents that are gone for good without having said so.
+async fn forget(
+    State(v1): State<V1>,
+    caller: Caller,
+    request: Result<Json<ForgetRequest>, JsonRejection>,
+) -> Result<Json<ForgetAnswer>, ApiError> {
+    let Json(ForgetRequest { node }) =
+        request.map_err(|refused| ApiError::bad_request(refused.body_text()))?;
+    if node.is_empty() || node.len() > MAX_NAME {
+        return Err(ApiError::bad_request(format!("node: must have 1 to {MAX_NAME} bytes")));
+    }
+    let now = (v1.clock)().into();
+    let forgotten = v1.nodes.forget(&node, v1.issuing.ledger(), caller.user(), now).await;
+    forgotten.map(|forgotten| Json(ForgetAnswer { forgotten })).map_err(refused)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, it is not the caller's doing")]
+fn refused(refused: NotForgotten) -> ApiError {
+    match refused {
+        NotForgotten::Unknown(_) => ApiError::not_found(refused.to_string()),
+        NotForgotten::Connected(_) | NotForgotten::Ended(_) => ApiError::conflict(refused.to_string()),
+        error => {
+            error!(%error, "no agent was forgotten");
+            ApiError::unavailable(
+                "the ledger cannot be written, so nothing was changed; the server's log says why",
+            )
+        }
+    }
 }
 
 impl From<&NodeView> for View {

@@ -1,8 +1,10 @@
 //! What an agent reports to a real server, judged by the real command: an agent of the test's own says what no Envoy would.
 
+use std::process::Command;
+
 use anyhow::{Context, Result};
 use rcgen::{CertificateParams, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
 use signet::local::probe::ClientCertificate;
 use signet_policies::identity::Workload;
 use signet_sds::secret::Secrets;
@@ -13,11 +15,12 @@ use signet_tests::{
         ListenerStatus, LoadedCertificate, NodeReport, PresentedCertificate, RenewalStatus, SecretStatus,
         listener_status::Probe, node_service_client::NodeServiceClient,
     },
+    program,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{comes_to, mutual};
+use super::{comes_to, mutual, printed, report};
 
 fn now_ms() -> i64 {
     let now = clock()().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -143,6 +146,42 @@ async fn whatever_is_wrong_in_what_an_agent_reports_is_found_and_gone_when_it_is
     first.send(good("1", &held)).await.context("the stream ended")?;
     let _second = watch(&mut tasks, &bed, &held, good("2", &held)).await?;
     comes_to(&bed, &args, 4, &["D07 critical"]).await?;
+    bed.end().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_killed_for_good_makes_an_audit_incomplete_until_somebody_says_to_forget_it()
+-> Result<()> {
+    let bed = Bed::start().await?;
+    bed.mesh("shop").await?;
+    bed.virtual_node("shop", "one", json!({})).await?;
+    let held = bed.server.join(&bed.client, &Workload::virtual_node("shop", "one")?, clock()).await?;
+    let mut tasks = JoinSet::new();
+    let agent = watch(&mut tasks, &bed, &held, good("i-7aa", &held)).await?;
+    let forget = |node: &str| -> Result<(bool, String)> {
+        let connect = ["--endpoint", &bed.server.ready.api, "--credentials"];
+        let mut forget = Command::new(program()?);
+        forget.args(["ca", "forget", node]).args(connect).arg(bed.server.credentials());
+        let output = forget.output()?;
+        Ok((output.status.success(), printed(&output)))
+    };
+    let name = "mesh/shop/virtualNode/one/i-7aa";
+    let (_, report, _) = report(&bed, &[])?;
+    let gaps = |report: &Value| report["checks"].to_string();
+    assert!(!gaps(&report).contains(name), "{report:#}");
+    let (is_forgotten, said) = forget(name)?;
+    assert!(!is_forgotten && said.contains("is connected; stop it first"), "{said}");
+
+    drop(agent);
+    tasks.shutdown().await;
+    let report = comes_to(&bed, &[], 5, &[]).await?;
+    assert!(gaps(&report).contains(name), "it says who is missing: {report:#}");
+    let (is_forgotten, said) = forget(name)?;
+    assert!(is_forgotten && said.contains("is forgotten until it is back"), "{said}");
+    comes_to(&bed, &[], 0, &[]).await?;
+    let (is_forgotten, said) = forget(name)?;
+    assert!(!is_forgotten && said.contains("no agent"), "{said}");
     bed.end().await;
     Ok(())
 }

@@ -106,3 +106,40 @@ async fn with_an_offline_root_alone_each_issuer_is_asked_for_signed_and_installe
     server.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_beside_a_server_that_was_killed_while_it_put_a_new_root_in_place_comes_after_that()
+-> Result<()> {
+    let folder = tempfile::Builder::new().prefix("signet-offline-").tempdir()?;
+    let signet = Signet::new(folder.path(), &[])?;
+    Server::start(&signet.program, folder.path()).await?.stop().await;
+    openssl(folder.path(), ROOT)?;
+    openssl(folder.path(), INTERMEDIATE)?;
+    sign(folder.path(), "intermediate")?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    run(Path::new("chmod"), &["600", &path("intermediate.key")])?;
+    // Killed after the old root was put away, and before the new one stood in its place.
+    let ca = signet.data().join("ca");
+    let (next, shelf) = (ca.join("next/root"), ca.join("retired/0a"));
+    std::fs::create_dir_all(&next)?;
+    std::fs::create_dir_all(&shelf)?;
+    std::fs::copy(path("root.pem"), next.join("cert.pem"))?;
+    std::fs::write(next.join("key.json"), r#"{"v":1,"key":"offline"}"#)?;
+    std::fs::rename(ca.join("root"), shelf.join("root"))?;
+    let record = json!({"version": "1", "id": "root-1", "what": "root", "phase": "promote", "paused": false,
+        "spreadSecs": 0, "by": "me", "retired": "0a", "entered": [], "overrides": [], "reason": ""});
+    std::fs::write(ca.join("rotation.json"), record.to_string())?;
+
+    let [root, intermediate, key] = ["root.pem", "intermediate.pem", "intermediate.key"].map(path);
+    signet.ca(&["import", "--root", &root, "--intermediate", &intermediate, "--key", &key])?;
+    let there = std::fs::read(ca.join("root/cert.pem"))?;
+    assert_eq!(there, std::fs::read(&root)?, "the root that was to come is there");
+    assert!(!ca.join("next").exists() && shelf.join("root/cert.pem").exists());
+    assert!(!shelf.join("root/key.pem").exists(), "the key of the one that went is gone");
+    let mut server = Server::start(&signet.program, folder.path()).await?;
+    let trusted =
+        openssl(folder.path(), &format!("x509 -in {} -noout -subject", server.ca_file().display()))?;
+    assert!(trusted.contains("Example root"), "{trusted}");
+    server.stop().await;
+    Ok(())
+}

@@ -9,6 +9,7 @@ use signet_policies::time::Timestamp;
 use super::super::V1;
 
 pub(super) fn collect(v1: &V1) -> (Vec<Node>, Vec<Gap>) {
+    v1.nodes.forget_ended((v1.clock)().into());
     let views = v1.nodes.subscribe().borrow().clone();
     let nodes: Vec<Node> = views.iter().map(|view| node(view)).collect();
     (nodes, silent(v1, &views))
