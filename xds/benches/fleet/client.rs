@@ -34,6 +34,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+/// Of a response, what has its nonce.
+const HEAD: usize = 256;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -92,22 +94,22 @@ fn ack(nonce: &str, is_sotw: bool) -> Vec<u8> {
     })
 }
 
-/// The nonce at the end of a response: field 5, found from the bytes that came last.
-fn nonce(tail: &[u8]) -> Option<String> {
+/// The nonce in the head of a response: field 5, which our server writes after the type.
+fn nonce(head: &[u8]) -> Option<String> {
     let url = ResourceType::Cluster.type_url().as_bytes();
-    let at = tail.windows(url.len()).rposition(|window| window == url)? + url.len();
-    let length = usize::from(*tail.get(at + 1)?);
-    (*tail.get(at)? == 0x2a).then(|| String::from_utf8_lossy(&tail[at + 2..at + 2 + length]).into_owned())
+    let at = head.windows(url.len()).position(|window| window == url)? + url.len();
+    let length = usize::from(*head.get(at + 1)?);
+    (*head.get(at)? == 0x2a).then(|| String::from_utf8_lossy(&head[at + 2..at + 2 + length]).into_owned())
 }
 
 /// The gRPC messages of one client, counted.
 #[derive(Default)]
 struct Messages {
-    head: Vec<u8>,
+    frame: Vec<u8>,
     /// What the message that is arriving still lacks.
     left: usize,
-    /// The end of the newest message.
-    tail: Vec<u8>,
+    /// As much of the newest message as has its nonce.
+    head: Vec<u8>,
     whole: usize,
 }
 
@@ -115,19 +117,19 @@ impl Messages {
     fn take(&mut self, mut payload: &[u8]) {
         while !payload.is_empty() {
             if self.left == 0 {
-                let (head, rest) = payload.split_at(payload.len().min(5 - self.head.len()));
-                self.head.extend_from_slice(head);
+                let (frame, rest) = payload.split_at(payload.len().min(5 - self.frame.len()));
+                self.frame.extend_from_slice(frame);
                 payload = rest;
-                if let [_, length @ ..] = &*self.head
+                if let [_, length @ ..] = &*self.frame
                     && let Ok(length) = <[u8; 4]>::try_from(length)
                 {
                     self.left = usize::try_from(u32::from_be_bytes(length)).unwrap();
+                    self.frame.clear();
                     self.head.clear();
                 }
             } else {
                 let (part, rest) = payload.split_at(payload.len().min(self.left));
-                self.tail.extend_from_slice(&part[part.len().saturating_sub(256)..]);
-                self.tail.drain(..self.tail.len().saturating_sub(256));
+                self.head.extend_from_slice(&part[..part.len().min(HEAD - self.head.len())]);
                 self.left -= part.len();
                 self.whole += usize::from(self.left == 0);
                 payload = rest;
@@ -177,7 +179,7 @@ async fn client(
             }
             changed = acks.changed() => {
                 changed.ok()?;
-                let nonce = nonce(&messages.tail).unwrap();
+                let nonce = nonce(&messages.head).unwrap();
                 io.write_all(&ack(&nonce, is_sotw)).await.ok()?;
                 io.flush().await.ok()?;
             }

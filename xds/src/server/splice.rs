@@ -1,16 +1,17 @@
 //! Responses as they go on the wire: written around the bytes that resources hold, never encoded again.
 //!
 //! ```text
-//!  ┌ gRPC frame ┬ head ┬─────────── one resource ───────────┬ … ┬ tail ┐
-//!  │ flag, len  │ version │ name, type… (copied) │ value (shared) │ … │ type, nonce, removed │
-//!  └────────────┴──────┴─────────────────────────────────────┴───┴──────┘
+//!  ┌ gRPC frame ┬────────── head ──────────────┬─────────── one resource ──────────────┬ … ┐
+//!  │ flag, len  │ version, type, nonce, removed │ name, type… (copied) │ value (shared) │ … │
+//!  └────────────┴───────────────────────────────┴───────────────────────────────────────┴───┘
 //! ```
 //!
 //! The pieces are made one by one as the client takes them, so that a response costs one piece of memory
 //! however large it is, and none when it has been sent. Where many streams send the same resources, the second of
-//! them has them written in one piece for all the others.
+//! them has them written in one piece for all the others; the head and as much of that as fills the first HTTP/2 frame
+//! are one piece, so that no frame more is written than the bytes need. Protobuf leaves the order of fields open.
 
-use std::{array, vec};
+use std::vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
@@ -56,53 +57,46 @@ mod of_any {
 #[derive(Debug)]
 pub(super) struct Splice {
     variant: Variant,
-    /// Pieces that are written already, where another stream has had the same resources written.
-    ready: array::IntoIter<Bytes, 3>,
+    /// What follows, where another stream has had the same resources written.
+    ready: Option<Bytes>,
     resources: vec::IntoIter<Resource>,
     /// A value that goes out as it is, after the piece that announced it.
     shared: Option<Bytes>,
     /// What has been written and not sent.
     piece: BytesMut,
-    tail: Bytes,
 }
 
 impl Splice {
     /// `None` for a response of 4 GiB or more, which gRPC cannot carry.
     pub(super) fn new(response: &Response, variant: Variant) -> Option<Self> {
-        let mut tail = BytesMut::new();
-        put_text(of_response::TYPE_URL, response.kind.type_url(), &mut tail);
-        put_text(of_response::NONCE, &response.nonce, &mut tail);
-        for name in &response.removed {
-            put_text(of_response::REMOVED_RESOURCES, name, &mut tail);
-        }
+        let version = response.version.as_deref().unwrap_or_default();
+        let head = [
+            (of_response::VERSION_INFO, version),
+            (of_response::TYPE_URL, response.kind.type_url()),
+            (of_response::NONCE, &response.nonce),
+        ];
+        let removed = response.removed.iter().map(|name| (of_response::REMOVED_RESOURCES, &**name));
+        let head = || head.into_iter().chain(removed.clone());
         let written = response.resources.encoded(variant, || write_all(&response.resources, variant));
         let resources = match &written {
             Some(written) => written.len(),
             None => length_of_all(&response.resources, variant),
         };
-        let version = response.version.as_deref().unwrap_or_default();
-        let length = text_len(of_response::VERSION_INFO, version) + resources + tail.len();
+        let length = head().map(|(tag, text)| text_len(tag, text)).sum::<usize>() + resources;
         // A piece may go over its size by one resource that is just not shared, and by what is around it.
         let mut piece = BytesMut::with_capacity((FRAME + length).min(PIECE + 2 * SHARED));
         piece.put_u8(0);
         piece.put_u32(u32::try_from(length).ok()?);
-        put_text(of_response::VERSION_INFO, version, &mut piece);
-        let nothing = [const { Bytes::new() }; 3].into_iter();
-        let resources = Vec::new().into_iter();
-        let mut splice =
-            Self { variant, ready: nothing, resources, shared: None, piece, tail: tail.freeze() };
-        match written {
-            // One small piece is cheaper than three.
-            Some(written) if FRAME + length <= PIECE => {
-                splice.piece.put_slice(&written);
+        head().for_each(|(tag, text)| put_text(tag, text, &mut piece));
+        let (ready, resources) = match written {
+            Some(mut written) => {
+                let first = written.split_to(written.len().min(PIECE.saturating_sub(piece.len())));
+                piece.put_slice(&first);
+                (Some(written), Vec::new())
             }
-            Some(written) => {
-                let piece = std::mem::take(&mut splice.piece).freeze();
-                splice.ready = [piece, written, std::mem::take(&mut splice.tail)].into_iter();
-            }
-            None => splice.resources = response.resources.iter().cloned().collect::<Vec<_>>().into_iter(),
-        }
-        Some(splice)
+            None => (None, response.resources.iter().cloned().collect()),
+        };
+        Some(Self { variant, ready, resources: resources.into_iter(), shared: None, piece })
     }
 
     /// Writes a resource, up to its value where that is shared.
@@ -127,18 +121,11 @@ impl Iterator for Splice {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        if let Some(piece) = self.ready.find(|piece| !piece.is_empty()) {
-            return Some(piece);
-        }
         if let Some(value) = self.shared.take() {
             return Some(value);
         }
         while self.piece.len() < PIECE {
-            let Some(resource) = self.resources.next() else {
-                let tail = std::mem::take(&mut self.tail);
-                self.piece.put_slice(&tail);
-                break;
-            };
+            let Some(resource) = self.resources.next() else { break };
             if self.piece.capacity() == 0 {
                 self.piece.reserve(PIECE + 2 * SHARED);
             }
@@ -149,7 +136,7 @@ impl Iterator for Splice {
                 return sent;
             }
         }
-        self.take()
+        self.take().or_else(|| self.ready.take().filter(|ready| !ready.is_empty()))
     }
 }
 
