@@ -14,12 +14,12 @@
 
 #[path = "../../../xds/benches/fleet/client.rs"]
 mod client;
-#[path = "../../../xds/benches/fleet/clients.rs"]
-mod clients;
 mod mesh;
 #[path = "../../../xds/benches/fleet/meter.rs"]
 #[expect(dead_code, reason = "memory is the fleet's to measure")]
 mod meter;
+#[path = "../../../xds/benches/fleet/process.rs"]
+mod process;
 mod server;
 #[path = "../../../xds/benches/fleet/tls.rs"]
 #[expect(dead_code, reason = "nothing is encrypted here")]

@@ -37,8 +37,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status as Refusal, transport::Server};
 
 use super::{
-    clients::Clients,
     mesh::{self, Change},
+    process::Process,
 };
 
 /// Counts what clients say.
@@ -58,7 +58,7 @@ impl Observer for Count {
 
 /// Streams that clients have, and what they are known to have said.
 struct Fleet {
-    clients: Clients,
+    clients: Process,
     streams: usize,
     heard: Arc<AtomicUsize>,
     due: usize,
@@ -75,7 +75,7 @@ impl Fleet {
         let router = Server::builder().add_service(ads(source, CancellationToken::new()));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
-        let mut clients = Clients::start();
+        let mut clients = Process::clients();
         clients.say(&format!("open {port} {streams} delta plain"));
         clients.seconds();
         clients.expect_one();
@@ -157,7 +157,7 @@ impl World {
             memory: Forgetful,
             trust_domain: "td".parse().unwrap(),
             pace: Pace::default(),
-            progress: watch::Sender::new(Arc::default()),
+            progress: watch::Sender::default(),
         };
         let mut task = JoinSet::new();
         task.spawn(async move { reconcile.run(CancellationToken::new()).await.unwrap() });

@@ -1,9 +1,11 @@
 //! What nobody can do better than: sockets that are written ready-made bytes, a bare stream of tonic's that is
-//! given them, and the handshakes of rustls in memory.
+//! given them, and the handshakes of rustls in memory. The first two are each served by a process of its own.
 
 use std::{
     convert::Infallible,
+    fmt,
     future::{Ready, ready},
+    io::BufRead as _,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -16,7 +18,7 @@ use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
     sync::{Mutex, watch},
-    task::JoinSet,
+    task::{JoinSet, block_in_place},
 };
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::WatchStream;
@@ -24,14 +26,78 @@ use tonic::{Status as Refusal, body::Body, server::NamedService, transport::Serv
 use tower::Service;
 
 use super::{
-    clients::Clients,
     meter::{Meter, Start},
+    process::Process,
     server::Served,
     tls,
 };
 
+/// What is held to be the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Sockets that are written.
+    Raw,
+    /// A bare stream of tonic's.
+    Bare,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Raw => "raw",
+            Self::Bare => "bare",
+        })
+    }
+}
+
+/// The process that serves the limit.
+pub(super) struct Limit {
+    process: Process,
+    /// Of all streams together, in bytes.
+    pub(super) idle_memory: f64,
+}
+
+impl Limit {
+    /// Its streams are open, and idle.
+    pub(super) fn start(kind: Kind, streams: usize, security: &str) -> Self {
+        let mut process = Process::start(&["--limit", &kind.to_string(), &streams.to_string(), security]);
+        let idle_memory = process.hear().parse().unwrap();
+        Self { process, idle_memory }
+    }
+
+    /// A message of so many bytes to each.
+    pub(super) fn push(&mut self, bytes: usize) -> Meter {
+        self.process.say(&bytes.to_string());
+        let answer = self.process.hear();
+        let (seconds, cpu_us) = answer.split_once(' ').unwrap();
+        Meter { seconds: seconds.parse().unwrap(), cpu_us: cpu_us.parse().unwrap() }
+    }
+}
+
+/// Is that process: says how many bytes of memory its streams take, then pushes as many bytes as each line says, and
+/// says how many seconds and microseconds of CPU time that took.
+pub(super) async fn serve(is_raw: bool, streams: usize, mutual_tls: bool) {
+    // What the first stream costs once is no part of what one more costs.
+    let _first = Bare::start(2, mutual_tls).await;
+    let (mut raw, mut bare) = match is_raw {
+        true => (Some(Raw::start(streams, mutual_tls).await), None),
+        false => (None, Some(Bare::start(streams, mutual_tls).await)),
+    };
+    println!("{}", bare.as_ref().map_or(0.0, |bare| bare.idle_memory));
+    let mut lines = std::io::stdin().lock().lines();
+    while let Some(Ok(line)) = block_in_place(|| lines.next()) {
+        let message = message(line.parse().unwrap());
+        let meter = match (&mut raw, &mut bare) {
+            (Some(raw), _) => raw.push(&message).await,
+            (_, Some(bare)) => bare.push(&message).await,
+            (None, None) => return,
+        };
+        println!("{} {}", meter.seconds, meter.cpu_us);
+    }
+}
+
 /// A gRPC message of so many bytes in all.
-pub(super) fn message(bytes: usize) -> Bytes {
+fn message(bytes: usize) -> Bytes {
     let length = u32::try_from(bytes - 5).unwrap().to_be_bytes();
     [&[0], &length[..], &vec![0; bytes - 5]].concat().into()
 }
@@ -43,15 +109,15 @@ enum Socket {
 }
 
 /// As many sockets as there are streams, and nothing else.
-pub(super) struct Raw {
-    clients: Clients,
+struct Raw {
+    clients: Process,
     sockets: Vec<Arc<Mutex<Socket>>>,
 }
 
 impl Raw {
-    pub(super) async fn start(streams: usize, mutual_tls: bool) -> Self {
+    async fn start(streams: usize, mutual_tls: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut clients = Clients::start();
+        let mut clients = Process::clients();
         let port = listener.local_addr().unwrap().port();
         let security = if mutual_tls { "tls" } else { "plain" };
         clients.say(&format!("open {port} {streams} raw {security}"));
@@ -73,7 +139,7 @@ impl Raw {
     }
 
     /// Writes a message to each.
-    pub(super) async fn push(&mut self, message: &[u8]) -> Meter {
+    async fn push(&mut self, message: &[u8]) -> Meter {
         let frame = |payload: &[u8]| {
             let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
             [&length[1..], &[0, 0, 0, 0, 0, 1], payload].concat()
@@ -131,15 +197,15 @@ impl Service<http::Request<Body>> for Echo {
 }
 
 /// tonic's server with a body that yields ready-made bytes.
-pub(super) struct Bare {
+struct Bare {
     served: Served,
     pushes: watch::Sender<Bytes>,
     /// Of all streams together, in bytes.
-    pub(super) idle_memory: f64,
+    idle_memory: f64,
 }
 
 impl Bare {
-    pub(super) async fn start(streams: usize, mutual_tls: bool) -> Self {
+    async fn start(streams: usize, mutual_tls: bool) -> Self {
         let (pushes, receiver) = watch::channel(message(512));
         let router = Server::builder().add_service(Echo(receiver));
         let served = Served::start(router, streams, mutual_tls, "delta").await;
@@ -147,7 +213,7 @@ impl Bare {
         Self { served, pushes, idle_memory }
     }
 
-    pub(super) async fn push(&mut self, message: &Bytes) -> Meter {
+    async fn push(&mut self, message: &Bytes) -> Meter {
         self.served.clients.expect_one();
         let start = Start::now();
         self.pushes.send_replace(message.clone());

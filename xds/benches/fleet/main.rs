@@ -1,10 +1,11 @@
 //! What a fleet of Envoys costs, each row beside the limit that it cannot pass, measured in the same run.
 //!
-//! `cargo bench -p signet-xds --bench fleet` serves 100 and 1,000 streams, and `-- --proxies 9900` as many as are
-//! asked for and the limit of open files allows, two for each and a few: real HTTP/2 connections over loopback, plain
-//! and with mutual TLS, with the clients in a process of their own. Every lane is a process too, so that no memory that
-//! another has freed is counted for nothing. The goals are those that were set for 10,000 proxies; few streams may miss
-//! them, as what a push costs once is divided among them. The process ends with 1 when a ratio misses its goal.
+//! `cargo bench -p signet-xds --bench fleet` serves 100 and 1,000 streams, and `-- --proxies 10000` as many as are
+//! asked for and the limit of open files allows, one for each and a few: real HTTP/2 connections over loopback, plain
+//! and with mutual TLS. Our server, the limit's, and the clients of each are four processes, and every lane has its
+//! own, so that no memory that another has freed is counted for nothing. The goals are those that were set for 10,000
+//! proxies; few streams may miss them, as what a push costs once is divided among them. The process ends with 1 when a
+//! ratio misses its goal.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,9 +15,9 @@
 )]
 
 mod client;
-mod clients;
 mod limit;
 mod meter;
+mod process;
 mod server;
 mod tls;
 
@@ -25,9 +26,9 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
-use limit::{Bare, Raw, message};
+use limit::{Kind, Limit};
 use meter::Meter;
 use server::Fleet;
 
@@ -37,6 +38,13 @@ const SMALL: (usize, usize) = (1, 4 << 10);
 const LARGE: (usize, usize) = (1000, 371);
 const ROUNDS: usize = 9;
 
+const PLAIN: &str = "plain";
+const MUTUAL_TLS: &str = "mTLS";
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
@@ -45,7 +53,12 @@ fn main() -> ExitCode {
             client::run();
             ExitCode::SUCCESS
         }
-        ["--lane", what, streams, security] => lane(what, streams.parse().unwrap(), security == "mTLS"),
+        ["--lane", what, streams, security] => lane(what, streams.parse().unwrap(), security == MUTUAL_TLS),
+        ["--limit", kind, streams, security] => {
+            let (is_raw, mutual_tls) = (kind == Kind::Raw.to_string(), security == MUTUAL_TLS);
+            runtime().block_on(limit::serve(is_raw, streams.parse().unwrap(), mutual_tls));
+            ExitCode::SUCCESS
+        }
         ["--proxies", streams] => fleets(&[streams.parse().unwrap()]),
         [] => fleets(&[100, 1000]),
         _ => {
@@ -60,14 +73,14 @@ fn fleets(sizes: &[usize]) -> ExitCode {
     let own = std::env::current_exe().unwrap();
     let mut missed = 0;
     for streams in sizes {
-        // A lane has two sockets a stream, ours and the limit's; their other ends are other processes'.
-        let (needed, most) = (2 * streams + 100, open_files());
+        // A process has one socket a stream.
+        let (needed, most) = (streams + 100, open_files());
         if needed > most {
             println!("{streams} streams need {needed} open files and {most} are allowed: raise `ulimit -n`");
             return ExitCode::FAILURE;
         }
         let lanes =
-            [("idle", "plain"), ("push", "plain"), ("idle", "mTLS"), ("large", "plain"), ("large", "mTLS")];
+            [("idle", PLAIN), ("push", PLAIN), ("idle", MUTUAL_TLS), ("large", PLAIN), ("large", MUTUAL_TLS)];
         for (what, security) in lanes {
             let lane = ["--lane", what, &streams.to_string(), security];
             let code = Command::new(&own).args(lane).status().unwrap().code().unwrap();
@@ -90,8 +103,7 @@ fn open_files() -> usize {
 
 /// One lane; the process ends with the number of goals that it missed.
 fn lane(what: &str, streams: usize, mutual_tls: bool) -> ExitCode {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let rows = runtime.block_on(async {
+    let rows = runtime().block_on(async {
         match what {
             "idle" => idle(streams, mutual_tls).await,
             "push" => push(streams).await,
@@ -131,7 +143,11 @@ impl Row<'_> {
 }
 
 fn name(streams: usize, mutual_tls: bool) -> String {
-    format!("{streams} proxies, {}", if mutual_tls { "mTLS" } else { "plain" })
+    format!("{streams} proxies, {}", security(mutual_tls))
+}
+
+const fn security(mutual_tls: bool) -> &'static str {
+    if mutual_tls { MUTUAL_TLS } else { PLAIN }
 }
 
 /// What a stream costs that is idle; of mutual TLS also what it costs to connect, and one changed cluster to everybody.
@@ -141,8 +157,8 @@ async fn idle(streams: usize, mutual_tls: bool) -> Vec<bool> {
     let count = f64::from(u32::try_from(streams).unwrap());
     let handshake = mutual_tls.then(|| tls::handshake().as_secs_f64() * 1e6);
     // What the first stream costs once is no part of what one more costs.
-    let _first = (Bare::start(2, mutual_tls).await, Fleet::start(2, mutual_tls, SMALL, false).await);
-    let mut bare = Bare::start(streams, mutual_tls).await;
+    let _first = Fleet::start(2, mutual_tls, SMALL, false).await;
+    let mut bare = Limit::start(Kind::Bare, streams, security(mutual_tls));
     let mut fleet = Fleet::start(streams, mutual_tls, SMALL, false).await;
     let kilobytes = |bytes: f64| bytes / count / 1024.0;
     let most = if mutual_tls { 1.25 } else { 1.35 };
@@ -151,10 +167,9 @@ async fn idle(streams: usize, mutual_tls: bool) -> Vec<bool> {
     let Some(handshake) = handshake else { return rows };
     let connect = row("connect, CPU", "the handshake of rustls in memory", "us", 1.9);
     rows.push(connect.report(vec![(fleet.opened().cpu_us / count, handshake)]));
-    let message = message(fleet.bytes_per_push);
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let limit = bare.push(&message).await;
+        let limit = bare.push(fleet.bytes_per_push);
         rounds.push((fleet.push().await.seconds * 1e3, limit.seconds * 1e3));
     }
     rows.push(
@@ -168,12 +183,11 @@ async fn push(streams: usize) -> Vec<bool> {
     let lane = &name(streams, false);
     let row = |what, unit, most| Row { lane, what, limit: "write of ready bytes", unit, most };
     let count = f64::from(u32::try_from(streams).unwrap());
-    let mut raw = Raw::start(streams, false).await;
+    let mut raw = Limit::start(Kind::Raw, streams, PLAIN);
     let mut fleet = Fleet::start(streams, false, SMALL, false).await;
-    let message = message(fleet.bytes_per_push);
     let mut rounds: Vec<[Meter; 2]> = Vec::new();
     for _ in 0..ROUNDS {
-        rounds.push([raw.push(&message).await, fleet.push().await]);
+        rounds.push([raw.push(fleet.bytes_per_push), fleet.push().await]);
     }
     let cpu = rounds.iter().map(|[raw, ours]| (ours.cpu_us / count, raw.cpu_us / count)).collect();
     let delivered = rounds.iter().map(|[raw, ours]| (ours.seconds * 1e3, raw.seconds * 1e3)).collect();
@@ -188,21 +202,20 @@ async fn large(streams: usize, mutual_tls: bool) -> Vec<bool> {
     let lane = &name(streams, mutual_tls);
     let row = |what, limit, unit, most| Row { lane, what, limit, unit, most };
     let count = f64::from(u32::try_from(streams).unwrap());
-    let _first = (Bare::start(2, mutual_tls).await, Fleet::start(2, mutual_tls, SMALL, true).await);
-    let mut bare = Bare::start(streams, mutual_tls).await;
+    let _first = Fleet::start(2, mutual_tls, SMALL, true).await;
+    let mut bare = Limit::start(Kind::Bare, streams, security(mutual_tls));
     let mut fleet = Fleet::start(streams, mutual_tls, LARGE, true).await;
-    let message = message(fleet.bytes_per_push);
     // The first push is for memory alone: what both have to grow once is no part of the others.
-    bare.push(&message).await;
+    bare.push(fleet.bytes_per_push);
     let before = fleet.memory_now();
     fleet.push().await;
     let kept = fleet.idle_memory + fleet.memory_now() - before;
     let mut rounds = Vec::new();
     for _ in 0..5 {
-        let limit = bare.push(&message).await;
+        let limit = bare.push(fleet.bytes_per_push);
         rounds.push((fleet.push().await.cpu_us / count, limit.cpu_us / count));
     }
-    let what = format!("1000 clusters ({} KB) SotW, CPU", message.len() / 1000);
+    let what = format!("1000 clusters ({} KB) SotW, CPU", fleet.bytes_per_push / 1000);
     let memory = (kept / count / 1024.0, fleet.idle_memory / count / 1024.0);
     vec![
         row(&what, "ready bytes in a bare stream", "us", 1.15).report(rounds),

@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::Router};
 
 use super::{
-    clients::Clients,
     meter::{Meter, Start, memory},
+    process::Process,
     tls,
 };
 
@@ -59,7 +59,7 @@ impl Source for Shared {
 
 /// A server of tonic's and the streams to it, each of which has had its first message.
 pub(super) struct Served {
-    pub(super) clients: Clients,
+    pub(super) clients: Process,
     baseline: f64,
     opened: Meter,
     _tasks: JoinSet<()>,
@@ -69,7 +69,7 @@ impl Served {
     pub(super) async fn start(router: Router, streams: usize, mutual_tls: bool, variant: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut clients = Clients::start();
+        let mut clients = Process::clients();
         let mut tasks = JoinSet::new();
         let acceptor = mutual_tls.then(tls::acceptor);
         let (baseline, start) = (memory(), Start::now());

@@ -1,4 +1,4 @@
-//! The process of the clients, as the server sees it.
+//! A process beside this one, which is this program too: it is given commands, one a line, and answers with lines.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -9,20 +9,25 @@ use tokio::task::block_in_place;
 
 use super::tls;
 
-/// The client process.
-pub(super) struct Clients {
+/// The process; it ends when this is dropped.
+pub(super) struct Process {
     child: Child,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-impl Clients {
-    pub(super) fn start() -> Self {
+impl Process {
+    pub(super) fn start(args: &[&str]) -> Self {
         let own = std::env::current_exe().unwrap();
-        let spawned = Command::new(own).arg("--client").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let spawned = Command::new(own).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.unwrap();
         let (commands, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut clients = Self { child, commands, answers };
+        Self { child, commands, answers }
+    }
+
+    /// Clients of a server in this process.
+    pub(super) fn clients() -> Self {
+        let mut clients = Self::start(&["--client"]);
         clients.say(&tls::to_line());
         clients
     }
@@ -31,26 +36,26 @@ impl Clients {
         writeln!(self.commands, "{command}").unwrap();
     }
 
-    /// The answer to the command that they were given last.
+    /// The answer to the command that it was given last.
     pub(super) fn hear(&mut self) -> String {
         let mut line = String::new();
         block_in_place(|| self.answers.read_line(&mut line)).unwrap();
         line.trim().to_owned()
     }
 
-    /// The clients wait for one more message from now on.
+    /// Clients wait for one more message from now on.
     pub(super) fn expect_one(&mut self) {
         self.say("await");
         assert_eq!(self.hear(), "ready");
     }
 
-    /// How long the command took that they were given last.
+    /// How long the command took that it was given last.
     pub(super) fn seconds(&mut self) -> f64 {
         self.hear().parse().unwrap()
     }
 }
 
-impl Drop for Clients {
+impl Drop for Process {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
