@@ -73,7 +73,9 @@ impl Status {
         ResourceType::ALL.into_iter().all(|kind| {
             let known = self.of(kind);
             let wanted = Layer::<Version>::of(Arc::clone(snapshot.kind(kind)));
-            let holds_more = kind.is_wildcard() && !known.sent.beyond(&wanted).is_empty();
+            // What it brought along was not sent.
+            let has_more = |layer: &Layer<Version>| !layer.beyond(&wanted).is_empty();
+            let holds_more = kind.is_wildcard() && (has_more(&known.sent) || has_more(&known.accepted));
             known.runs_all(snapshot, kind, &known.interest) && !holds_more
         })
     }
