@@ -60,9 +60,14 @@ pub type End = Pin<Box<dyn Future<Output = Refusal> + Send>>;
 
 /// Follows one stream; dropped when the stream ends.
 pub trait Observer: Send {
-    /// Called after every request (ACK, NACK or change of subscription) and every response. It runs on the
-    /// stream's own task, so it must neither block nor wait.
+    /// Called after every request: an ACK, a NACK or a change of subscription. It runs on the stream's own task, so it
+    /// must neither block nor wait.
     fn changed(&mut self, status: &Status);
+
+    /// Called after every response; the same is demanded of it.
+    fn sent(&mut self, status: &Status) {
+        self.changed(status);
+    }
 
     /// Whether anything of this snapshot may be sent now. What may not is held until there is another snapshot.
     ///

@@ -16,6 +16,12 @@ pub(super) struct Stream {
 }
 
 impl Observer for Stream {
+    /// The proxy has said nothing, so nobody who waits for its word is woken.
+    fn sent(&mut self, status: &Status) {
+        let now = (self.proxies.clock)();
+        self.proxies.lock().hear(self.key, status, now);
+    }
+
     fn changed(&mut self, status: &Status) {
         let now = (self.proxies.clock)();
         let heard = self.proxies.lock().hear(self.key, status, now);

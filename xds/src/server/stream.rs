@@ -157,7 +157,7 @@ where
             kind = %response.kind, nonce = response.nonce, resources = response.resources.len(),
             removed = response.removed.len(), "response"
         );
-        feed.observer.changed(self.session.status());
+        feed.observer.sent(self.session.status());
         Some(response)
     }
 
