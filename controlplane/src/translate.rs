@@ -229,8 +229,8 @@ impl<'a> Scope<'a> {
 
     /// The cluster of a destination, where there is such a node.
     fn target(&self, destination: &backend::Destination<'_>, forge: &mut Forge) -> Option<Resource> {
-        let target = cluster::target(self, destination)?;
-        Some(forge.share(ResourceType::Cluster, target.name.clone(), target))
+        let mesh = &self.proxy.workload.mesh;
+        forge.cluster(mesh, destination, || cluster::target(self, destination))
     }
 
     /// The endpoints of a destination that is found by Cloud Map's names.
@@ -246,14 +246,19 @@ impl<'a> Scope<'a> {
         let mut resources = Vec::new();
         for listener in self.listeners() {
             let (local, routes) = match self.role {
-                Role::Node(_) => (cluster::local(self, listener), route::ingress(self, listener)),
+                Role::Node(_) => {
+                    // TCP has nothing to be routed by.
+                    let is_http = listener.port_mapping.protocol.is_http();
+                    (cluster::local(self, listener), is_http.then(|| route::ingress(self, listener)))
+                }
                 Role::Gateway(gateway) => (
                     gateway::self_redirect(self, gateway, listener),
-                    gateway::ingress(self, gateway, listener, &backends),
+                    Some(gateway::ingress(self, gateway, listener, &backends)),
                 ),
             };
             resources.push(forge.make(ResourceType::Cluster, local.name.clone(), &local));
-            resources.push(forge.make(ResourceType::Route, routes.name.clone(), &routes));
+            let routes = routes.map(|routes| forge.make(ResourceType::Route, routes.name.clone(), &routes));
+            resources.extend(routes);
         }
         for (_, destination) in distinct(&backends) {
             resources.extend(self.target(destination, forge));

@@ -2,7 +2,11 @@
 
 use std::{any::Any, collections::HashMap};
 
-use signet_xds::{Resource, ResourceType};
+use signet_policies::identity::ResourceName;
+use signet_xds::{Resource, ResourceType, pb::envoy::config::cluster::v3::Cluster};
+
+use super::backend::Destination;
+use crate::model::{ClientTls, PortMapping};
 
 /// So many different messages are remembered; a few thousand bytes each.
 const REMEMBERED: usize = 4096;
@@ -10,11 +14,27 @@ const REMEMBERED: usize = 4096;
 /// A message of whatever type, and its encoding.
 type Made = (Box<dyn Any + Send>, Resource);
 
-/// Encodes the resources of one round of translation.
+/// What a destination's cluster follows from, beside its node and what is the same for a whole round.
+struct Way {
+    mapping: PortMapping,
+    policy: Option<ClientTls>,
+    service: Option<String>,
+}
+
+impl Way {
+    fn is_to(&self, destination: &Destination<'_>) -> bool {
+        let Destination { node: _, mapping, found: _, policy, service } = destination;
+        (self.mapping, self.policy.as_ref(), self.service.as_deref()) == (*mapping, *policy, *service)
+    }
+}
+
+/// Encodes the resources of one round of translation, in which the model and all else that it is given stay the same.
 #[derive(Default)]
 pub(crate) struct Forge {
     /// What may be asked for again, with the message that it is the encoding of.
     made: HashMap<(ResourceType, String), Vec<Made>>,
+    /// The clusters that lead to a node of a mesh; none where it has no such port.
+    clusters: HashMap<(ResourceName, ResourceName), Vec<(Way, Option<Resource>)>>,
     remembered: usize,
     encoded: u64,
 }
@@ -43,6 +63,25 @@ impl Forge {
             self.made.entry(key).or_default().push((Box::new(message), resource.clone()));
         }
         resource
+    }
+
+    /// The cluster that leads to a destination, which is the same for whoever calls it so.
+    pub(super) fn cluster(
+        &mut self,
+        mesh: &ResourceName,
+        destination: &Destination<'_>,
+        make: impl FnOnce() -> Option<Cluster>,
+    ) -> Option<Resource> {
+        let key = (mesh.clone(), destination.node.clone());
+        let mut known = self.clusters.get(&key).into_iter().flatten();
+        if let Some((_, known)) = known.find(|(way, _)| way.is_to(destination)) {
+            return known.clone();
+        }
+        let cluster = make().map(|made| self.share(ResourceType::Cluster, made.name.clone(), made));
+        let Destination { node: _, mapping, found: _, policy, service } = destination;
+        let way = Way { mapping: *mapping, policy: policy.cloned(), service: service.map(ToOwned::to_owned) };
+        self.clusters.entry(key).or_default().push((way, cluster.clone()));
+        cluster
     }
 
     /// How many messages were encoded.

@@ -38,6 +38,7 @@ fn check(case: &str, snapshot: &Snapshot) {
 fn check_kinds(case: &str, snapshot: &Snapshot, kinds: &[ResourceType]) {
     nothing_deprecated_and_no_map_of_two(snapshot);
     every_server_is_verified_and_every_secret_has_one_source(snapshot);
+    listeners_ask_for_every_route_table_and_no_other(snapshot);
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../../golden");
     settings.set_prepend_module_to_snapshot(false);
@@ -88,6 +89,19 @@ fn every_server_is_verified_and_every_secret_has_one_source(snapshot: &Snapshot)
         _ => {}
     });
     assert!(sources.len() < 2, "{sources:?}");
+}
+
+fn listeners_ask_for_every_route_table_and_no_other(snapshot: &Snapshot) {
+    let mut asked = BTreeSet::new();
+    json::visit(snapshot, &mut |message| {
+        if message.descriptor().full_name().ends_with("http_connection_manager.v3.Rds") {
+            let rds = serde_json::to_value(message).unwrap();
+            asked.insert(rds["routeConfigName"].as_str().unwrap().to_owned());
+        }
+    });
+    let told: BTreeSet<String> =
+        snapshot.resources(ResourceType::Route).map(|table| table.name().to_owned()).collect();
+    assert_eq!(told, asked);
 }
 
 fn server(tls: Option<&ListenerTls>) -> Snapshot {
