@@ -90,7 +90,7 @@ async fn metrics(State(ops): State<Ops>) -> Response {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
 }
 
-/// OpenMetrics text: connected proxies by state, and what is revoked.
+/// OpenMetrics text: connected proxies by state, what was encoded for them, and what is revoked.
 fn exposition(proxies: &Proxies, standing: &Standing) -> String {
     let views = proxies.list();
     let mut text = String::from(
@@ -106,6 +106,10 @@ fn exposition(proxies: &Proxies, standing: &Standing) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "signet_proxies{{state=\"{name}\"}} {count}");
     }
+    let (encoded, help) =
+        ("signet_resources_encoded", "Resources that were encoded for Envoys, each once for all.");
+    let count = proxies.encoded();
+    let _ = writeln!(text, "# TYPE {encoded} counter\n# HELP {encoded} {help}\n{encoded}_total {count}");
     let gauges = [
         ("signet_revoked_certificates", "Certificates that were revoked.", standing.certificates().count()),
         ("signet_banned_identities", "Identities that get no certificates.", standing.bans().count()),

@@ -129,7 +129,9 @@ async fn health_and_metrics_are_served_and_no_silent_peer_delays_sigterm_beyond_
     ops.text("/healthz").await?;
     ops.text("/readyz").await?;
     let metrics = ops.text("/metrics").await?;
-    assert!(metrics.contains("signet_proxies") && metrics.trim_end().ends_with("# EOF"), "{metrics}");
+    for one in ["signet_proxies{state=\"synced\"} 0\n", "signet_resources_encoded_total 0\n"] {
+        assert!(metrics.contains(one) && metrics.trim_end().ends_with("# EOF"), "{metrics}");
+    }
     let api = server.ready.api.trim_start_matches("http://").to_owned();
     let mut silent = TcpStream::connect(api).await?;
     silent.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await?;
