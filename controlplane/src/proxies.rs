@@ -271,6 +271,11 @@ impl Proxies {
         self.lock().revision
     }
 
+    /// All of them are fed from the model at this revision.
+    pub(crate) fn fed(&self, revision: u64) {
+        self.lock().revision = revision;
+    }
+
     /// How old the connections of clients that were verified may be, by what all of them were told.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -299,7 +304,18 @@ impl Proxies {
         self.changes.subscribe()
     }
 
-    /// Looks at every entry. `look` must not wait and must not call this registry.
+    /// Looks at the proxies of these workloads, and at everybody who may run something else than it should. `look` must
+    /// not wait and must not call this registry.
+    pub(crate) fn look_at<'a, T>(
+        &self,
+        workloads: impl IntoIterator<Item = &'a Workload>,
+        look: impl FnOnce(&mut dyn Iterator<Item = &Entry>) -> T,
+    ) -> T {
+        look(&mut self.lock().of_and_unsynced(workloads))
+    }
+
+    /// Looks at every entry.
+    #[cfg(test)]
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = (Key, &Entry)>) -> T) -> T {
         look(&mut self.lock().by_key.iter().map(|(key, entry)| (*key, entry)))
     }
@@ -331,11 +347,10 @@ impl Proxies {
         self.lock().gone.first().map(|(gone, _)| *gone)
     }
 
-    /// Gives proxies what they should hold by the model at `revision`; equal snapshots wake nobody.
-    pub(crate) fn publish(&self, revision: u64, told: Vec<Told>) {
+    /// Gives proxies what they should hold; equal snapshots wake nobody.
+    pub(crate) fn publish(&self, told: Vec<Told>) {
         let now = (self.clock)();
         let mut entries = self.lock();
-        entries.revision = revision;
         for Told { key, snapshot, cause } in told {
             let Some(snapshot) = snapshot else {
                 if let Some(Entry { proxy, feed: Some(tap), .. }) = entries.remove(key) {
@@ -357,6 +372,7 @@ impl Proxies {
             if let Some(tap) = &entry.feed {
                 tap.snapshots.send_replace(Some(snapshot));
             }
+            entries.unsynced.insert(key);
         }
     }
 

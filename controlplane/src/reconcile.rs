@@ -39,7 +39,7 @@ use crate::{discovery::Instances, model::Model, proxies::Proxies, translate::Gen
 use task::Task;
 
 pub use memory::{Forgetful, Memory, MemoryError};
-pub use view::PortView;
+pub use view::{PortView, Ports};
 
 /// How long things are given.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +80,8 @@ pub struct Reconcile<M> {
     pub trust_domain: TrustDomain,
     /// How long things are given.
     pub pace: Pace,
-    /// How every port stands, by its text form; changes only when something does.
-    pub progress: watch::Sender<Arc<Vec<PortView>>>,
+    /// How every port stands; changes only when something does.
+    pub progress: watch::Sender<Ports>,
 }
 
 impl<M: Memory> Reconcile<M> {

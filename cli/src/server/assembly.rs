@@ -22,7 +22,7 @@ use signet_controlplane::{
     discovery::{self, Discovery},
     proxies::Proxies,
     quotas::Quotas,
-    reconcile::{Pace, PortView, Reconcile},
+    reconcile::{Pace, Ports, Reconcile},
     server::Ads,
     store::{SledStore, Store},
     translate::Generations,
@@ -156,8 +156,8 @@ impl Running {
         parts: &Parts,
         generations: watch::Receiver<Arc<Generations>>,
         stop: CancellationToken,
-    ) -> watch::Receiver<Arc<Vec<PortView>>> {
-        let (progress, ports) = watch::channel(Arc::default());
+    ) -> watch::Receiver<Ports> {
+        let (progress, ports) = watch::channel(Ports::new());
         let reconcile = Reconcile {
             model: parts.store.subscribe(),
             instances: parts.discovery.subscribe(),
@@ -306,7 +306,7 @@ impl Parts {
     async fn routes(
         &self,
         args: &ServerArgs,
-        ports: watch::Receiver<Arc<Vec<PortView>>>,
+        ports: watch::Receiver<Ports>,
         effect: watch::Receiver<Effect>,
         clock: &Clock,
     ) -> Result<Router> {

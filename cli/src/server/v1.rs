@@ -31,7 +31,7 @@ use signet_controlplane::{
     discovery::Discovery,
     model::{Model, key::Key},
     proxies::Proxies,
-    reconcile::PortView,
+    reconcile::Ports,
 };
 use signet_policies::{
     identity::{TrustDomain, Workload, WorkloadKind},
@@ -58,7 +58,7 @@ pub(super) struct V1 {
     /// Whose identities proxies prove.
     pub trust_domain: TrustDomain,
     /// How ports stand.
-    pub ports: watch::Receiver<Arc<Vec<PortView>>>,
+    pub ports: watch::Receiver<Ports>,
     /// What exists.
     pub model: watch::Receiver<Arc<Model>>,
     /// Who may sign.

@@ -20,6 +20,8 @@ pub(super) struct Entries {
     pub(super) revision: u64,
     pub(super) by_key: BTreeMap<Key, Entry>,
     pub(super) by_workload: BTreeMap<Workload, BTreeSet<Key>>,
+    /// Whoever may run something else than it should.
+    pub(super) unsynced: BTreeSet<Key>,
     /// Whom reconcile has not seen.
     pub(super) unfed: BTreeSet<Key>,
     /// Whose stream has ended, and when.
@@ -34,6 +36,7 @@ impl Entries {
         self.next += 1;
         self.by_workload.entry(entry.proxy.workload.clone()).or_default().insert(key);
         self.unfed.insert(key);
+        self.unsynced.insert(key);
         self.by_key.insert(key, entry);
         key
     }
@@ -48,13 +51,14 @@ impl Entries {
             }
         }
         self.unfed.remove(&key);
+        self.unsynced.remove(&key);
         if let Some(gone) = entry.gone {
             self.gone.remove(&(gone, key));
         }
         Some(entry)
     }
 
-    /// Takes what a proxy says; returns who it is, and what it refuses that it did not refuse before.
+    /// Takes what a proxy says; where it refuses what it did not refuse before, returns that and who it is.
     pub(super) fn hear(
         &mut self,
         key: Key,
@@ -63,9 +67,16 @@ impl Entries {
     ) -> Option<(Proxy, Vec<RejectionView>)> {
         let entry = self.by_key.get_mut(&key)?;
         let new = entry.hear(status);
-        entry.stale_since = if entry.is_synced() { None } else { entry.stale_since.or(Some(now)) };
+        if entry.is_synced() {
+            entry.stale_since = None;
+            self.unsynced.remove(&key);
+        } else {
+            entry.stale_since.get_or_insert(now);
+            self.unsynced.insert(key);
+        }
         let Proxy { workload, ingress_address, .. } = &entry.proxy;
-        let who = (&*workload.to_string(), &*ingress_address.to_string());
+        let who = (!new.is_empty()).then(|| (workload.to_string(), ingress_address.to_string()));
+        let who = who.as_ref().map_or(("", ""), |(workload, address)| (workload, address));
         let stands = |refused: &RejectionView| {
             let mut standing = entry.status.rejections();
             standing.any(|(kind, name, rejection)| {
@@ -75,7 +86,7 @@ impl Entries {
             })
         };
         self.refusals.note(key, who, &new, stands, now);
-        Some((entry.proxy.clone(), new))
+        (!new.is_empty()).then(|| (entry.proxy.clone(), new))
     }
 
     /// With the changes that brought what a proxy refuses, as far as they are known from earlier refusals.
@@ -97,6 +108,16 @@ impl Entries {
             }
         }
         ProxyDetail { proxy, resources }
+    }
+
+    /// The proxies of these workloads, and everybody who may run something else than it should; each once.
+    pub(super) fn of_and_unsynced<'a>(
+        &self,
+        workloads: impl IntoIterator<Item = &'a Workload>,
+    ) -> impl Iterator<Item = &Entry> {
+        let of = workloads.into_iter().filter_map(|workload| self.by_workload.get(workload)).flatten();
+        let keys: BTreeSet<Key> = of.chain(&self.unsynced).copied().collect();
+        keys.into_iter().filter_map(|key| self.by_key.get(&key))
     }
 
     /// How many proxies of a workload are connected.

@@ -64,6 +64,14 @@ impl Touched {
         self.parts.contains_key(&(workload.mesh.clone(), Part::own(workload)))
     }
 
+    /// Whether a workload may call others than before: not because of nodes that are not itself.
+    pub(super) fn may_lead_elsewhere(&self, workload: &Workload) -> bool {
+        let mut parts = self.parts.keys().filter(|(mesh, _)| *mesh == workload.mesh);
+        self.meshes.contains_key(&workload.mesh)
+            || self.has(workload)
+            || parts.any(|(_, part)| !matches!(part, Part::Node(_)))
+    }
+
     /// A port stands otherwise than before, because of the last write to its workload.
     pub(super) fn add_port(&mut self, id: &PortId, write: Option<&Arc<Written>>) {
         let writes = self.parts.entry((id.workload.mesh.clone(), Part::own(&id.workload))).or_default();
@@ -108,9 +116,9 @@ impl Audience {
     }
 
     /// The workloads that depend on one of these nodes.
-    pub(super) fn of_nodes(&self, nodes: &BTreeSet<Workload>) -> BTreeSet<Workload> {
+    pub(super) fn of_nodes<'a>(&self, nodes: impl IntoIterator<Item = &'a Workload>) -> BTreeSet<Workload> {
         let part = |node: &Workload| (node.mesh.clone(), Part::own(node));
-        nodes.iter().filter_map(|node| self.of.get(&part(node))).flatten().cloned().collect()
+        nodes.into_iter().filter_map(|node| self.of.get(&part(node))).flatten().cloned().collect()
     }
 
     /// The workloads that depend on what was touched, and the writes that touched it.

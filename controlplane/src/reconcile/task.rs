@@ -1,6 +1,7 @@
 //! The state of reconciliation, and one pass over it.
 
 mod publish;
+mod settle;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,7 @@ use std::{
 use signet_policies::identity::{ResourceName, Workload, WorkloadKind};
 use signet_xds::Pool;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::error;
 
 use super::{
     Memory, MemoryError, PortView, Reconcile,
@@ -21,7 +22,7 @@ use super::{
     endpoints::{self, Found},
     memory,
     port::{End, Port},
-    wait::{self, Wait},
+    wait::Wait,
 };
 use crate::{
     discovery::Instances,
@@ -51,8 +52,6 @@ pub(super) struct Task<M> {
     audience: Audience,
     pool: Pool,
     in_force: InForce,
-    /// How ports were last shown.
-    shown: BTreeMap<PortId, PortView>,
     /// Ports that may look otherwise by now.
     unshown: BTreeSet<PortId>,
     /// From then on, who is not in the registry is not there.
@@ -103,7 +102,6 @@ impl<M: Memory> Task<M> {
             audience: Audience::default(),
             pool: Pool::default(),
             in_force: InForce::default(),
-            shown: BTreeMap::new(),
             unshown: BTreeSet::new(),
             complete_from,
         })
@@ -170,7 +168,7 @@ impl<M: Memory> Task<M> {
         };
         let updates = concerned.into_iter().filter_map(update).collect();
         self.context.proxies.count_encoded(forge.encoded());
-        self.context.proxies.publish(self.model.revision, updates);
+        self.context.proxies.publish(updates);
         self.instances = instances;
     }
 
@@ -278,35 +276,6 @@ impl<M: Memory> Task<M> {
         }
     }
 
-    /// Moves every port as far as it may.
-    fn advance(&mut self) {
-        let incomplete = Instant::now() < self.complete_from;
-        for id in &self.unsettled {
-            let Some(tracked) = self.ports.get_mut(id) else { continue };
-            let Tracked { mapping: _, asked, asked_by, port, servers, clients, held_by } = tracked;
-            *held_by = match asked.offer.tls.is_none() && port.standing.offer.tls.is_some() {
-                true => wait::enforcers(&self.context.proxies, &self.model, id, incomplete),
-                false => BTreeSet::new(),
-            };
-            // They speak TLS whatever is offered, so it is not taken away while one of them does.
-            let moved = match held_by.is_empty() {
-                true => port.advance(asked),
-                false => port.advance(&asked.with_tls_of(&port.standing)),
-            };
-            if !moved {
-                continue;
-            }
-            (*servers, *clients) = (Wait::default(), Wait::default());
-            let Standing { offer, dial } = &port.standing;
-            let (plaintext, tls) = (offer.plaintext, offer.tls.is_some());
-            info!(port = %id, accepts_plaintext = plaintext, accepts_tls = tls, clients = %dial, "a port changes over");
-            self.in_force.insert(id.clone(), port.standing.clone());
-            self.unsaved.insert(id.clone());
-            self.unshown.insert(id.clone());
-            self.unpublished.add_port(id, asked_by.as_ref());
-        }
-    }
-
     /// Tells memory, and says whether it knows everything.
     async fn save(&mut self) -> bool {
         if self.unsaved.is_empty() {
@@ -333,56 +302,25 @@ impl<M: Memory> Task<M> {
         self.unsaved.is_empty()
     }
 
-    /// Hears what proxies made of it. Says whether some port may move on.
-    fn listen(&mut self) -> bool {
-        let now = Instant::now();
-        let pace = self.context.pace;
-        if let Some(moment) = now.checked_sub(pace.reconnect_grace) {
-            self.context.proxies.forget_gone(moment);
-        }
-        let mut moved = false;
-        for id in &self.unsettled {
-            let Some(tracked) = self.ports.get_mut(id).filter(|tracked| !tracked.is_settled()) else {
-                continue;
-            };
-            self.unshown.insert(id.clone());
-            for end in [End::Servers, End::Clients] {
-                let Tracked { mapping, port, servers, clients, .. } = tracked;
-                let wait = match end {
-                    End::Servers => servers,
-                    End::Clients => clients,
-                };
-                if !port.awaits(end) {
-                    *wait = Wait::default();
-                    continue;
-                }
-                let answers =
-                    wait::answers(&self.context.proxies, id, *mapping, end, now < self.complete_from);
-                if wait.hear(answers, now, &pace, id) {
-                    port.follows(end);
-                    self.unsaved.insert(id.clone());
-                    moved = true;
-                }
-            }
-        }
-        let ports = &self.ports;
-        self.unsettled.retain(|id| ports.get(id).is_some_and(|tracked| !tracked.is_settled()));
-        moved
-    }
-
     fn show(&mut self) {
-        let mut changed = false;
-        for id in std::mem::take(&mut self.unshown) {
-            let view = self.ports.get(&id).map(|tracked| PortView::of(&id, tracked));
-            changed |= self.shown.get(&id) != view.as_ref();
-            match view {
-                Some(view) => drop(self.shown.insert(id, view)),
-                None => drop(self.shown.remove(&id)),
+        let unshown = std::mem::take(&mut self.unshown).into_iter();
+        let views: Vec<(PortId, Option<PortView>)> = unshown
+            .map(|id| {
+                let view = self.ports.get(&id).map(|tracked| PortView::of(&id, tracked));
+                (id, view)
+            })
+            .collect();
+        self.context.progress.send_if_modified(|shown| {
+            let mut changed = false;
+            for (id, view) in views {
+                changed |= shown.get(&id) != view.as_ref();
+                match view {
+                    Some(view) => drop(shown.insert(id, view)),
+                    None => drop(shown.remove(&id)),
+                }
             }
-        }
-        if changed {
-            self.context.progress.send_replace(Arc::new(self.shown.values().cloned().collect()));
-        }
+            changed
+        });
     }
 
     fn next_wake(&self) -> Option<Instant> {

@@ -1,6 +1,7 @@
 mod causes;
 mod economy;
 mod envoy;
+mod former;
 mod generations;
 
 use std::{
@@ -74,7 +75,7 @@ struct World {
     generations: watch::Sender<Arc<Generations>>,
     model: watch::Sender<Arc<Model>>,
     proxies: Arc<Proxies>,
-    progress: watch::Receiver<Arc<Vec<PortView>>>,
+    progress: watch::Receiver<Ports>,
     memory: Notes,
     envoys: BTreeMap<&'static str, Envoy>,
     task: JoinSet<Result<(), MemoryError>>,
@@ -139,7 +140,7 @@ impl World {
 
     fn start(mode: Mode, memory: Notes, instances: watch::Receiver<Arc<Instances>>) -> Self {
         let (model, seen) = watch::channel(model(mesh(mode)));
-        let (progress, shown) = watch::channel(Arc::default());
+        let (progress, shown) = watch::channel(Ports::new());
         let (generations, seen_generations) = watch::channel(Arc::default());
         let proxies = Proxies::new(Arc::new(|| SystemTime::UNIX_EPOCH));
         let context = Reconcile {
@@ -222,7 +223,7 @@ impl World {
     }
 
     fn view(&self) -> PortView {
-        self.progress.borrow().first().unwrap().clone()
+        self.progress.borrow().values().next().unwrap().clone()
     }
 
     /// The control plane dies; what it kept stays.

@@ -1,11 +1,14 @@
 //! Ports as an operator sees them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::task::Tracked;
 use crate::translate::{Dial, PortId};
+
+/// How every port stands now.
+pub type Ports = BTreeMap<PortId, PortView>;
 
 /// How a port stands now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use signet_policies::identity::WorkloadKind;
+use signet_policies::identity::{Workload, WorkloadKind};
 use signet_xds::ResourceType;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Pace, port::End};
+use super::{Pace, audience::Audience, port::End};
 use crate::{
     model::{Model, PortMapping},
     proxies::{Entry, Holds, Proxies},
@@ -35,17 +35,23 @@ pub(super) struct Answers {
     laggards: BTreeSet<String>,
 }
 
-/// Asks the registry who follows. While `incomplete`, some may not be in it yet.
+/// Asks the registry who follows: whoever calls the port, was told to, or may still do so. While `incomplete`, some may
+/// not be in it yet.
 pub(super) fn answers(
     proxies: &Proxies,
+    audience: &Audience,
     port: &PortId,
     mapping: PortMapping,
     end: End,
     incomplete: bool,
 ) -> Answers {
     let mut answers = Answers { anybody: incomplete, laggards: BTreeSet::new() };
-    proxies.look(|entries| {
-        for (_, entry) in entries {
+    let concerned = match end {
+        End::Servers => BTreeSet::from([port.workload.clone()]),
+        End::Clients => audience.of_nodes([&port.workload]),
+    };
+    proxies.look_at(&concerned, |entries| {
+        for entry in entries {
             match holds(entry, port, mapping, end) {
                 Holds::Nothing => {}
                 Holds::Wanted => answers.anybody = true,
@@ -65,15 +71,17 @@ pub(super) fn answers(
     answers
 }
 
-/// The proxies whose client policies enforce TLS towards a port. While `incomplete`, some may not be in the registry.
+/// The proxies of `callers` whose client policies enforce TLS towards a port. While `incomplete`, some may not be in the
+/// registry.
 pub(super) fn enforcers(
     proxies: &Proxies,
+    callers: &BTreeSet<Workload>,
     model: &Model,
     port: &PortId,
     incomplete: bool,
 ) -> BTreeSet<String> {
-    let mut all = proxies.look(|entries| {
-        let callers = entries.map(|(_, entry)| &entry.proxy.workload);
+    let mut all = proxies.look_at(callers, |entries| {
+        let callers = entries.map(|entry| &entry.proxy.workload);
         let enforcing = callers.filter(|caller| translate::enforces_tls(model, caller, port));
         enforcing.map(|caller| format!("{caller}, whose client policy enforces TLS")).collect::<BTreeSet<_>>()
     });

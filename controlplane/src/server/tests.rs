@@ -261,7 +261,7 @@ async fn the_stream_of_a_node_that_is_deleted_ends_with_the_code_that_app_mesh_h
     let [key] = ads.proxies.look(|entries| entries.map(|(key, _)| key).collect::<Vec<_>>())[..] else {
         panic!("one proxy is connected");
     };
-    ads.proxies.publish(2, vec![crate::proxies::Told { key, snapshot: None, cause: Arc::default() }]);
+    ads.proxies.publish(vec![crate::proxies::Told { key, snapshot: None, cause: Arc::default() }]);
     let refusal = feed.end.as_mut().await;
     assert_eq!(refusal.code(), Code::InvalidArgument);
     assert!(refusal.message().starts_with("mesh/m/virtualNode/a does not exist"), "{}", refusal.message());

@@ -62,12 +62,17 @@ struct ShowQuery {
 async fn list(State(v1): State<V1>, caller: Caller) -> Result<Json<ListAnswer>, ApiError> {
     let may_see = v1.visible(&caller)?;
     let fed_revision = v1.proxies.revision();
-    let (mut proxies, mut gone, mut ports) =
-        (v1.proxies.list(), v1.proxies.gone(), v1.ports.borrow().to_vec());
+    let (mut proxies, mut gone) = (v1.proxies.list(), v1.proxies.gone());
+    let ports = v1
+        .ports
+        .borrow()
+        .iter()
+        .filter(|(id, _)| may_see(&id.workload.to_string()))
+        .map(|(_, port)| port.clone())
+        .collect();
     let revision = v1.model.borrow().revision;
     proxies.retain(|proxy| may_see(&proxy.workload));
     gone.retain(|proxy| may_see(&proxy.workload));
-    ports.retain(|port| port.port.rsplit_once(':').is_some_and(|(workload, _)| may_see(workload)));
     Ok(Json(ListAnswer { revision, fed_revision, proxies, gone, ports }))
 }
 

@@ -11,6 +11,9 @@ use crate::{
     translate::{Forge, Given, Proxy},
 };
 
+/// So many proxies are told while others' configuration is still in the making.
+const AT_ONCE: usize = 64;
+
 impl<M: Memory> Task<M> {
     /// Gives every proxy that a change concerns, and every new one, what it should hold. A node that is gone has no
     /// proxies; one that only a newer model knows is fed when that is taken up.
@@ -18,12 +21,18 @@ impl<M: Memory> Task<M> {
         let touched = std::mem::take(&mut self.unpublished);
         let writes = self.audience.of(&touched);
         let concerned = self.context.proxies.concerned(writes.keys());
+        if concerned.is_empty() && Arc::ptr_eq(&self.told, &self.model) {
+            return;
+        }
         // Asked after the look: who was admitted by a newer model was seen with that model already there.
         let is_outdated = self.context.model.has_changed().unwrap_or(true);
         let mut made: BTreeMap<Proxy, Arc<Snapshot>> = BTreeMap::new();
         let mut forge = Forge::default();
-        let mut told = Vec::with_capacity(concerned.len());
+        let mut told = Vec::new();
         for Concerned { key, proxy, wanted } in concerned {
+            if told.len() == AT_ONCE {
+                self.context.proxies.publish(std::mem::take(&mut told));
+            }
             if !self.model.has(&proxy.workload) {
                 if wanted.is_some() || !is_outdated {
                     told.push(Told { key, snapshot: None, cause: Arc::default() });
@@ -35,7 +44,9 @@ impl<M: Memory> Task<M> {
             let snapshot = match made.get(&proxy) {
                 Some(snapshot) => Arc::clone(snapshot),
                 None => {
-                    self.audience.note(&self.model, &proxy.workload);
+                    if is_new || touched.may_lead_elsewhere(&proxy.workload) {
+                        self.audience.note(&self.model, &proxy.workload);
+                    }
                     let snapshot = self.translate(&proxy, wanted.as_deref(), &touched, &mut forge);
                     made.insert(proxy, Arc::clone(&snapshot));
                     snapshot
@@ -53,7 +64,8 @@ impl<M: Memory> Task<M> {
         }
         self.told = Arc::clone(&self.model);
         self.context.proxies.count_encoded(forge.encoded());
-        self.context.proxies.publish(self.model.revision, told);
+        self.context.proxies.publish(told);
+        self.context.proxies.fed(self.model.revision);
         self.audience.keep(|workload| self.context.proxies.has(workload), self.context.proxies.workloads());
     }
 

@@ -1,7 +1,11 @@
 //! What exists, and what each port is declared to speak.
 
 use signet_audit::inventory::{Mode, Peer, Port, Registered};
-use signet_controlplane::model::{Discovery, Listener, Mesh, key::Key};
+use signet_controlplane::{
+    model::{Discovery, Listener, Mesh, key::Key},
+    reconcile::Ports,
+    translate::PortId,
+};
 use signet_policies::{
     identity::{Workload, WorkloadKind},
     mtls::{self, Stance, Stances, resolve},
@@ -61,22 +65,17 @@ async fn changed_at(v1: &V1, workload: &Workload) -> i64 {
     found.map_or(0, |resource| i64::try_from(resource.metadata.updated_at / 1000).unwrap_or(i64::MAX))
 }
 
-fn port(
-    workload: &Workload,
-    listener: &Listener,
-    in_force: &[signet_controlplane::reconcile::PortView],
-) -> Port {
+fn port(workload: &Workload, listener: &Listener, in_force: &Ports) -> Port {
     let tls = listener.tls.as_ref();
     let asked = tls.map(|tls| if tls.validation.is_some() { mtls::Peer::Required } else { mtls::Peer::None });
     let spec = Stance { mode: tls.map(|tls| tls.mode), peer: asked };
     let effective = resolve(&Stances { spec, ..Stances::default() });
-    let port = listener.port_mapping.port.get();
-    let name = format!("{workload}:{port}");
     let declared = mode(effective.mode.value);
-    let now = in_force.iter().find(|view| view.port == name);
+    let port = listener.port_mapping.port;
+    let now = in_force.get(&PortId { workload: workload.clone(), port });
     Port {
         workload: workload.to_string(),
-        port,
+        port: port.get(),
         declared,
         in_force: now.map_or(declared, |view| match (view.accepts_tls, view.accepts_plaintext) {
             (true, false) => Mode::Strict,
