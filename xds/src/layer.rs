@@ -103,6 +103,11 @@ impl<T: Value> Layer<T> {
         self.over.is_empty()
     }
 
+    /// Whether it says just what these resources are.
+    pub(crate) fn is_all_of(&self, base: &Arc<Kind>) -> bool {
+        self.is_plain() && Arc::ptr_eq(&self.base, base)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<T> {
         match self.over.get(name) {
             Some(own) => own.clone(),
@@ -195,6 +200,9 @@ impl<T: Value> Layer<T> {
 
     /// The names of which the two may say different things, each once and in order.
     pub(crate) fn apart<U: Value>(&self, other: &Layer<U>) -> Vec<Name> {
+        if self.is_all_of(&other.base) && other.over.is_empty() {
+            return Vec::new();
+        }
         let difference = other.base.since(&self.base);
         let changed = difference.changed.iter().filter(|_| T::BY_VERSION).map(Resource::shared_name);
         let added = difference.added.iter().filter(|_| !T::BY_VERSION);
@@ -208,6 +216,9 @@ impl<T: Value> Layer<T> {
 
     /// The names that it has and the other has not, in order.
     pub(crate) fn beyond<U: Value>(&self, other: &Layer<U>) -> Vec<Name> {
+        if self.is_all_of(&other.base) && other.over.is_empty() {
+            return Vec::new();
+        }
         let difference = other.base.since(&self.base);
         let names = difference.gone.iter().chain(self.over.keys()).chain(other.over.keys());
         let mut names: Vec<Name> =

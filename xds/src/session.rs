@@ -143,11 +143,12 @@ impl Session {
     }
 
     fn compose(&mut self, kind: ResourceType, step: Step, snapshot: &Snapshot) -> Option<Response> {
-        let gate = order::gate(&self.watches, &self.status, kind, step, snapshot);
-        let watch = self.watches.of_mut(kind);
-        if !watch.opened {
+        let watch = self.watches.of(kind);
+        if !watch.opened || watch.is_told_all(snapshot.kind(kind)) {
             return None;
         }
+        let gate = order::gate(&self.watches, &self.status, kind, step, snapshot);
+        let watch = self.watches.of_mut(kind);
         let draft = match self.variant {
             Variant::Sotw if kind.is_wildcard() => watch.whole_set(snapshot, gate)?,
             Variant::Sotw | Variant::Delta => {

@@ -14,11 +14,13 @@ const REMEMBERED: usize = 4096;
 /// A message of whatever type, and its encoding.
 type Made = (Box<dyn Any + Send>, Resource);
 
-/// What a destination's cluster follows from, beside its node and what is the same for a whole round.
+/// A cluster, and what it follows from beside its node and what is the same for a whole round.
 struct Way {
     mapping: PortMapping,
     policy: Option<ClientTls>,
     service: Option<String>,
+    /// The cluster; none where the node has no such port.
+    cluster: Option<Resource>,
 }
 
 impl Way {
@@ -33,8 +35,8 @@ impl Way {
 pub(crate) struct Forge {
     /// What may be asked for again, with the message that it is the encoding of.
     made: HashMap<(ResourceType, String), Vec<Made>>,
-    /// The clusters that lead to a node of a mesh; none where it has no such port.
-    clusters: HashMap<(ResourceName, ResourceName), Vec<(Way, Option<Resource>)>>,
+    /// The clusters that lead to a node of a mesh.
+    clusters: HashMap<(ResourceName, ResourceName), Vec<Way>>,
     remembered: usize,
     encoded: u64,
 }
@@ -74,13 +76,18 @@ impl Forge {
     ) -> Option<Resource> {
         let key = (mesh.clone(), destination.node.clone());
         let mut known = self.clusters.get(&key).into_iter().flatten();
-        if let Some((_, known)) = known.find(|(way, _)| way.is_to(destination)) {
-            return known.clone();
+        if let Some(way) = known.find(|way| way.is_to(destination)) {
+            return way.cluster.clone();
         }
         let cluster = make().map(|made| self.share(ResourceType::Cluster, made.name.clone(), made));
         let Destination { node: _, mapping, found: _, policy, service } = destination;
-        let way = Way { mapping: *mapping, policy: policy.cloned(), service: service.map(ToOwned::to_owned) };
-        self.clusters.entry(key).or_default().push((way, cluster.clone()));
+        let way = Way {
+            mapping: *mapping,
+            policy: policy.cloned(),
+            service: service.map(ToOwned::to_owned),
+            cluster: cluster.clone(),
+        };
+        self.clusters.entry(key).or_default().push(way);
         cluster
     }
 

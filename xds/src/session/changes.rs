@@ -28,7 +28,7 @@ impl Watch {
         let asked = mem::take(&mut self.asked);
         let owes = mem::take(&mut self.owes);
         let newest = snapshot.kind(self.kind);
-        let resources = self.news(newest, gate, &asked, owes);
+        let (resources, whole) = self.news(newest, gate, &asked, owes);
         let missing = |name: &Name| !newest.contains_key(name);
         let mut removed: BTreeSet<Name> =
             asked.into_iter().filter(|name| missing(name) && !self.holds(name)).collect();
@@ -45,20 +45,28 @@ impl Watch {
         if resources.is_empty() && removed.is_empty() && !(owes && variant == Variant::Delta) {
             return None;
         }
-        Some(Draft { resources, removed: removed.into_iter().collect(), whole: None })
+        Some(Draft { resources, removed: removed.into_iter().collect(), whole })
     }
 
-    /// The resources that the client has not been told of, or not in this version, as far as it may be now.
-    fn news(&self, newest: &Arc<Kind>, gate: Gate, asked: &BTreeSet<Name>, owes: bool) -> Resources {
+    /// The resources that the client has not been told of, or not in this version, as far as it may be now; and what it
+    /// then holds, where that is just what there is.
+    fn news(
+        &self,
+        newest: &Arc<Kind>,
+        gate: Gate,
+        asked: &BTreeSet<Name>,
+        owes: bool,
+    ) -> (Resources, Option<Layer<Resource>>) {
         let difference = newest.since(self.told.base());
         let nothing_else = asked.is_empty() && self.again.is_empty() && self.told.is_plain();
         let covers = |it: &Resource| self.interest.covers(it.name()) && !self.is_refused(it);
         if gate.additions && nothing_else && difference.changed.iter().all(covers) {
-            return match difference.changed.len() {
+            let news = match difference.changed.len() {
                 0 => Resources::default(),
                 all if all == newest.len() => newest.whole(),
                 _ => difference.response(),
             };
+            return (news, difference.gone.is_empty().then(|| Layer::of(Arc::clone(newest))));
         }
         let is_news = |it: &Resource| {
             let told = self.told.get(it.name());
@@ -77,10 +85,7 @@ impl Watch {
         let news =
             names.into_iter().filter_map(|name| newest.get(name)).filter(|it| covers(it) && is_news(it));
         let news: Vec<Resource> = news.cloned().collect();
-        if !news.is_empty() && news.len() == newest.len() {
-            newest.whole()
-        } else {
-            news.into_iter().collect()
-        }
+        let is_all = !news.is_empty() && news.len() == newest.len();
+        (if is_all { newest.whole() } else { news.into_iter().collect() }, None)
     }
 }

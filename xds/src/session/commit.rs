@@ -69,9 +69,8 @@ impl Watch {
     fn share(&mut self, newest: &Arc<Kind>, status: &mut Status) {
         self.told.lay_on(newest);
         status.of_mut(self.kind).sent.lay_on(newest);
-        if let Some(names) =
-            self.interest.names.over_another(newest).filter(|_| !self.interest.names.is_empty())
-        {
+        let names = &self.interest.names;
+        if let Some(names) = (!names.is_empty()).then(|| names.over_another(newest)).flatten() {
             self.interest = Arc::new(Interest { all: self.interest.all, names });
             status.set_interest(self.kind, &self.interest);
         }

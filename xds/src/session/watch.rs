@@ -13,7 +13,7 @@ use crate::{
     interest::Interest,
     layer::{Layer, Value},
     resource::{Name, Resource, ResourceType, Version},
-    snapshot::Snapshot,
+    snapshot::{Kind, Snapshot},
     status::{Rejection, Status},
 };
 
@@ -70,7 +70,7 @@ pub(super) struct Flight {
 pub(super) struct Draft {
     pub(super) resources: Resources,
     pub(super) removed: Vec<Name>,
-    /// SotW whole sets: the set that the client then holds.
+    /// The set that the client then holds, where it is known as a whole: always of SotW whole sets.
     pub(super) whole: Option<Layer<Resource>>,
 }
 
@@ -128,6 +128,14 @@ impl Watch {
     /// Whether no response waits for an answer.
     pub(super) fn is_idle(&self) -> bool {
         self.flights.is_empty()
+    }
+
+    /// Whether the client was told of just these resources, and asks for nothing more.
+    pub(super) fn is_told_all(&self, newest: &Arc<Kind>) -> bool {
+        let asks = self.owes || !self.asked.is_empty() || !self.again.is_empty();
+        !asks
+            && self.told.is_all_of(newest)
+            && self.posted.as_ref().is_none_or(|posted| posted.is_all_of(newest))
     }
 
     /// Whether the client runs everything of the snapshot that it asks for, and took the last removal.
