@@ -153,18 +153,7 @@ impl Committer {
         P: FnOnce(&T) + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        let apply = move |group: Result<&mut Group, CommitError>| -> Answer {
-            let result = group.and_then(change);
-            Box::new(move |synced| {
-                let result = result.and_then(|value| synced.map(|()| value));
-                if let Ok(value) = &result {
-                    publish(value);
-                }
-                // A caller that went away needs no answer; its change stands.
-                drop(reply.send(result));
-            })
-        };
-        self.send(Change { way, apply: Box::new(apply) })?;
+        self.send(Change { way, apply: applying(change, publish, reply) })?;
         outcome.await.unwrap_or(Err(CommitError::Closed))
     }
 
@@ -173,6 +162,26 @@ impl Committer {
         let sender = queue.as_ref().ok_or(CommitError::Closed)?;
         sender.send(change).map_err(|_| CommitError::Closed)
     }
+}
+
+/// What the writer does for a change: it is published, and its caller told so, once it is durable.
+fn applying<T, F, P>(change: F, publish: P, reply: oneshot::Sender<Result<T, CommitError>>) -> Apply
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Group) -> Result<T, CommitError> + Send + 'static,
+    P: FnOnce(&T) + Send + 'static,
+{
+    Box::new(move |group: Result<&mut Group, CommitError>| -> Answer {
+        let result = group.and_then(change);
+        Box::new(move |synced| {
+            let result = result.and_then(|value| synced.map(|()| value));
+            if let Ok(value) = &result {
+                publish(value);
+            }
+            // A caller that went away needs no answer; its change stands.
+            drop(reply.send(result));
+        })
+    })
 }
 
 /// Lets the writer finish what is queued, so that the folder can be opened again at once.
@@ -335,6 +344,23 @@ mod tests {
             },
         );
         assert_eq!(answers.try_iter().count(), 8);
+    }
+
+    #[test]
+    fn what_is_not_durable_is_published_to_nobody_and_what_is_though_its_caller_is_gone() {
+        for (synced, is_heard) in [(Err(broken()), true), (Ok(()), true), (Ok(()), false)] {
+            let (reply, mut outcome) = oneshot::channel();
+            if !is_heard {
+                outcome.close();
+            }
+            let (publish, published) = mpsc::channel();
+            let apply = applying(|_| Ok(7), move |value| publish.send(*value).unwrap(), reply);
+            let answer = apply(Ok(&mut Group::default()));
+            assert!(published.try_recv().is_err() && outcome.try_recv().is_err(), "before the sync");
+            answer(synced.clone());
+            assert_eq!(published.try_recv().ok(), synced.is_ok().then_some(7));
+            assert_eq!(outcome.try_recv().ok(), is_heard.then(|| synced.map(|()| 7)));
+        }
     }
 
     #[test]

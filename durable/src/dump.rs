@@ -70,29 +70,53 @@ fn dump(db: &sled::Db) -> Result<Dump, sled::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::poll_fn,
+        pin::{Pin, pin},
+        sync::mpsc,
+        task::Poll,
+    };
+
     use super::*;
 
+    /// What a future comes to without being waited for.
+    async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+        poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+    }
+
     #[tokio::test]
-    async fn a_dump_is_whole_at_one_moment_and_restores_to_the_same() {
+    async fn a_dump_that_is_asked_for_within_a_change_holds_all_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).unwrap();
         let [left, right] = ["left", "right"].map(|name| database.tree(name).unwrap());
-        let mut writers = tokio::task::JoinSet::new();
-        for number in 0..64_u8 {
-            let (database, left, right) = (database.clone(), left.clone(), right.clone());
-            writers.spawn(async move {
-                let change = move || {
-                    left.insert([number], vec![number])?;
-                    right.insert([number], vec![number]).map(drop)
-                };
-                database.commit(change).await.unwrap();
-            });
+        let ((half, is_half_done), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+        let mut change = pin!(database.commit(move || {
+            left.insert("key", "value")?;
+            half.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            right.insert("key", "value").map(drop)
+        }));
+        assert_eq!(poll_once(change.as_mut()).await, Poll::Pending);
+        is_half_done.recv().unwrap();
+        let mut dump = pin!(database.dump());
+        let early = poll_once(dump.as_mut()).await;
+        go_on.send(()).unwrap();
+        let dump = if let Poll::Ready(early) = early { early } else { dump.await }.unwrap();
+        assert_eq!((dump.trees["left"].len(), dump.trees.get("left")), (1, dump.trees.get("right")));
+        change.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dump_restores_to_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        for (name, count) in [("left", 64_u8), ("right", 3)] {
+            let tree = database.tree(name).unwrap();
+            let change = move || (0..count).try_for_each(|key| tree.insert([key], vec![key]).map(drop));
+            database.commit(change).await.unwrap();
         }
-        let early = database.dump().await.unwrap();
-        assert_eq!(early.trees.get("left"), early.trees.get("right"), "no change is in it by half");
-        writers.join_all().await;
         let dump = database.dump().await.unwrap();
-        assert_eq!(dump.trees["left"].len(), 64);
+        assert_eq!((dump.trees["left"].len(), dump.trees["right"].len()), (64, 3));
         let other = tempfile::tempdir().unwrap();
         Database::restore(other.path(), dump.clone()).await.unwrap();
         assert_eq!(Database::open(other.path()).unwrap().dump().await.unwrap(), dump);

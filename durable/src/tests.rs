@@ -64,6 +64,18 @@ async fn count_to(database: &Database, last: u32) {
     }
 }
 
+/// Copies the folder of an open database as a process that was killed now would leave it.
+fn copy_as_if_killed(from: &Path, to: &Path) {
+    let copy = |name: PathBuf| std::fs::copy(from.join(&name), to.join(name)).unwrap();
+    std::fs::create_dir(to.join("blobs")).unwrap();
+    for blob in std::fs::read_dir(from.join("blobs")).unwrap() {
+        copy(Path::new("blobs").join(blob.unwrap().file_name()));
+    }
+    for name in ["conf", "db", journal::NAME] {
+        copy(name.into());
+    }
+}
+
 #[tokio::test]
 async fn what_the_journal_held_is_in_sleds_log_before_it_begins_anew() {
     let (folder, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -71,12 +83,57 @@ async fn what_the_journal_held_is_in_sleds_log_before_it_begins_anew() {
     // Each takes a block, so that it is full once; sled would not write so little by itself.
     let last = u32::try_from(journal::SIZE / 4096).unwrap() + 10;
     count_to(&database, last).await;
-    // As a process that was killed here would leave it.
-    for file in ["conf", "db", journal::NAME] {
-        std::fs::copy(folder.path().join(file), killed.path().join(file)).unwrap();
-    }
-    std::fs::create_dir(killed.path().join("blobs")).unwrap();
+    copy_as_if_killed(folder.path(), killed.path());
     assert_eq!(open(killed.path()).tree("t").unwrap().len(), usize::try_from(last).unwrap());
+}
+
+#[tokio::test]
+async fn a_change_that_no_journal_can_hold_is_durable_and_wins_over_the_smaller_ones_before_it() {
+    let (folder, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = open(folder.path());
+    count_to(&database, 3).await;
+    let tree = database.tree("t").unwrap();
+    let change = move |writes: &mut Writes| {
+        writes.insert(&tree, 2_u32.to_be_bytes(), vec![7; journal::SIZE]);
+        writes.remove(&tree, 3_u32.to_be_bytes());
+        Ok(())
+    };
+    database.journal(change, |()| {}).await.unwrap();
+    copy_as_if_killed(folder.path(), killed.path());
+    let found = open(killed.path()).tree("t").unwrap();
+    let lengths: Vec<_> = found.iter().map(|entry| entry.unwrap().1.len()).collect();
+    assert_eq!(lengths, [4, journal::SIZE]);
+}
+
+#[tokio::test]
+async fn of_several_writes_to_a_key_the_last_one_wins_before_and_after_a_kill() {
+    let (folder, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = open(folder.path());
+    let tree = database.tree("t").unwrap();
+    // Each of them in a change of its own, and again in the next one.
+    for round in ["1", "2"] {
+        let tree = tree.clone();
+        let change = move |writes: &mut Writes| {
+            writes.insert(&tree, "gone", round);
+            writes.remove(&tree, "gone");
+            writes.remove(&tree, "back");
+            writes.insert(&tree, "back", round);
+            writes.insert(&tree, "late", "0");
+            writes.insert(&tree, "late", round);
+            writes.append(&tree, "more", "x");
+            writes.append(&tree, "more", round);
+            Ok(())
+        };
+        database.journal(change, |()| {}).await.unwrap();
+    }
+    copy_as_if_killed(folder.path(), killed.path());
+    let killed = open(killed.path()).tree("t").unwrap();
+    drop(database);
+    for tree in [killed, tree] {
+        let [gone, back, late, more] = ["gone", "back", "late", "more"].map(|key| tree.get(key).unwrap());
+        assert_eq!(gone, None);
+        assert_eq!((back.unwrap(), late.unwrap(), more.unwrap()), ("2".into(), "2".into(), "x2".into()));
+    }
 }
 
 #[tokio::test]
@@ -85,6 +142,8 @@ async fn a_folder_that_was_closed_in_order_needs_no_journal() {
     let database = open(folder.path());
     count_to(&database, 20).await;
     drop(database);
+    let (journal, groups) = journal::Journal::open(folder.path()).unwrap().unwrap();
+    assert!(journal.is_empty() && groups.is_empty(), "there is something left to do");
     std::fs::remove_file(folder.path().join(journal::NAME)).unwrap();
     assert_eq!(open(folder.path()).tree("t").unwrap().len(), 20);
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use signet_durable::{CommitError, Database, MARGIN};
+use signet_durable::{CommitError, Database, MARGIN, Writes};
 use tokio::task::JoinSet;
 
 /// Mounted until it is dropped.
@@ -127,6 +127,25 @@ async fn a_disk_that_fills_up_under_many_writers_loses_nothing_and_needs_no_rest
 }
 
 #[tokio::test]
+async fn a_disk_that_somebody_fills_within_a_change_has_room_for_that_change() {
+    let disk = Disk::mount(MARGIN + (24 << 20));
+    let database = Database::open(&disk.data()).unwrap();
+    // The first one has a log that is there; the others find where the last one ended.
+    for round in 0..3_u64 {
+        let (tree, filler) = (database.tree("t").unwrap(), disk.filler());
+        let change = move || {
+            fill(&filler);
+            (0..32_u64)
+                .try_for_each(|key| tree.insert((round << 32 | key).to_be_bytes(), vec![7; 4096]).map(drop))
+        };
+        database.commit(change).await.unwrap();
+        free(&disk.filler());
+    }
+    drop(database);
+    assert_eq!(Database::open(&disk.data()).unwrap().tree("t").unwrap().len(), 3 * 32);
+}
+
+#[tokio::test]
 async fn a_store_opens_on_a_full_disk_and_shows_what_it_has() {
     let disk = Disk::mount(MARGIN + (24 << 20));
     let database = Database::open(&disk.data()).unwrap();
@@ -155,4 +174,79 @@ async fn a_store_that_could_not_open_on_a_full_disk_opens_once_there_is_room() {
     free(&disk.filler());
     let database = Database::open(&disk.data()).unwrap();
     assert!(database.tree("t").unwrap().contains_key(1_u64.to_be_bytes()).unwrap());
+}
+
+/// As [`insert`], through the journal.
+async fn write(database: &Database, key: u64) -> Result<(), CommitError> {
+    let tree = database.tree("t").unwrap();
+    let change = move |writes: &mut Writes| {
+        writes.insert(&tree, key.to_be_bytes(), vec![b'x'; 2048]);
+        Ok(())
+    };
+    database.journal(change, |()| {}).await
+}
+
+/// Copies the folder of an open database as a process that was killed now would leave it.
+fn copy_as_if_killed(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_as_if_killed(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_goes_through_the_journal_and_has_it_once_there_is_room() {
+    let disk = Disk::mount(MARGIN + (24 << 20));
+    let database = Database::open(&disk.data()).unwrap();
+    // Before there is a journal, and when there is one.
+    for key in [1, 2] {
+        fill(&disk.filler());
+        let refused = write(&database, key).await.unwrap_err();
+        assert!(matches!(refused, CommitError::Full { .. }), "{refused}");
+        free(&disk.filler());
+        write(&database, key).await.unwrap();
+    }
+    drop(database);
+    assert_eq!(Database::open(&disk.data()).unwrap().tree("t").unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_in_its_journal_is_there_on_a_full_disk_and_once_there_is_room() {
+    // A few changes, and as many as a journal holds.
+    for count in [20, 1000] {
+        let (disk, origin) = (Disk::mount(MARGIN + (24 << 20)), tempfile::tempdir().unwrap());
+        let database = Database::open(origin.path()).unwrap();
+        for key in 0..count {
+            write(&database, key).await.unwrap();
+        }
+        copy_as_if_killed(origin.path(), &disk.data());
+        fill(&disk.filler());
+        for _ in 0..2 {
+            let database = Database::open(&disk.data()).unwrap();
+            assert_eq!(database.tree("t").unwrap().len(), usize::try_from(count).unwrap());
+        }
+        free(&disk.filler());
+        let database = Database::open(&disk.data()).unwrap();
+        write(&database, count).await.unwrap();
+        drop(database);
+        let found = Database::open(&disk.data()).unwrap().tree("t").unwrap().len();
+        assert_eq!(found, usize::try_from(count + 1).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_could_not_be_made_on_a_full_disk_is_made_once_there_is_room() {
+    let disk = Disk::mount(MARGIN + (24 << 20));
+    fill(&disk.filler());
+    for _ in 0..2 {
+        assert!(Database::open(&disk.data()).is_err());
+    }
+    free(&disk.filler());
+    let database = Database::open(&disk.data()).unwrap();
+    write(&database, 1).await.unwrap();
 }
