@@ -126,18 +126,20 @@ fn own(
 }
 
 /// The routes that a router has inside.
-fn routes(
-    object: &Object<'_>,
+fn routes<'a>(
+    object: &Object<'a>,
     collection: &Collection,
     names: &Names<'_>,
     bundle: &mut Bundle,
 ) -> Result<(), Fault> {
-    let Some(routes) = object.spec.and_then(|spec| spec.get("routes")) else { return Ok(()) };
-    let mut tags = object.route_tags(ROUTE_TAGS)?;
+    let routes = object.spec.and_then(|spec| spec.get("routes")).map_or(Ok(&[][..]), Node::items)?;
+    let named = |route: &'a Node| route.get("name").ok_or_else(|| route.fault("a route has a name"));
+    let all = routes.iter().map(|route| named(route)?.text()).collect::<Result<Vec<_>, _>>()?;
+    let mut tags = object.route_tags(ROUTE_TAGS, &all)?;
     let namespaced = Namespaced { names, namespace: &object.namespace };
     let reader = Reader { spelling: Spelling::Kubernetes, references: Some(&namespaced) };
-    for route in routes.items()? {
-        let name = route.get("name").ok_or_else(|| route.fault("a route has a name"))?;
+    for route in routes {
+        let name = named(route)?;
         let entries = route.entries()?.iter().filter(|entry| entry.key != "name").cloned();
         let spec = Node {
             place: route.place.clone(),

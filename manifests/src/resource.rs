@@ -128,16 +128,26 @@ pub(crate) fn tags(node: &Node, key: &str, value: &str) -> Result<Tags, Fault> {
             return Err(item.fault(format!("the tag {name:?} is here for the second time")));
         }
     }
-    if tags.len() > MAX_TAGS {
-        return Err(node.fault(format!("a resource has at most {MAX_TAGS} tags, not {}", tags.len())));
-    }
+    check_count(node, &tags)?;
     Ok(tags)
 }
 
 const MAX_TAGS: usize = 50;
 
-/// As the API bounds them.
-pub(crate) fn check_tag(at: &Node, key: &str, value: &str) -> Result<(), Fault> {
+/// As the API bounds a resource's tags.
+pub(crate) fn check_tags(at: &Node, tags: &Tags) -> Result<(), Fault> {
+    tags.iter().try_for_each(|(key, value)| check_tag(at, key, value))?;
+    check_count(at, tags)
+}
+
+fn check_count(at: &Node, tags: &Tags) -> Result<(), Fault> {
+    match tags.len() {
+        0..=MAX_TAGS => Ok(()),
+        count => Err(at.fault(format!("a resource has at most {MAX_TAGS} tags, not {count}"))),
+    }
+}
+
+fn check_tag(at: &Node, key: &str, value: &str) -> Result<(), Fault> {
     let (key_length, value_length) = (key.chars().count(), value.chars().count());
     if key.chars().chain(value.chars()).any(char::is_control) {
         return Err(at.fault("a tag holds no control characters"));

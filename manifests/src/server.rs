@@ -175,7 +175,10 @@ pub async fn meshes(api: &dyn Api) -> Result<BTreeSet<ResourceName>, ReadError> 
 }
 
 async fn names(api: &dyn Api, collection: &Collection) -> Result<Vec<Key>, ReadError> {
-    let what = || format!("the list of {}s", collection.kind());
+    let what = || match collection.parent() {
+        None => "the list of meshes".to_owned(),
+        Some(parent) => format!("the list of {}s in {parent}", collection.kind()),
+    };
     let names = match api.list(collection).await {
         Err(ApiError::Missing) => Vec::new(),
         listed => listed.map_err(|cause| ReadError::Request { what: what(), cause })?,

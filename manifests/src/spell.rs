@@ -118,16 +118,20 @@ impl Reader<'_> {
     }
 
     /// CloudFormation's values are texts wherever they come from parameters, so there a text that looks like a
-    /// number is one. Elsewhere the API's own types are asked for.
+    /// number is one. Elsewhere the API's own types are asked for, but that whatever read these files for App Mesh
+    /// read YAML 1.1, where `yes` is a boolean.
     fn scalar(&self, scalar: &Scalar, shape: &Shape) -> Value {
         let is_lenient = self.spelling == Spelling::CloudFormation;
         let text = || Value::from(scalar.text.as_str());
         match shape {
             Shape::Integer if is_lenient => scalar.text.parse::<i64>().map_or_else(|_| text(), Value::from),
-            Shape::Boolean if is_lenient => match scalar.text.as_str() {
+            Shape::Boolean if is_lenient || !scalar.is_quoted => match scalar.text.as_str() {
                 "true" | "True" | "TRUE" => Value::Bool(true),
                 "false" | "False" | "FALSE" => Value::Bool(false),
-                _ => text(),
+                "yes" | "Yes" | "YES" | "on" | "On" | "ON" if !scalar.is_quoted => Value::Bool(true),
+                "no" | "No" | "NO" | "off" | "Off" | "OFF" if !scalar.is_quoted => Value::Bool(false),
+                _ if is_lenient => text(),
+                _ => scalar.json(),
             },
             Shape::Text | Shape::Name(_) if is_lenient => text(),
             Shape::Integer

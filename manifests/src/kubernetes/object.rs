@@ -8,7 +8,7 @@ use super::GROUP;
 use crate::{
     node::{Content, Node},
     place::{Fault, Note, Place},
-    resource::{Tags, check_tag},
+    resource::{Tags, check_tags},
     shape::{self, Shape},
     spell::unknown_member,
 };
@@ -184,19 +184,29 @@ impl Object<'_> {
         let wrong =
             || node.fault(format!("the annotation {annotation} holds JSON such as {{\"key\": \"value\"}}"));
         let tags: Tags = serde_json::from_str(node.text()?).map_err(|_| wrong())?;
-        tags.iter().try_for_each(|(key, value)| check_tag(node, key, value))?;
+        check_tags(node, &tags)?;
         Ok(Some(tags))
     }
 
-    /// Tags of a router's routes, by the route's name.
-    pub(super) fn route_tags(&self, annotation: &str) -> Result<BTreeMap<String, Tags>, Fault> {
+    /// Tags of a router's routes, by the route's name, which must be one of `routes`.
+    pub(super) fn route_tags(
+        &self,
+        annotation: &str,
+        routes: &[&str],
+    ) -> Result<BTreeMap<String, Tags>, Fault> {
         let Some(node) = self.annotation(annotation) else { return Ok(BTreeMap::new()) };
-        let read: Result<BTreeMap<String, Tags>, _> = serde_json::from_str(node.text()?);
-        read.map_err(|_| {
-            node.fault(format!(
-                "the annotation {annotation} holds JSON such as {{\"route\": {{\"key\": \"value\"}}}}"
-            ))
-        })
+        let wrong = || {
+            let form = "{\"route\": {\"key\": \"value\"}}";
+            node.fault(format!("the annotation {annotation} holds JSON such as {form}"))
+        };
+        let read: BTreeMap<String, Tags> = serde_json::from_str(node.text()?).map_err(|_| wrong())?;
+        if let Some(name) = read.keys().find(|name| !routes.contains(&name.as_str())) {
+            let what =
+                format!("the annotation {annotation} has tags for {name:?}, which is none of the routes");
+            return Err(node.fault(what));
+        }
+        read.values().try_for_each(|tags| check_tags(node, tags))?;
+        Ok(read)
     }
 
     fn annotation(&self, name: &str) -> Option<&Node> {

@@ -1,5 +1,7 @@
 //! Manifests.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::{bundle, bundle_with, refused, settings, specs};
@@ -138,6 +140,42 @@ fn a_gateway_route_belongs_to_the_gateway_that_is_named_or_selects_it_or_is_the_
     );
 }
 
+/// A router with one route, `x`, and this annotation.
+fn tagged_routes(annotation: &str) -> String {
+    let target = "{weightedTargets: [{virtualNodeRef: {name: a}, weight: 1}]}";
+    let spec = format!("{{routes: [{{name: x, httpRoute: {{match: {{prefix: /}}, action: {target}}}}}]}}");
+    let annotated = format!("{{name: r, annotations: {{signet/route-tags: '{annotation}'}}}}");
+    object("VirtualRouter", "r", &spec).replace("{name: r}", &annotated)
+}
+
+fn many_tags(count: usize) -> String {
+    let tags: BTreeMap<String, &str> = (0..count).map(|number| (format!("k{number}"), "v")).collect();
+    json!(tags).to_string()
+}
+
+#[test]
+fn what_yaml_1_1_takes_for_a_boolean_is_one_where_a_boolean_is_asked_for() {
+    let policy = |enforce: &str| {
+        let policy =
+            format!("{{enforce: {enforce}, validation: {{trust: {{sds: {{secretName: ROOTCA}}}}}}}}");
+        let node = format!("{{backendDefaults: {{clientPolicy: {{tls: {policy}}}}}}}");
+        format!("{}{}", object("Mesh", "m", "{}"), object("VirtualNode", "n", &node))
+    };
+    for (said, meant) in [("yes", true), ("On", true), ("True", true), ("no", false), ("OFF", false)] {
+        let found = specs(&bundle(&policy(said)));
+        let tls = &found["mesh/m/virtualNode/n_default"]["backendDefaults"]["clientPolicy"]["tls"];
+        assert_eq!(tls["enforce"], json!(meant), "{said}");
+    }
+    for text in ["'yes'", "y", "1"] {
+        assert!(refused(&policy(text), &settings()).contains("enforce: must be a boolean"), "{text}");
+    }
+    let named = object("Mesh", "m", "{awsName: yes}");
+    assert!(
+        bundle(&named).resources.keys().any(|key| key.to_string() == "mesh/yes"),
+        "elsewhere it is a text"
+    );
+}
+
 #[test]
 fn manifests_that_are_wrong_are_named_by_their_line() {
     let mesh = object("Mesh", "m", "{}");
@@ -189,6 +227,25 @@ fn manifests_that_are_wrong_are_named_by_their_line() {
         (
             object("Mesh", "m", "{}").replace("{name: m}", "{name: m, annotations: {signet/tags: nonsense}}"),
             "f:3: Mesh m: the annotation signet/tags holds JSON such as {\"key\": \"value\"}",
+        ),
+        (
+            object("Mesh", "m", "{}").replace(
+                "{name: m}",
+                &format!("{{name: m, annotations: {{signet/tags: '{}'}}}}", many_tags(51)),
+            ),
+            "f:3: Mesh m: a resource has at most 50 tags, not 51",
+        ),
+        (
+            format!("{mesh}{}", tagged_routes(r#"{"x": {"": "v"}}"#)),
+            "f:8: VirtualRouter r: a tag's key has 1 to 128 characters, not 0",
+        ),
+        (
+            format!("{mesh}{}", tagged_routes(&format!(r#"{{"x": {}}}"#, many_tags(51)))),
+            "f:8: VirtualRouter r: a resource has at most 50 tags, not 51",
+        ),
+        (
+            format!("{mesh}{}", tagged_routes(r#"{"y": {"k": "v"}}"#)),
+            "f:8: VirtualRouter r: the annotation signet/route-tags has tags for \"y\", which is none of the routes",
         ),
     ];
     for (text, expected) in rows {
