@@ -32,6 +32,7 @@ mod log;
 pub mod proxies;
 pub mod server;
 pub mod token;
+mod unread;
 
 use std::{fmt, process::ExitCode, sync::Arc};
 
@@ -136,7 +137,10 @@ impl Command {
 
 /// Parses the arguments, runs the command, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    unread::end_quietly(|| run_to_end(Cli::parse()))
+}
+
+fn run_to_end(cli: Cli) -> ExitCode {
     let filter = cli.log.as_deref().unwrap_or(cli.command.default_log());
     if let Err(error) = log::start(filter, cli.log_format) {
         eprintln!("signet: {error:#}");

@@ -1,5 +1,7 @@
 //! Plans and what came of them, for people and for programs.
 
+use std::io::{self, Write as _};
+
 use anyhow::Result;
 use serde_json::{Value, json};
 use signet_manifests::{
@@ -27,9 +29,9 @@ pub(super) fn plan(plan: &Plan, format: Format, is_dry_run: bool) -> Result<()> 
     }
 }
 
-/// A step that was carried out.
+/// A step that was carried out. The others are too where nobody reads of it.
 pub(super) fn done(step: &Step) {
-    println!("{}", line(step, "d"));
+    let _ = writeln!(io::stdout(), "{}", line(step, "d"));
 }
 
 /// What came of a plan.

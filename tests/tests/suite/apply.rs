@@ -231,3 +231,29 @@ async fn one_bad_document_is_named_and_nothing_is_applied() -> Result<()> {
     bench.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_stops_no_apply_and_is_no_fault_of_any_command() -> Result<()> {
+    let bench = Bench::start().await?;
+    let file = bench.file("shop.yaml", SHOP)?;
+    let unread = |args: &[&str]| -> Result<(Option<i32>, String)> {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let output = bench.command()?.args(args).stdout(writer).output()?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    for args in [
+        &["diff", "-f", &file][..],
+        &["apply", "-f", &file],
+        &["apply", "-f", &file, "--format", "json"],
+        &["export"],
+        &["credentials", "list"],
+    ] {
+        // As a shell has it of whatever ends by SIGPIPE.
+        assert_eq!(unread(args)?, (Some(141), String::new()), "{args:?}");
+    }
+    let (out, _) = bench.ends(&["diff", "-f", &file], 0)?;
+    assert_eq!(out, "no change: all 9 resources are as the files declare them\n");
+    bench.stop().await;
+    Ok(())
+}
