@@ -6,7 +6,10 @@ mod follower;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -26,7 +29,7 @@ struct Inner {
     opened: AtomicU64,
     /// The streams that are open, by number.
     streams: Mutex<BTreeMap<u64, Arc<Slot>>>,
-    totals: Mutex<Totals>,
+    counters: Counters,
     /// The certificate that was published last, and which streams still owe an answer to it.
     latest: Mutex<Option<Flight>>,
     changes: watch::Sender<u64>,
@@ -79,7 +82,18 @@ pub struct Convergence {
 struct Flight {
     convergence: Convergence,
     published: SystemTime,
-    waiting: BTreeSet<(String, String)>,
+    /// By number of stream and name of secret.
+    waiting: BTreeSet<(u64, Arc<str>)>,
+}
+
+/// [`Totals`] in the making, by streams that do not wait for each other.
+#[derive(Default)]
+struct Counters {
+    sent: AtomicU64,
+    accepted: AtomicU64,
+    rejected: Mutex<BTreeMap<String, u64>>,
+    stale_nonces: AtomicU64,
+    unserved: AtomicU64,
 }
 
 impl Deliveries {
@@ -91,7 +105,7 @@ impl Deliveries {
             contents: Contents::default(),
             opened: AtomicU64::new(0),
             streams: Mutex::default(),
-            totals: Mutex::default(),
+            counters: Counters::default(),
             latest: Mutex::default(),
             changes: watch::Sender::default(),
         }))
@@ -100,8 +114,7 @@ impl Deliveries {
     /// Everything that is known, by stream and name.
     #[must_use]
     pub fn list(&self) -> Vec<Delivery> {
-        let streams: Vec<Arc<Slot>> = lock(&self.0.streams).values().map(Arc::clone).collect();
-        streams.iter().flat_map(|slot| slot.list()).collect()
+        self.streams().iter().flat_map(|slot| slot.list()).collect()
     }
 
     /// Told of every change: the number has no meaning.
@@ -113,32 +126,38 @@ impl Deliveries {
     /// The counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        lock(&self.0.totals).clone()
+        let Counters { sent, accepted, rejected, stale_nonces, unserved } = &self.0.counters;
+        let [sent, accepted, stale_nonces, unserved] =
+            [sent, accepted, stale_nonces, unserved].map(|counter| counter.load(Ordering::Relaxed));
+        Totals { sent, accepted, rejected: lock(rejected).clone(), stale_nonces, unserved }
     }
 
     /// Names that open streams ask for and that there is nothing for.
     #[must_use]
     pub fn unserved(&self) -> BTreeSet<String> {
-        let nothing = |one: &Delivery| one.sent.is_none() && one.accepted.is_none() && one.rejected.is_none();
-        self.list().into_iter().filter(nothing).map(|one| one.name).collect()
+        self.streams().iter().flat_map(|slot| slot.unserved()).map(|name| name.to_string()).collect()
     }
 
     /// The certificates that proxies may present now: what each accepted last, until it ends. A proxy that refuses a
     /// newer one goes on with it.
     #[must_use]
     pub fn in_use(&self, now: Timestamp) -> BTreeSet<String> {
-        let streams: Vec<Arc<Slot>> = lock(&self.0.streams).values().map(Arc::clone).collect();
-        let is_alive = |content: Content| match content {
-            Content::Leaf { serial, not_after } if now <= not_after => Some(serial),
+        let is_alive = |content: Arc<Content>| match &*content {
+            Content::Leaf { serial, not_after } if now <= *not_after => Some(serial.clone()),
             Content::Leaf { .. } | Content::Trust { .. } | Content::Unknown { .. } => None,
         };
-        streams.iter().flat_map(|slot| slot.accepted()).filter_map(is_alive).collect()
+        self.streams().iter().flat_map(|slot| slot.accepted()).filter_map(is_alive).collect()
     }
 
     /// How far the certificate that was published last has come.
     #[must_use]
     pub fn convergence(&self) -> Option<Convergence> {
         lock(&self.0.latest).as_ref().map(|flight| flight.convergence.clone())
+    }
+
+    /// Those that are open, so that nobody waits while they are looked at.
+    fn streams(&self) -> Vec<Arc<Slot>> {
+        lock(&self.0.streams).values().map(Arc::clone).collect()
     }
 
     fn now(&self) -> SystemTime {
@@ -150,13 +169,13 @@ impl Deliveries {
     }
 
     /// An answer, or the end, of a stream that held a certificate before.
-    fn settled(&self, stream: &str, name: &str, serial: Option<&str>) {
+    fn settled(&self, stream: u64, name: &Arc<str>, serial: Option<&str>) {
         let mut latest = lock(&self.0.latest);
         let Some(flight) = latest.as_mut().filter(|flight| flight.convergence.took.is_none()) else { return };
         if serial.is_some_and(|serial| serial != flight.convergence.serial) {
             return;
         }
-        if flight.waiting.remove(&(stream.to_owned(), name.to_owned())) && flight.waiting.is_empty() {
+        if flight.waiting.remove(&(stream, Arc::clone(name))) && flight.waiting.is_empty() {
             flight.arrived(self.now());
         }
     }

@@ -180,15 +180,17 @@ impl<T: Value> Layer<T> {
         }
         let (own, difference) = (self.over.len(), base.since(&self.base));
         let changed = if T::BY_VERSION { difference.changed.len() } else { difference.added.len() };
+        // A set that nobody shares any more is not held on to for a few words; nothing at all costs nothing.
+        let most = if self.base.is_empty() { own } else { own.max(FEW) };
         // So many entries it would have at least.
-        if (changed + difference.gone.len()).saturating_sub(own) > own.max(FEW) {
+        if (changed + difference.gone.len()).saturating_sub(own) > most {
             return None;
         }
         let mut laid = Self::of(Arc::clone(base));
         for name in self.apart(&laid) {
             laid.put(&name, self.get(&name));
         }
-        (laid.over.len() <= own.max(FEW)).then_some(laid)
+        (laid.over.len() <= most).then_some(laid)
     }
 
     /// Goes over to this set, if that takes fewer words, or only a few.

@@ -65,6 +65,11 @@ impl Status {
         self.of(kind).interest.names.names().map(|name| &**name)
     }
 
+    /// Whether the client asks for this resource.
+    pub fn asks_for(&self, kind: ResourceType, name: &str) -> bool {
+        self.of(kind).interest.covers(name)
+    }
+
     /// Whether the client accepted every resource of `snapshot` that it asks for, at the snapshot's version,
     /// and holds no cluster or listener that the snapshot no longer has.
     ///
@@ -102,10 +107,13 @@ impl Status {
 
     /// Every resource that something is known of, by kind and name.
     pub fn resources(&self) -> impl Iterator<Item = (ResourceType, &str, ResourceStatus)> {
-        let of_kind = move |kind| {
-            self.known(kind).filter_map(move |name| Some((kind, name, self.resource(kind, name)?)))
-        };
+        let of_kind = move |kind| self.resources_of(kind).map(move |(name, status)| (kind, name, status));
         ResourceType::ALL.into_iter().flat_map(of_kind)
+    }
+
+    /// Those of one kind, by name.
+    pub fn resources_of(&self, kind: ResourceType) -> impl Iterator<Item = (&str, ResourceStatus)> {
+        self.known(kind).filter_map(move |name| Some((name, self.resource(kind, name)?)))
     }
 
     /// What the client refuses at present.

@@ -8,8 +8,8 @@ use std::{
 use signet_policies::time::Timestamp;
 use signet_xds::{Resource, ResourceType, Snapshot};
 
-use super::{Convergence, Deliveries, Delivery, Flight, lock};
-use crate::translate::Held;
+use super::{Convergence, Deliveries, Flight, Slot, lock};
+use crate::translate::{DEFAULT, Held};
 
 /// How many versions are remembered: those of the last hundred certificates, and more.
 const REMEMBERED: usize = 1024;
@@ -53,31 +53,32 @@ pub(super) struct Contents(RwLock<Known>);
 
 #[derive(Default)]
 struct Known {
-    contents: HashMap<Arc<str>, Content>,
+    contents: HashMap<Arc<str>, Arc<Content>>,
     order: VecDeque<Arc<str>>,
 }
 
 impl Contents {
-    pub(super) fn of(&self, version: &Arc<str>) -> Content {
+    pub(super) fn of(&self, version: &Arc<str>) -> Arc<Content> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let unknown = || Content::Unknown { version: Arc::clone(version) };
+        let unknown = || Arc::new(Content::Unknown { version: Arc::clone(version) });
         known.contents.get(version).cloned().unwrap_or_else(unknown)
     }
 
     /// Whether nothing of the snapshot has ended.
     pub(super) fn are_alive(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let has_ended = |resource: &Resource| match known.contents.get(resource.version()) {
-            Some(Content::Leaf { not_after, .. }) => *not_after < now,
-            Some(Content::Trust { .. } | Content::Unknown { .. }) | None => false,
-        };
+        let has_ended =
+            |resource: &Resource| match known.contents.get(resource.version()).map(|content| &**content) {
+                Some(Content::Leaf { not_after, .. }) => *not_after < now,
+                Some(Content::Trust { .. } | Content::Unknown { .. }) | None => false,
+            };
         !snapshot.resources(ResourceType::Secret).any(has_ended)
     }
 
     fn remember(&self, version: &str, content: Content) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let version: Arc<str> = version.into();
-        if known.contents.insert(Arc::clone(&version), content).is_none() {
+        if known.contents.insert(Arc::clone(&version), Arc::new(content)).is_none() {
             known.order.push_back(version);
         }
         if known.order.len() > REMEMBERED
@@ -110,12 +111,16 @@ impl Deliveries {
         if lock(&self.0.latest).as_ref().is_some_and(|flight| flight.convergence.serial == serial) {
             return;
         }
-        let is_owed = |one: &Delivery| {
-            let has_another = one.sent.as_ref().is_some_and(|sent| sent != serial);
-            has_another && held.leaf(&one.name).is_some_and(|leaf| leaf.serial() == serial)
+        let own = [DEFAULT, &own.leaf().identity().to_string()];
+        let is_owed = |name: &str, sent: &Content| {
+            let has_another = !matches!(sent, Content::Leaf { serial: had, .. } if had == serial);
+            has_another && own.contains(&name)
         };
-        let waiting = self.list().into_iter().filter(is_owed).map(|one| (one.stream, one.name));
-        let waiting: BTreeSet<(String, String)> = waiting.collect();
+        let of_slot = |slot: &Arc<Slot>| {
+            let number = slot.number;
+            slot.holding(is_owed).into_iter().map(move |name| (number, name))
+        };
+        let waiting: BTreeSet<(u64, Arc<str>)> = self.streams().iter().flat_map(of_slot).collect();
         let convergence = Convergence { serial: serial.to_owned(), took: None, streams: waiting.len() };
         *lock(&self.0.latest) = Some(Flight { convergence, published: self.now(), waiting });
     }

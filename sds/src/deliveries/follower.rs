@@ -1,7 +1,7 @@
 //! Follows one stream.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, atomic::Ordering},
     time::SystemTime,
 };
@@ -18,32 +18,74 @@ const SHOWN: usize = 128;
 
 /// What is known of one open stream.
 pub(super) struct Slot {
-    stream: String,
+    pub(super) number: u64,
     peer: Peer,
-    names: Mutex<BTreeMap<String, Known>>,
+    names: Mutex<BTreeMap<Arc<str>, Known>>,
 }
 
-/// One secret: as the protocol has it, and as it is told.
+/// One secret: as the protocol has it, and what its versions stand for.
 struct Known {
     status: ResourceStatus,
-    accepted: Option<Content>,
-    delivery: Delivery,
+    contents: Answers,
+    at: SystemTime,
+}
+
+/// What was sent, accepted and refused.
+#[derive(Clone, Default)]
+struct Answers {
+    sent: Option<Arc<Content>>,
+    accepted: Option<Arc<Content>>,
+    rejected: Option<Arc<Content>>,
 }
 
 impl Slot {
+    /// Everything that is known of the stream, in words.
     pub(super) fn list(&self) -> Vec<Delivery> {
-        lock(&self.names).values().map(|known| known.delivery.clone()).collect()
+        let stream = format!("{}-{}", self.peer.pid.unwrap_or(0), self.number);
+        let told = |(name, known): (&Arc<str>, &Known)| {
+            let Known { status, contents, at } = known;
+            let version = |content: &Option<Arc<Content>>| content.as_deref().map(Content::version);
+            let reason = status.rejected.as_ref().map(|it| it.reason.to_string());
+            Delivery {
+                stream: stream.clone(),
+                name: name.to_string(),
+                sent: version(&contents.sent),
+                accepted: version(&contents.accepted),
+                rejected: version(&contents.rejected).zip(reason),
+                at: *at,
+            }
+        };
+        lock(&self.names).iter().map(told).collect()
     }
 
-    pub(super) fn accepted(&self) -> Vec<Content> {
-        lock(&self.names).values().filter_map(|known| known.accepted.clone()).collect()
+    /// The certificates that the client may present.
+    pub(super) fn accepted(&self) -> Vec<Arc<Content>> {
+        lock(&self.names).values().filter_map(|known| known.contents.accepted.clone()).collect()
+    }
+
+    /// The names under which the client holds what `is_it` says.
+    pub(super) fn holding(&self, is_it: impl Fn(&str, &Content) -> bool) -> Vec<Arc<str>> {
+        let held = |(name, known): (&Arc<str>, &Known)| {
+            let sent = known.contents.sent.as_ref()?;
+            is_it(name, sent).then(|| Arc::clone(name))
+        };
+        lock(&self.names).iter().filter_map(held).collect()
+    }
+
+    /// The names that the client asks for and of which nothing is known.
+    pub(super) fn unserved(&self) -> Vec<Arc<str>> {
+        let nothing = |known: &Known| {
+            let Answers { sent, accepted, rejected } = &known.contents;
+            sent.is_none() && accepted.is_none() && rejected.is_none()
+        };
+        let names = lock(&self.names);
+        names.iter().filter(|(_, known)| nothing(known)).map(|(name, _)| Arc::clone(name)).collect()
     }
 }
 
 /// Writes down what one stream's client says, until the stream ends.
 pub(crate) struct Follower {
     deliveries: Deliveries,
-    number: u64,
     slot: Arc<Slot>,
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     stale_nonces: u64,
@@ -53,62 +95,68 @@ impl Deliveries {
     /// Follows a new stream.
     pub(crate) fn follow(&self, peer: Peer, snapshots: watch::Receiver<Option<Arc<Snapshot>>>) -> Follower {
         let number = self.0.opened.fetch_add(1, Ordering::Relaxed);
-        let stream = format!("{}-{number}", peer.pid.unwrap_or(0));
-        let slot = Arc::new(Slot { stream, peer, names: Mutex::default() });
+        let slot = Arc::new(Slot { number, peer, names: Mutex::default() });
         lock(&self.0.streams).insert(number, Arc::clone(&slot));
-        Follower { deliveries: self.clone(), number, slot, snapshots, stale_nonces: 0 }
+        Follower { deliveries: self.clone(), slot, snapshots, stale_nonces: 0 }
     }
 }
 
 impl Follower {
     /// Takes in how a secret stands now; says whether that is news.
-    fn note(&self, name: &str, status: &ResourceStatus, now: SystemTime) -> bool {
+    fn note(&self, name: &str, status: ResourceStatus, now: SystemTime) -> bool {
         let mut names = lock(&self.slot.names);
-        let before = names.get(name).map(|known| &known.status);
-        if before == Some(status) {
-            return false;
-        }
-        let before = before.cloned().unwrap_or_default();
-        let content = |version: &Arc<str>| self.deliveries.0.contents.of(version);
-        let accepted = status.accepted.as_ref().map(content);
-        let rejected = status.rejected.as_ref().map(|it| (content(&it.version), it.reason.to_string()));
-        let delivery = Delivery {
-            sent: status.sent.as_ref().map(|sent| content(sent).version()),
-            accepted: accepted.as_ref().map(Content::version),
-            rejected: rejected.as_ref().map(|(what, why)| (what.version(), why.clone())),
-            ..self.nothing(name, now)
+        let (name, before) = match names.get_key_value(name) {
+            Some((_, known)) if known.status == status => return false,
+            Some((name, known)) => (Arc::clone(name), (known.status.clone(), known.contents.clone())),
+            None => (name.into(), Default::default()),
         };
-        self.count(&before, status, &delivery);
-        names.insert(name.to_owned(), Known { status: status.clone(), accepted: accepted.clone(), delivery });
+        let contents = self.contents(&before, &status);
+        let known = Known { status: status.clone(), contents: contents.clone(), at: now };
+        names.insert(Arc::clone(&name), known);
         drop(names);
+        let (before, _) = before;
+        self.count(&name, &before, &status, &contents);
         let answers = [
-            accepted.filter(|_| status.accepted != before.accepted),
-            rejected.filter(|_| status.rejected != before.rejected).map(|(what, _)| what),
+            contents.accepted.filter(|_| status.accepted != before.accepted),
+            contents.rejected.filter(|_| status.rejected != before.rejected),
         ];
         for answer in answers.into_iter().flatten() {
-            if let Content::Leaf { serial, .. } = answer {
-                self.deliveries.settled(&self.slot.stream, name, Some(&serial));
+            if let Content::Leaf { serial, .. } = &*answer {
+                self.deliveries.settled(self.slot.number, &name, Some(serial));
             }
         }
         true
     }
 
-    /// A name of which nothing is known.
-    fn nothing(&self, name: &str, at: SystemTime) -> Delivery {
-        let (stream, name) = (self.slot.stream.clone(), name.to_owned());
-        Delivery { stream, name, sent: None, accepted: None, rejected: None, at }
+    /// What the versions stand for. An answer is most often one to what was sent last.
+    fn contents(&self, before: &(ResourceStatus, Answers), status: &ResourceStatus) -> Answers {
+        let (was, knew) = before;
+        let of = |version: &Arc<str>| {
+            let all = [(&was.sent, &knew.sent), (&was.accepted, &knew.accepted)];
+            let known = all.into_iter().find(|(one, _)| one.as_ref() == Some(version));
+            let known = known.and_then(|(_, content)| content.clone());
+            known.unwrap_or_else(|| self.deliveries.0.contents.of(version))
+        };
+        Answers {
+            sent: status.sent.as_ref().map(of),
+            accepted: status.accepted.as_ref().map(of),
+            rejected: status.rejected.as_ref().map(|it| of(&it.version)),
+        }
     }
 
-    fn count(&self, before: &ResourceStatus, status: &ResourceStatus, delivery: &Delivery) {
-        let mut totals = lock(&self.deliveries.0.totals);
-        totals.sent += u64::from(status.sent.is_some() && status.sent != before.sent);
-        totals.accepted += u64::from(status.accepted.is_some() && status.accepted != before.accepted);
-        if let Some((version, reason)) =
-            delivery.rejected.as_ref().filter(|_| status.rejected != before.rejected)
-        {
-            let secret = &delivery.name;
-            *totals.rejected.entry(secret.clone()).or_default() += 1;
+    fn count(&self, secret: &str, before: &ResourceStatus, status: &ResourceStatus, contents: &Answers) {
+        let counters = &self.deliveries.0.counters;
+        if status.sent.is_some() && status.sent != before.sent {
+            counters.sent.fetch_add(1, Ordering::Relaxed);
+        }
+        if status.accepted.is_some() && status.accepted != before.accepted {
+            counters.accepted.fetch_add(1, Ordering::Relaxed);
+        }
+        let refused = status.rejected.as_ref().filter(|_| status.rejected != before.rejected);
+        if let Some((refused, content)) = refused.zip(contents.rejected.as_deref()) {
+            *lock(&counters.rejected).entry(secret.to_owned()).or_default() += 1;
             let Peer { uid, pid, .. } = self.slot.peer;
+            let (version, reason) = (content.version(), &*refused.reason);
             warn!(uid, pid, secret, version, reason, "the proxy refuses a secret");
         }
     }
@@ -122,13 +170,12 @@ impl Follower {
             if is_served || lock(&self.slot.names).contains_key(name) {
                 continue;
             }
-            lock(&self.deliveries.0.totals).unserved += 1;
+            self.deliveries.0.counters.unserved.fetch_add(1, Ordering::Relaxed);
             let shown: String = name.chars().take(SHOWN).collect();
             let Peer { uid, pid, .. } = self.slot.peer;
             warn!(uid, pid, secret = ?shown, "a secret was asked for that is not served here; the others are");
-            let delivery = self.nothing(name, now);
-            let known = Known { status: ResourceStatus::default(), accepted: None, delivery };
-            lock(&self.slot.names).insert(name.to_owned(), known);
+            let (status, contents) = (ResourceStatus::default(), Answers::default());
+            lock(&self.slot.names).insert(name.into(), Known { status, contents, at: now });
             news = true;
         }
         news
@@ -136,10 +183,9 @@ impl Follower {
 
     /// Forgets what the client gave up.
     fn forget(&self, status: &Status) -> bool {
-        let asked: BTreeSet<&str> = status.names(ResourceType::Secret).collect();
         let mut names = lock(&self.slot.names);
         let before = names.len();
-        names.retain(|name, _| asked.contains(name.as_str()));
+        names.retain(|name, _| status.asks_for(ResourceType::Secret, name));
         before != names.len()
     }
 }
@@ -148,17 +194,15 @@ impl Observer for Follower {
     fn changed(&mut self, status: &Status) {
         let now = self.deliveries.now();
         let mut news = false;
-        for (kind, name, resource) in status.resources() {
-            if kind == ResourceType::Secret {
-                news |= self.note(name, &resource, now);
-            }
+        for (name, resource) in status.resources_of(ResourceType::Secret) {
+            news |= self.note(name, resource, now);
         }
         news |= self.note_unserved(status, now);
         news |= self.forget(status);
         let stale = status.stale_nonces().saturating_sub(self.stale_nonces);
         if stale > 0 {
             self.stale_nonces = status.stale_nonces();
-            lock(&self.deliveries.0.totals).stale_nonces += stale;
+            self.deliveries.0.counters.stale_nonces.fetch_add(stale, Ordering::Relaxed);
         }
         if news {
             self.deliveries.told();
@@ -173,9 +217,10 @@ impl Observer for Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        lock(&self.deliveries.0.streams).remove(&self.number);
-        for delivery in self.slot.list() {
-            self.deliveries.settled(&self.slot.stream, &delivery.name, None);
+        lock(&self.deliveries.0.streams).remove(&self.slot.number);
+        let names: Vec<Arc<str>> = lock(&self.slot.names).keys().cloned().collect();
+        for name in names {
+            self.deliveries.settled(self.slot.number, &name, None);
         }
         self.deliveries.told();
     }

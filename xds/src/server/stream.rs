@@ -59,7 +59,8 @@ pub(super) struct Shell<S, R> {
     source: Arc<S>,
     extensions: Extensions,
     pub(super) requests: R,
-    session: Session,
+    /// Apart, as the future of a stream is moved about and holds it twice.
+    session: Box<Session>,
     /// What it is fed with, once the first request has said who asks.
     feed: Option<Feed>,
     /// That feed's.
@@ -80,6 +81,7 @@ where
         session: Session,
         shutdown: CancellationToken,
     ) -> Self {
+        let session = Box::new(session);
         Self { source, extensions, requests, session, feed: None, end: Box::pin(pending()), shutdown }
     }
 

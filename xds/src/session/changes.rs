@@ -57,6 +57,9 @@ impl Watch {
         asked: &BTreeSet<Name>,
         owes: bool,
     ) -> (Resources, Option<Layer<Resource>>) {
+        if asked.is_empty() && !owes && !gate.additions {
+            return (Resources::default(), None);
+        }
         let difference = newest.since(self.told.base());
         let nothing_else = asked.is_empty() && self.again.is_empty() && self.told.is_plain();
         let covers = |it: &Resource| self.interest.covers(it.name()) && !self.is_refused(it);
