@@ -1,6 +1,6 @@
 //! Secrets in Envoy's words. A pure function: the same secrets are the same bytes.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use pem::{EncodeConfig, LineEnding, Pem};
 use prost::Message as _;
@@ -51,13 +51,17 @@ impl Held {
         Self { own: Some(secrets), further: Vec::new(), bundle, domain }
     }
 
-    /// The certificate that is served under a name: [`DEFAULT`] is the own one whatever else is held.
+    /// The certificates by the names under which they are served: [`DEFAULT`] is the own one whatever else is held.
     #[must_use]
-    pub fn leaf(&self, name: &str) -> Option<&Leaf> {
-        let own = self.own.as_ref().map(|own| own.leaf());
-        let further = self.further.iter().map(|secrets| secrets.leaf());
-        let is_it = |leaf: &&Leaf| leaf.identity().to_string() == name;
-        own.filter(|_| name == DEFAULT).or_else(|| own.into_iter().chain(further).find(is_it))
+    pub fn leaves(&self) -> HashMap<String, &Leaf> {
+        let own = self.own.iter().map(|own| (DEFAULT.to_owned(), own.leaf()));
+        let named = |secrets: &'_ Arc<Secrets>| secrets.leaf().identity().to_string();
+        let all = self.own.iter().chain(&self.further).map(|secrets| (named(secrets), secrets.leaf()));
+        let mut leaves = HashMap::with_capacity(self.further.len() + 2);
+        for (name, leaf) in own.chain(all) {
+            leaves.entry(name).or_insert(leaf);
+        }
+        leaves
     }
 }
 
@@ -94,13 +98,18 @@ impl Validator {
 /// Envoy wants them, in clear; it lives as long as a stream that serves it.
 #[must_use]
 pub fn translate(held: &Held, validator: Validator) -> Snapshot {
-    let domain = held.domain.id();
-    let roots = Type::ValidationContext(match validator {
-        Validator::TrustedCa => validation_context(&held.bundle),
-        Validator::Spiffe => by_trust_domain(&held.domain, &held.bundle),
-    });
-    let bundles = [ROOT_CA, ALL, &domain].map(|name| resource(name, roots.clone()));
-    let mut snapshot: Snapshot = bundles.into_iter().collect();
+    with_roots(certificates_of(held), held, validator)
+}
+
+/// The same in every form; the certificates are encoded once.
+pub(crate) fn translate_for_all(held: &Held) -> [(Validator, Snapshot); 2] {
+    let certificates = certificates_of(held);
+    let form = |validator| (validator, with_roots(certificates.clone(), held, validator));
+    [Validator::TrustedCa, Validator::Spiffe].map(form)
+}
+
+fn certificates_of(held: &Held) -> Snapshot {
+    let mut snapshot = Snapshot::default();
     for (number, secrets) in held.own.iter().chain(&held.further).enumerate() {
         let leaf = secrets.leaf();
         let certificate = Type::TlsCertificate(tls_certificate(leaf));
@@ -109,6 +118,16 @@ pub fn translate(held: &Held, validator: Validator) -> Snapshot {
         }
         snapshot.insert(resource(&leaf.identity().to_string(), certificate));
     }
+    snapshot
+}
+
+fn with_roots(mut snapshot: Snapshot, held: &Held, validator: Validator) -> Snapshot {
+    let domain = held.domain.id();
+    let roots = Type::ValidationContext(match validator {
+        Validator::TrustedCa => validation_context(&held.bundle),
+        Validator::Spiffe => by_trust_domain(&held.domain, &held.bundle),
+    });
+    snapshot.extend([ROOT_CA, ALL, &domain].map(|name| resource(name, roots.clone())));
     snapshot
 }
 
@@ -249,9 +268,13 @@ mod tests {
     #[test]
     fn the_same_secrets_are_the_same_bytes() {
         let held = Held::of(secrets());
-        for validator in [Validator::TrustedCa, Validator::Spiffe] {
-            assert_eq!(translate(&held, validator), translate(&held, validator));
+        let all = translate_for_all(&held);
+        for (validator, snapshot) in &all {
+            assert_eq!(*snapshot, translate(&held, *validator));
         }
+        let (one, other) =
+            (all[0].1.get(ResourceType::Secret, DEFAULT), all[1].1.get(ResourceType::Secret, DEFAULT));
+        assert!(one.unwrap().is_same(other.unwrap()), "encoded once");
     }
 
     #[test]

@@ -36,8 +36,4 @@ impl<T> ByKind<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ResourceType, &T)> {
         ResourceType::ALL.into_iter().zip(&self.0)
     }
-
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut()
-    }
 }

@@ -124,11 +124,17 @@ impl Session {
 
     /// What to send next, if anything; it counts as sent. `snapshot` is the newest one.
     pub fn next_response(&mut self, snapshot: &Snapshot) -> Option<Response> {
-        for watch in self.watches.values_mut() {
-            watch.look_at(snapshot, &mut self.status);
+        // What a stream is not about is not even touched: thousands of streams do this one after the other.
+        let only = match self.service {
+            Service::Aggregated => None,
+            Service::Only(kind) => Some(kind),
+        };
+        let is_it = |kind: &ResourceType| only.is_none_or(|only| only == *kind);
+        for kind in ResourceType::ALL.into_iter().filter(is_it) {
+            self.watches.of_mut(kind).look_at(snapshot, &mut self.status);
         }
-        let additions = ResourceType::ALL.into_iter().map(|kind| (kind, Step::Additions));
-        let removals = order::REMOVALS.into_iter().map(|kind| (kind, Step::Removals));
+        let additions = ResourceType::ALL.into_iter().filter(is_it).map(|kind| (kind, Step::Additions));
+        let removals = order::REMOVALS.into_iter().filter(is_it).map(|kind| (kind, Step::Removals));
         additions.chain(removals).find_map(|(kind, step)| self.compose(kind, step, snapshot))
     }
 

@@ -1,9 +1,6 @@
 //! What a client made of what it was sent.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     by_kind::ByKind,
@@ -101,7 +98,9 @@ impl Status {
     /// The names of a kind of which something is known, in order.
     pub fn known(&self, kind: ResourceType) -> impl Iterator<Item = &str> {
         let OfKind { sent, accepted, rejected, interest: _ } = self.of(kind);
-        let names: BTreeSet<&Name> = sent.names().chain(accepted.names()).chain(rejected.keys()).collect();
+        let mut names: Vec<&Name> = sent.names().chain(accepted.names()).chain(rejected.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
         names.into_iter().map(|name| &**name)
     }
 

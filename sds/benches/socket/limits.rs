@@ -22,11 +22,11 @@ use tonic::{Status, body::Body, server::NamedService, transport::Server};
 use tower::Service;
 
 use super::{
-    clients::Clients,
+    clients::{Clients, Kind, frame},
     meter::{Meter, cpu_us},
 };
 
-/// Sockets and nothing else.
+/// Sockets and nothing else: what is written to each is ready, the frame of HTTP/2 around it too.
 pub(super) struct Raw {
     clients: Clients,
     sockets: Vec<Arc<Mutex<UnixStream>>>,
@@ -38,7 +38,7 @@ impl Raw {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut clients = Clients::start(&path, streams, true);
+        let mut clients = Clients::start(&path, streams, Kind::Raw);
         let mut sockets = Vec::new();
         while sockets.len() < streams {
             sockets.push(Arc::new(Mutex::new(listener.accept().await.unwrap().0)));
@@ -47,9 +47,10 @@ impl Raw {
         Self { clients, sockets, _folder: folder }
     }
 
-    pub(super) async fn push(&mut self, message: &[u8]) -> Meter {
-        let message: Arc<[u8]> = message.into();
-        self.clients.expect(message.len());
+    /// A message of so many bytes to all.
+    pub(super) async fn push(&mut self, bytes: usize) -> Meter {
+        let message: Arc<[u8]> = frame(0, 0, 1, &message(bytes)).into();
+        self.clients.expect();
         let before = cpu_us();
         let mut writes = JoinSet::new();
         for socket in &self.sockets {
@@ -99,6 +100,7 @@ pub(super) struct Bare {
     _folder: tempfile::TempDir,
 }
 
+/// A gRPC message of so many bytes in all.
 fn message(bytes: usize) -> Bytes {
     let length = u32::try_from(bytes - 5).unwrap().to_be_bytes();
     [&[0], &length[..], &vec![0xff; bytes - 5]].concat().into()
@@ -113,15 +115,16 @@ impl Bare {
         let mut tasks = JoinSet::new();
         let server = Server::builder().add_service(ReadyBytes(receiver)).serve_with_incoming(incoming);
         tasks.spawn(async move { server.await.unwrap() });
-        let mut clients = Clients::start(&path, streams, false);
+        let mut clients = Clients::start(&path, streams, Kind::Own);
         assert_eq!(clients.hear(), "connected");
         Self { clients, pushes, _tasks: tasks, _folder: folder }
     }
 
-    pub(super) async fn push(&mut self, like: &[u8]) -> Meter {
-        self.clients.expect(0);
+    /// A message of so many bytes to all.
+    pub(super) async fn push(&mut self, bytes: usize) -> Meter {
+        self.clients.expect();
         let before = cpu_us();
-        self.pushes.send_replace(message(like.len()));
+        self.pushes.send_replace(message(bytes));
         let millis = self.clients.millis();
         Meter { millis, cpu_us: cpu_us() - before }
     }

@@ -1,31 +1,32 @@
 //! The agent's SDS server with its clients.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-use signet_policies::identity::SpiffeId;
 use signet_sds::{
     attest::AllowedUsers,
     deliveries::Deliveries,
-    keypair::KeyPair,
     secret::Secrets,
     server::{self, Serving},
     socket,
-    testing::{Answer, FakeSigner},
     translate::{Held, Validator, translate},
-    verify::verify,
 };
 use signet_xds::ResourceType;
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::watch,
+    task::{JoinSet, block_in_place},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    clients::Clients,
+    authority::{Signing, now},
+    clients::{Clients, Kind, name},
     meter::{Meter, cpu_us},
 };
 
 /// What a rotation took.
 pub(super) struct Rotation {
-    /// To make the key and the certificate, and to verify it.
+    /// To make the keys and the certificates, and to verify them.
     pub(super) key_millis: f64,
     pub(super) push: Meter,
     /// From the push to the last acknowledgement.
@@ -35,30 +36,29 @@ pub(super) struct Rotation {
 pub(super) struct Ours {
     clients: Clients,
     streams: usize,
-    identity: SpiffeId,
-    signer: FakeSigner,
-    secrets: watch::Sender<Option<Arc<Secrets>>>,
+    kind: Kind,
+    signing: Signing,
+    own: watch::Sender<Option<Arc<Secrets>>>,
+    further: watch::Sender<Vec<Arc<Secrets>>>,
     deliveries: Deliveries,
     /// Certificates that were made before, so that a push costs nothing else.
-    ready: Vec<Arc<Secrets>>,
+    ready: Vec<Vec<Arc<Secrets>>>,
     _tasks: JoinSet<()>,
     _folder: tempfile::TempDir,
 }
 
 impl Ours {
-    pub(super) async fn start(streams: usize) -> Self {
+    /// All streams for the same certificate, or each for one of its own; so many pushes are made ready.
+    pub(super) async fn start(streams: usize, kind: Kind, pushes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = socket::bind(&path).unwrap();
-        let identity: SpiffeId = "spiffe://signet.internal/mesh/bench/virtual-node/a".parse().unwrap();
         #[expect(clippy::disallowed_methods, reason = "a bench has the wall's clock")]
-        let clock: signet_policies::time::Clock = Arc::new(std::time::SystemTime::now);
-        let signer = FakeSigner::new(&identity, Arc::clone(&clock), Duration::from_secs(3600));
-        let (secrets, own) = watch::channel(None);
-        let deliveries = Deliveries::new(clock);
+        let deliveries = Deliveries::new(Arc::new(SystemTime::now));
+        let (own, further) = (watch::Sender::new(None), watch::Sender::new(Vec::new()));
         let serving = Serving {
-            own,
-            further: watch::channel(Vec::new()).1,
+            own: own.subscribe(),
+            further: further.subscribe(),
             users: AllowedUsers::new([rustix::process::geteuid().as_raw()]),
             recheck: server::RECHECK,
             deliveries: deliveries.clone(),
@@ -66,54 +66,70 @@ impl Ours {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { server::run(listener, serving, CancellationToken::new()).await.unwrap() });
         let mut ours = Self {
+            clients: Clients::start(&path, streams, kind),
             streams,
-            identity,
-            signer,
-            secrets,
+            kind,
+            signing: Signing::new(),
+            own,
+            further,
             deliveries,
             ready: Vec::new(),
-            clients: Clients::start(&path, streams, false),
             _tasks: tasks,
             _folder: folder,
         };
-        ours.ready = (0..8).map(|_| ours.make()).collect();
-        ours.secrets.send_replace(Some(ours.make()));
+        ours.ready = (0..pushes).map(|_| ours.make()).collect();
+        if kind == Kind::Each {
+            ours.own.send_replace(Some(ours.signing.make("own")));
+        }
+        ours.serve(ours.make());
         assert_eq!(ours.clients.hear(), "connected");
         ours.acknowledged().await;
         ours
     }
 
-    fn make(&self) -> Arc<Secrets> {
-        let key = KeyPair::generate().unwrap();
-        let signed = self.signer.certificate(Answer::Good, &key.request(&self.identity).unwrap());
-        let now = signed_now();
-        Arc::new(verify(signed, key, &self.identity, now).unwrap())
+    /// What is served next.
+    fn make(&self) -> Vec<Arc<Secrets>> {
+        let names: Vec<String> = match self.kind {
+            Kind::Each => (0..self.streams).map(name).collect(),
+            Kind::Raw | Kind::Own => vec!["own".to_owned()],
+        };
+        block_in_place(|| self.signing.make_all(&names))
     }
 
-    /// A response with one certificate, with its framing.
+    fn serve(&self, secrets: Vec<Arc<Secrets>>) {
+        match self.kind {
+            Kind::Each => self.further.send_replace(secrets),
+            Kind::Raw | Kind::Own => self.own.send_replace(secrets.into_iter().next()).into_iter().collect(),
+        };
+    }
+
+    /// A response with one certificate, with its gRPC framing.
     pub(super) fn bytes(&self) -> usize {
-        let held = self.secrets.borrow().clone().unwrap();
+        let held = self.own.borrow().clone().unwrap();
         let snapshot = translate(&Held::of(held), Validator::TrustedCa);
-        // Version, nonce, type URL twice, and the frames around them.
-        snapshot.get(ResourceType::Secret, "default").unwrap().value().len() + 220
+        // Version, nonce, type URL twice, and what is around them.
+        snapshot.get(ResourceType::Secret, "default").unwrap().value().len() + 210
     }
 
     /// Has what came acknowledged, and waits until the server has heard that of all streams.
     async fn acknowledged(&mut self) {
-        let serial = self.secrets.borrow().clone().unwrap().leaf().serial().to_owned();
+        let served = match self.kind {
+            Kind::Each => self.further.borrow().clone(),
+            Kind::Raw | Kind::Own => self.own.borrow().iter().cloned().collect(),
+        };
+        let serials: BTreeSet<_> = served.iter().map(|secrets| secrets.leaf().serial().to_owned()).collect();
         let mut changes = self.deliveries.changes();
         self.clients.acknowledge();
-        let wanted = u64::try_from(self.streams).unwrap();
-        let before = self.deliveries.totals();
-        let settled = before.sent.div_ceil(wanted) * wanted;
+        let settled = self.deliveries.totals().sent;
         changes.wait_for(|_| self.deliveries.totals().accepted >= settled).await.unwrap();
-        assert!(self.deliveries.list().iter().all(|one| one.accepted.as_ref() == Some(&serial)));
+        assert_eq!(settled % u64::try_from(self.streams).unwrap(), 0, "one message to each stream");
+        assert_eq!(self.deliveries.in_use(now()), serials);
     }
 
-    async fn publish(&mut self, secrets: Arc<Secrets>) -> Meter {
-        self.clients.expect(0);
+    async fn publish(&mut self, secrets: Vec<Arc<Secrets>>) -> Meter {
+        self.clients.expect();
         let before = cpu_us();
-        self.secrets.send_replace(Some(secrets));
+        self.serve(secrets);
         let millis = self.clients.millis();
         Meter { millis, cpu_us: cpu_us() - before }
     }
@@ -126,7 +142,7 @@ impl Ours {
         meter
     }
 
-    /// A new key with its certificate, to all.
+    /// New keys with their certificates.
     pub(super) async fn rotate(&mut self) -> Rotation {
         let start = Instant::now();
         let next = self.make();
@@ -136,9 +152,4 @@ impl Ours {
         self.acknowledged().await;
         Rotation { key_millis, push, acked_millis: pushed.elapsed().as_secs_f64() * 1e3 }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench has the wall's clock")]
-fn signed_now() -> signet_policies::time::Timestamp {
-    std::time::SystemTime::now().into()
 }

@@ -1,7 +1,7 @@
 //! What the versions of secrets stand for.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -9,10 +9,12 @@ use signet_policies::time::Timestamp;
 use signet_xds::{Resource, ResourceType, Snapshot};
 
 use super::{Convergence, Deliveries, Flight, Slot, lock};
-use crate::translate::{DEFAULT, Held};
+use crate::translate::{DEFAULT, Held, Validator};
 
-/// How many versions are remembered: those of the last hundred certificates, and more.
+/// How many versions are remembered at least: those of the last hundred certificates, and more.
 const REMEMBERED: usize = 1024;
+/// How many times as many as are served are remembered, where that is more.
+const GENERATIONS: usize = 4;
 
 /// What a version of a secret holds, in terms that the authority knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,10 @@ pub(super) struct Contents(RwLock<Known>);
 #[derive(Default)]
 struct Known {
     contents: HashMap<Arc<str>, Arc<Content>>,
+    /// From the oldest on; what is served is not forgotten.
     order: VecDeque<Arc<str>>,
+    /// What is served, in each of its forms, and the last second of what ends first in it.
+    served: [Option<(Snapshot, Option<Timestamp>)>; 2],
 }
 
 impl Contents {
@@ -64,44 +69,77 @@ impl Contents {
         known.contents.get(version).cloned().unwrap_or_else(unknown)
     }
 
-    /// Whether nothing of the snapshot has ended.
+    /// Whether nothing of the snapshot has ended. Every stream asks before every message.
     pub(super) fn are_alive(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let has_ended =
-            |resource: &Resource| match known.contents.get(resource.version()).map(|content| &**content) {
-                Some(Content::Leaf { not_after, .. }) => *not_after < now,
-                Some(Content::Trust { .. } | Content::Unknown { .. }) | None => false,
-            };
-        !snapshot.resources(ResourceType::Secret).any(has_ended)
+        let is_it = |(served, _): &&(Snapshot, _)| served.shares(ResourceType::Secret, snapshot);
+        let end = match known.served.iter().flatten().find(is_it) {
+            Some((_, end)) => *end,
+            None => known.end(snapshot),
+        };
+        end.is_none_or(|end| now <= end)
     }
 
-    fn remember(&self, version: &str, content: Content) {
+    /// Notes what a snapshot holds that will be served in one of the forms.
+    fn remember(&self, form: Validator, snapshot: &Snapshot, content: impl Fn(&Resource) -> Content) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let version: Arc<str> = version.into();
-        if known.contents.insert(Arc::clone(&version), Arc::new(content)).is_none() {
-            known.order.push_back(version);
+        for resource in snapshot.resources(ResourceType::Secret) {
+            let version: Arc<str> = resource.version().into();
+            if known.contents.insert(Arc::clone(&version), Arc::new(content(resource))).is_none() {
+                known.order.push_back(version);
+            }
         }
-        if known.order.len() > REMEMBERED
-            && let Some(oldest) = known.order.pop_front()
-        {
-            known.contents.remove(&oldest);
+        let end = known.end(snapshot);
+        let [trusted_ca, spiffe] = &mut known.served;
+        let served = match form {
+            Validator::TrustedCa => trusted_ca,
+            Validator::Spiffe => spiffe,
+        };
+        *served = Some((snapshot.clone(), end));
+        known.forget();
+    }
+}
+
+impl Known {
+    /// The last second of what ends first.
+    fn end(&self, snapshot: &Snapshot) -> Option<Timestamp> {
+        let end = |resource: &Resource| match self.contents.get(resource.version()).map(|it| &**it) {
+            Some(Content::Leaf { not_after, .. }) => Some(*not_after),
+            Some(Content::Trust { .. } | Content::Unknown { .. }) | None => None,
+        };
+        snapshot.resources(ResourceType::Secret).filter_map(end).min()
+    }
+
+    /// Lets go of the oldest that are not served.
+    fn forget(&mut self) {
+        let resources = |it: &(Snapshot, _)| it.0.count(ResourceType::Secret);
+        let count: usize = self.served.iter().flatten().map(resources).sum();
+        let most = REMEMBERED.max(GENERATIONS * count);
+        if self.order.len() <= most {
+            return;
         }
+        let served = self.served.iter().flatten();
+        let served = served.flat_map(|(snapshot, _)| snapshot.resources(ResourceType::Secret));
+        let served: HashSet<&str> = served.map(Resource::version).collect();
+        let over = self.order.len() - most;
+        let oldest = self.order.iter().filter(|version| !served.contains(&***version)).take(over);
+        let oldest: HashSet<Arc<str>> = oldest.cloned().collect();
+        self.order.retain(|version| !oldest.contains(version));
+        self.contents.retain(|version, _| !oldest.contains(version));
     }
 }
 
 impl Deliveries {
     /// Notes what the versions of a snapshot stand for, before it is served.
-    pub(crate) fn about_to_serve(&self, snapshot: &Snapshot, held: &Held) {
+    pub(crate) fn about_to_serve(&self, snapshot: &Snapshot, form: Validator, held: &Held) {
         let trust = held.bundle.version();
-        for resource in snapshot.resources(ResourceType::Secret) {
-            let content = match held.leaf(resource.name()) {
-                Some(leaf) => {
-                    Content::Leaf { serial: leaf.serial().to_owned(), not_after: leaf.validity().not_after() }
-                }
-                None => Content::Trust { version: trust.clone() },
-            };
-            self.0.contents.remember(resource.version(), content);
-        }
+        let leaves = held.leaves();
+        self.0.contents.remember(form, snapshot, |resource| match leaves.get(resource.name()) {
+            Some(leaf) => {
+                Content::Leaf { serial: leaf.serial().to_owned(), not_after: leaf.validity().not_after() }
+            }
+            None => Content::Trust { version: trust.clone() },
+        });
     }
 
     /// From now on the streams that hold another certificate owe an answer to the own one.
@@ -123,5 +161,32 @@ impl Deliveries {
         let waiting: BTreeSet<(u64, Arc<str>)> = self.streams().iter().flat_map(of_slot).collect();
         let convergence = Convergence { serial: serial.to_owned(), took: None, streams: waiting.len() };
         *lock(&self.0.latest) = Some(Flight { convergence, published: self.now(), waiting });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signet_xds::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
+
+    use super::*;
+
+    fn resource(name: &str, content: &str) -> Resource {
+        Resource::new(ResourceType::Secret, name, &Secret { name: content.to_owned(), ..Default::default() })
+    }
+
+    #[test]
+    fn what_is_served_is_not_forgotten_however_often_another_secret_changes() {
+        let (contents, roots) = (Contents::default(), resource("ROOTCA", "roots"));
+        let content = |resource: &Resource| Content::Trust { version: resource.name().to_owned() };
+        let leaf = |number: usize| resource("default", &number.to_string());
+        for number in 0..2 * REMEMBERED {
+            let snapshot = [roots.clone(), leaf(number)].into_iter().collect();
+            contents.remember(Validator::TrustedCa, &snapshot, content);
+        }
+        let is_known = |resource: &Resource| {
+            !matches!(&*contents.of(&resource.version().into()), Content::Unknown { .. })
+        };
+        assert!(is_known(&roots) && is_known(&leaf(2 * REMEMBERED - 1)), "what is served");
+        assert!(is_known(&leaf(REMEMBERED + 2)) && !is_known(&leaf(REMEMBERED)), "the last of what was");
     }
 }

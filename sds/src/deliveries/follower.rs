@@ -89,6 +89,8 @@ pub(crate) struct Follower {
     slot: Arc<Slot>,
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     stale_nonces: u64,
+    /// There was nothing to serve when the client asked last.
+    is_blind: bool,
 }
 
 impl Deliveries {
@@ -97,7 +99,7 @@ impl Deliveries {
         let number = self.0.opened.fetch_add(1, Ordering::Relaxed);
         let slot = Arc::new(Slot { number, peer, names: Mutex::default() });
         lock(&self.0.streams).insert(number, Arc::clone(&slot));
-        Follower { deliveries: self.clone(), slot, snapshots, stale_nonces: 0 }
+        Follower { deliveries: self.clone(), slot, snapshots, stale_nonces: 0, is_blind: false }
     }
 }
 
@@ -161,9 +163,17 @@ impl Follower {
         }
     }
 
+    /// Takes in how all secrets stand; says whether any of it is news.
+    fn note_all(&self, status: &Status, now: SystemTime) -> bool {
+        let secrets = status.resources_of(ResourceType::Secret);
+        secrets.fold(false, |news, (name, secret)| self.note(name, secret, now) || news)
+    }
+
     /// Names that are asked for and that there is nothing for; says whether any of them is news.
-    fn note_unserved(&self, status: &Status, now: SystemTime) -> bool {
-        let Some(snapshot) = self.snapshots.borrow().clone() else { return false };
+    fn note_unserved(&mut self, status: &Status, now: SystemTime) -> bool {
+        let snapshot = self.snapshots.borrow().clone();
+        self.is_blind = snapshot.is_none();
+        let Some(snapshot) = snapshot else { return false };
         let mut news = false;
         for name in status.names(ResourceType::Secret) {
             let is_served = snapshot.get(ResourceType::Secret, name).is_some();
@@ -193,16 +203,25 @@ impl Follower {
 impl Observer for Follower {
     fn changed(&mut self, status: &Status) {
         let now = self.deliveries.now();
-        let mut news = false;
-        for (name, resource) in status.resources_of(ResourceType::Secret) {
-            news |= self.note(name, resource, now);
-        }
+        let mut news = self.note_all(status, now);
         news |= self.note_unserved(status, now);
         news |= self.forget(status);
         let stale = status.stale_nonces().saturating_sub(self.stale_nonces);
         if stale > 0 {
             self.stale_nonces = status.stale_nonces();
             self.deliveries.0.counters.stale_nonces.fetch_add(stale, Ordering::Relaxed);
+        }
+        if news {
+            self.deliveries.told();
+        }
+    }
+
+    /// What is asked for is what it was. Only before there was anything to serve could not be said what is not served.
+    fn sent(&mut self, status: &Status) {
+        let now = self.deliveries.now();
+        let mut news = self.note_all(status, now);
+        if self.is_blind {
+            news |= self.note_unserved(status, now);
         }
         if news {
             self.deliveries.told();

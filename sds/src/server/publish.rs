@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::{
     deliveries::Deliveries,
     secret::{Bundle, Secrets},
-    translate::{Held, Validator, translate},
+    translate::{Held, Validator, translate_for_all},
 };
 
 /// What is served, in each of the forms that proxies may ask for.
@@ -69,18 +69,18 @@ impl Publisher {
 
     fn publish(&self, held: &Held, deliveries: &Deliveries) {
         deliveries.expect(held);
-        for (validator, sender) in
-            [(Validator::TrustedCa, &self.trusted_ca), (Validator::Spiffe, &self.spiffe)]
-        {
-            let snapshot = translate(held, validator);
-            deliveries.about_to_serve(&snapshot, held);
-            sender.send_if_modified(|served| {
-                let is_news = served.as_deref() != Some(&snapshot);
-                if is_news {
-                    *served = Some(Arc::new(snapshot));
-                }
-                is_news
-            });
+        for (validator, snapshot) in translate_for_all(held) {
+            let sender = match validator {
+                Validator::TrustedCa => &self.trusted_ca,
+                Validator::Spiffe => &self.spiffe,
+            };
+            let served = sender.borrow().clone().filter(|served| **served == snapshot);
+            let is_news = served.is_none();
+            let snapshot = served.unwrap_or_else(|| Arc::new(snapshot));
+            deliveries.about_to_serve(&snapshot, validator, held);
+            if is_news {
+                sender.send_replace(Some(snapshot));
+            }
         }
     }
 }

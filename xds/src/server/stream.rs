@@ -2,20 +2,27 @@
 
 use std::{future::pending, sync::Arc};
 
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures::{
+    FutureExt as _, Stream, StreamExt as _,
+    stream::{self, FuturesUnordered},
+};
 use http::Extensions;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status as Refusal;
 use tracing::{Instrument, Span, debug, info};
 
-use super::{End, Feed, PATIENCE, Source, log_refusal, refuse};
+use super::{End, Feed, Observer, PATIENCE, Source, log_refusal, refuse};
 use crate::{
     pb::envoy::{
         config::core::v3::Node,
         service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
     },
     session::{Request, Response, Session},
+    snapshot::Snapshot,
 };
 
 /// A discovery request of either variant.
@@ -54,6 +61,12 @@ impl Turn {
     }
 }
 
+/// A feed without its end.
+struct Fed {
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    observer: Box<dyn Observer>,
+}
+
 /// One stream and all that it owns; dropping it ends everything.
 pub(super) struct Shell<S, R> {
     source: Arc<S>,
@@ -62,10 +75,10 @@ pub(super) struct Shell<S, R> {
     /// Apart, as the future of a stream is moved about and holds it twice.
     session: Box<Session>,
     /// What it is fed with, once the first request has said who asks.
-    feed: Option<Feed>,
-    /// That feed's.
-    end: End,
-    shutdown: CancellationToken,
+    feed: Option<Fed>,
+    /// What may end it from without: the server's shutdown, and that feed's end. Each is asked only when it has woken
+    /// this stream, as all streams share what they wait for.
+    ends: FuturesUnordered<End>,
 }
 
 impl<S, R, I> Shell<S, R>
@@ -81,8 +94,13 @@ where
         session: Session,
         shutdown: CancellationToken,
     ) -> Self {
-        let session = Box::new(session);
-        Self { source, extensions, requests, session, feed: None, end: Box::pin(pending()), shutdown }
+        let shutting_down = async move {
+            shutdown.cancelled().await;
+            super::shutting_down()
+        };
+        let ends = FuturesUnordered::new();
+        ends.push(Box::pin(shutting_down) as End);
+        Self { source, extensions, requests, session: Box::new(session), feed: None, ends }
     }
 
     /// The responses, each made when the one before has been taken.
@@ -112,8 +130,7 @@ where
             // client that never stops asking delays only itself.
             let turn = tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => Some(Turn::End(super::shutting_down())),
-                refusal = &mut self.end => Some(Turn::End(refusal)),
+                Some(refusal) = self.ends.next() => Some(Turn::End(refusal)),
                 request = self.requests.next() => self.on_request(request, span),
                 alive = next_snapshot(&mut self.feed) => (!alive).then(|| self.end_of_feed()),
                 () = sleep_until(deadline), if waiting => Some(Turn::End(no_request())),
@@ -133,8 +150,7 @@ where
             }
             tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => return Turn::End(super::shutting_down()),
-                refusal = &mut self.end => return Turn::End(refusal),
+                Some(refusal) = self.ends.next() => return Turn::End(refusal),
                 alive = next_snapshot(&mut self.feed) => if !alive {
                     return self.end_of_feed();
                 },
@@ -144,7 +160,7 @@ where
 
     /// Whoever lets go of the feed may have said why at the same moment.
     fn end_of_feed(&mut self) -> Turn {
-        let why = (&mut self.end).now_or_never();
+        let why = self.ends.next().now_or_never().flatten();
         Turn::End(why.unwrap_or_else(super::end_of_feed))
     }
 
@@ -180,9 +196,9 @@ where
         if self.feed.is_none() {
             span.record("node", self.session.node_id());
             match self.source.open(&self.extensions, node.as_ref()) {
-                Ok(mut feed) => {
-                    std::mem::swap(&mut feed.end, &mut self.end);
-                    self.feed = Some(feed);
+                Ok(Feed { snapshots, observer, end }) => {
+                    self.ends.push(end);
+                    self.feed = Some(Fed { snapshots, observer });
                 }
                 Err(refusal) => {
                     log_refusal(&refusal);
@@ -199,7 +215,7 @@ where
 }
 
 /// Waits for a newer snapshot; false when none can come any more.
-async fn next_snapshot(feed: &mut Option<Feed>) -> bool {
+async fn next_snapshot(feed: &mut Option<Fed>) -> bool {
     match feed {
         Some(feed) => feed.snapshots.changed().await.is_ok(),
         None => pending().await,

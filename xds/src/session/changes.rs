@@ -77,17 +77,19 @@ impl Watch {
             let is_held = || told.as_ref().and_then(Told::version) == Some(it.version());
             at_once || gate.additions && (!is_held() || self.again.contains(it.name()))
         };
-        let mut names: Vec<&Name> = asked.iter().chain(&self.again).chain(self.told.over().keys()).collect();
-        if self.interest.all || difference.changed.len() < self.interest.names.len() {
-            names.extend(difference.changed.iter().map(Resource::shared_name));
+        let of = |name: &Name| newest.get(name).filter(|it| covers(it) && is_news(it)).cloned();
+        let news: Vec<Resource> = if self.interest.all || difference.changed.len() < self.interest.names.len()
+        {
+            let own = asked.iter().chain(&self.again).chain(self.told.over().keys());
+            let mut names: Vec<&Name> =
+                own.chain(difference.changed.iter().map(Resource::shared_name)).collect();
+            names.sort_unstable();
+            names.dedup();
+            names.into_iter().filter_map(of).collect()
         } else {
-            names.extend(self.interest.names.names());
-        }
-        names.sort_unstable();
-        names.dedup();
-        let news =
-            names.into_iter().filter_map(|name| newest.get(name)).filter(|it| covers(it) && is_news(it));
-        let news: Vec<Resource> = news.cloned().collect();
+            // Nothing but these is wanted, whatever else there is.
+            self.interest.names.names().filter_map(of).collect()
+        };
         let is_all = !news.is_empty() && news.len() == newest.len();
         (if is_all { newest.whole() } else { news.into_iter().collect() }, None)
     }

@@ -161,6 +161,9 @@ impl Watch {
     /// Forgets rejections that a new snapshot makes void: of resources that changed or are gone, and of a group
     /// of suspects of which one has.
     pub(super) fn look_at(&mut self, snapshot: &Snapshot, status: &mut Status) {
+        if self.refused.is_empty() {
+            return;
+        }
         let current = |name: &str| snapshot.get(self.kind, name).map(Resource::version);
         let changed: BTreeSet<u64> = self
             .refused

@@ -127,3 +127,18 @@ fn a_client_that_refuses_a_resource_has_only_that_of_its_own() {
         assert!(entries <= 3, "{variant:?}: {entries}");
     }
 }
+
+#[test]
+fn a_client_that_asks_for_one_of_a_few_keeps_that_one_and_no_list_of_what_it_lacks() {
+    let few =
+        |content: usize| snapshot(&format!("S a@{content} b@{content} c@{content} d@{content} e@{content}"));
+    for variant in [Variant::Sotw, Variant::Delta] {
+        let mut peer = Peer::new(variant, Service::Aggregated, "");
+        peer.snapshot = few(1);
+        peer.ask("S", &["a"]);
+        acknowledge(&mut peer);
+        let second = few(2);
+        update(&mut peer, &second);
+        assert_eq!(own(&peer, &second), 4, "{variant:?}: asked for, told, sent and accepted");
+    }
+}
