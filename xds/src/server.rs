@@ -9,6 +9,7 @@
 //! one response and delays nobody.
 
 mod body;
+mod ends;
 mod fetch;
 mod messages;
 mod service;

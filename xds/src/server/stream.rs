@@ -2,10 +2,7 @@
 
 use std::{future::pending, sync::Arc};
 
-use futures::{
-    FutureExt as _, Stream, StreamExt as _,
-    stream::{self, FuturesUnordered},
-};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use http::Extensions;
 use tokio::{
     sync::watch,
@@ -15,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status as Refusal;
 use tracing::{Instrument, Span, debug, info};
 
-use super::{End, Feed, Observer, PATIENCE, Source, log_refusal, refuse};
+use super::{Feed, Observer, PATIENCE, Source, ends::Ends, log_refusal, refuse};
 use crate::{
     pb::envoy::{
         config::core::v3::Node,
@@ -76,9 +73,8 @@ pub(super) struct Shell<S, R> {
     session: Box<Session>,
     /// What it is fed with, once the first request has said who asks.
     feed: Option<Fed>,
-    /// What may end it from without: the server's shutdown, and that feed's end. Each is asked only when it has woken
-    /// this stream, as all streams share what they wait for.
-    ends: FuturesUnordered<End>,
+    /// The server's shutdown, and that feed's end.
+    ends: Ends,
 }
 
 impl<S, R, I> Shell<S, R>
@@ -98,8 +94,7 @@ where
             shutdown.cancelled().await;
             super::shutting_down()
         };
-        let ends = FuturesUnordered::new();
-        ends.push(Box::pin(shutting_down) as End);
+        let ends = Ends::new(Box::pin(shutting_down));
         Self { source, extensions, requests, session: Box::new(session), feed: None, ends }
     }
 
@@ -130,10 +125,10 @@ where
             // client that never stops asking delays only itself.
             let turn = tokio::select! {
                 biased;
-                Some(refusal) = self.ends.next() => Some(Turn::End(refusal)),
+                refusal = &mut self.ends => Some(Turn::End(refusal)),
                 request = self.requests.next() => self.on_request(request, span),
                 alive = next_snapshot(&mut self.feed) => (!alive).then(|| self.end_of_feed()),
-                () = sleep_until(deadline), if waiting => Some(Turn::End(no_request())),
+                () = async { sleep_until(deadline).await }, if waiting => Some(Turn::End(no_request())),
             };
             if let Some(turn) = turn {
                 return turn;
@@ -150,7 +145,7 @@ where
             }
             tokio::select! {
                 biased;
-                Some(refusal) = self.ends.next() => return Turn::End(refusal),
+                refusal = &mut self.ends => return Turn::End(refusal),
                 alive = next_snapshot(&mut self.feed) => if !alive {
                     return self.end_of_feed();
                 },
@@ -160,7 +155,7 @@ where
 
     /// Whoever lets go of the feed may have said why at the same moment.
     fn end_of_feed(&mut self) -> Turn {
-        let why = self.ends.next().now_or_never().flatten();
+        let why = (&mut self.ends).now_or_never();
         Turn::End(why.unwrap_or_else(super::end_of_feed))
     }
 
@@ -197,7 +192,7 @@ where
             span.record("node", self.session.node_id());
             match self.source.open(&self.extensions, node.as_ref()) {
                 Ok(Feed { snapshots, observer, end }) => {
-                    self.ends.push(end);
+                    self.ends.add(end);
                     self.feed = Some(Fed { snapshots, observer });
                 }
                 Err(refusal) => {
