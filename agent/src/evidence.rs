@@ -190,7 +190,7 @@ impl Evidence {
 }
 
 fn secret(delivery: Delivery) -> SecretStatus {
-    let Delivery { stream, name, sent, accepted, rejected, at } = delivery;
+    let Delivery { stream, name, sent, accepted, rejected, at, ignores_lists } = delivery;
     let (rejected_version, reason) = rejected.unwrap_or_default();
     SecretStatus {
         stream,
@@ -200,6 +200,7 @@ fn secret(delivery: Delivery) -> SecretStatus {
         rejected_version,
         reason: short(reason),
         at_unix_ms: millis(at),
+        ignores_crls: ignores_lists,
     }
 }
 

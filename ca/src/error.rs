@@ -125,6 +125,12 @@ pub enum Error {
          run `signet ca install {0}`"
     )]
     NoSigner(IssuerName),
+    /// The same, of the root that takes over.
+    #[error(
+        "there is no issuer {0} below the root that takes over, whose key is elsewhere; run `signet ca csr {0} --next`, \
+         have that root sign the request, and run `signet ca install {0} --next`"
+    )]
+    NoNextSigner(IssuerName),
     /// An authority above may not have this name certified.
     #[error("the name constraints of an authority above the leaf do not allow the DNS name {0}")]
     ForbiddenName(DnsName),

@@ -11,6 +11,7 @@
 
 mod control;
 mod gate;
+mod given;
 mod machine;
 mod record;
 mod status;
@@ -220,12 +221,27 @@ impl Rotations {
             _ if record.paused || !standing.laggards.is_empty() => {}
             _ => next.enter(record.phase.next(), now),
         }
-        if next.phase != record.phase {
-            self.keep(&mut kept, next).await?;
-        } else {
+        if next.phase == record.phase {
             self.advise(record);
+            self.0.publish(kept.as_ref(), &standing, now);
+            return Ok(());
         }
-        self.0.publish(kept.as_ref(), &standing, now);
+        self.keep(&mut kept, next).await?;
+        self.tell(kept.as_ref(), standing, now).await
+    }
+
+    /// Publishes how a phase stands that has just begun; of what is over, how it stood `before`.
+    async fn tell(
+        &self,
+        record: Option<&Record>,
+        before: Standing,
+        now: SystemTime,
+    ) -> Result<(), RotationError> {
+        let standing = match record.filter(|record| !record.phase.is_over()) {
+            Some(record) => self.standing(record).await?,
+            None => before,
+        };
+        self.0.publish(record, &standing, now);
         Ok(())
     }
 
@@ -249,6 +265,7 @@ impl Rotations {
             now,
         };
         let mut standing = facts.standing();
+        self.await_operator(record, &mut standing);
         if *self.0.followed.borrow() < *self.0.signing.borrow() && record.phase.needs_renewal() {
             standing.total += 1;
             let why = "its own certificate is of the issuer that is to go".to_owned();

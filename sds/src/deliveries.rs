@@ -51,6 +51,8 @@ pub struct Delivery {
     pub rejected: Option<(String, String)>,
     /// When this was last news.
     pub at: SystemTime,
+    /// The proxy asked on this stream for a validator that passes revocation lists over.
+    pub ignores_lists: bool,
 }
 
 /// Counters since the start. Names are those of secrets that were served.

@@ -91,16 +91,25 @@ fn check_root(
     trust_domain: &TrustDomain,
     now: Timestamp,
 ) -> Result<(CaCertificate, bool), Error> {
-    let given = |unfit| Error::GivenRoot { unfit };
-    let ders = pem::certificates(text).map_err(Error::GivenPem)?;
-    let [der] = ders.as_slice() else { return Err(given(Unfit::Unreadable)) };
-    let root = super::signer::root_certificate(der, trust_domain, now).map_err(given)?;
+    let root = given_root(text, trust_domain, now)?;
     match store.root()? {
-        Some(there) if there.certificate != *der => {
+        Some(there) if *there.certificate != *root.der => {
             Err(Error::OtherRoot { folder: store.folder().to_owned() })
         }
         there => Ok((root, there.is_some())),
     }
+}
+
+/// Reads a root that somebody gave, PEM, and checks whether it may be one.
+pub(super) fn given_root(
+    text: &str,
+    trust_domain: &TrustDomain,
+    now: Timestamp,
+) -> Result<CaCertificate, Error> {
+    let given = |unfit| Error::GivenRoot { unfit };
+    let ders = pem::certificates(text).map_err(Error::GivenPem)?;
+    let [der] = ders.as_slice() else { return Err(given(Unfit::Unreadable)) };
+    super::signer::root_certificate(der, trust_domain, now).map_err(given)
 }
 
 fn below_root(text: &str, root: &CaCertificate, trust_domain: &TrustDomain) -> Result<Chain, Error> {

@@ -34,10 +34,11 @@ impl Authority {
         now: Timestamp,
         params: impl Fn(Option<&IssuerName>, &[u8]) -> CertificateRevocationListParams,
     ) -> Vec<RevocationList> {
-        let mut lists = self.sign_own_lists(now, &params);
+        let signed_elsewhere = self.lists_of_others();
+        let mut lists = self.sign_own_lists(now, &signed_elsewhere, &params);
         // What is to take over is trusted, and signs, before it is alone.
         match self.heir() {
-            Some(Heir::Root(heir)) => lists.extend(heir.sign_own_lists(now, &params)),
+            Some(Heir::Root(heir)) => lists.extend(heir.sign_own_lists(now, &signed_elsewhere, &params)),
             Some(Heir::Issuer(name, issuer)) => {
                 let own = issuer.chain.lowest();
                 lists.push(listed(
@@ -51,9 +52,28 @@ impl Authority {
         lists
     }
 
+    /// The authorities that are to take over and of which none of these lists is, by their subjects.
+    pub(crate) fn unlisted(&self, lists: &[Vec<u8>]) -> Vec<String> {
+        let all: Vec<CaCertificate> = match self.heir() {
+            Some(Heir::Root(heir)) => {
+                let issuers = heir.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+                let below = issuers.values().flat_map(|issuer| issuer.chain.all());
+                below.chain([&heir.root]).cloned().collect()
+            }
+            Some(Heir::Issuer(_, issuer)) => vec![issuer.chain.lowest().clone()],
+            None => Vec::new(),
+        };
+        let others = all.iter().filter(|own| !lists.iter().any(|list| its(list, own).is_some()));
+        let mut names: Vec<String> = others.map(|own| own.subject_text.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     fn sign_own_lists(
         &self,
         now: Timestamp,
+        signed_elsewhere: &[Vec<u8>],
         params: &impl Fn(Option<&IssuerName>, &[u8]) -> CertificateRevocationListParams,
     ) -> Vec<RevocationList> {
         let issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -66,7 +86,6 @@ impl Authority {
             lists.push(listed(name.to_string(), own, signed));
             above.extend(issuer.chain.all().skip(1).map(|own| (own.der.clone(), own.clone())));
         }
-        let signed_elsewhere = self.lists_of_others();
         for own in above.values() {
             let label = if own.der == self.root.der { "root" } else { "intermediate" };
             let signer = self.signer.as_ref().filter(|signer| signer.chain.lowest().der == own.der);
@@ -121,23 +140,27 @@ fn listed(issuer: String, own: &CaCertificate, der: Result<Vec<u8>, NoList>) -> 
     RevocationList { issuer, key_id: hex::encode(&own.key_id), der }
 }
 
-/// Whether a list is this authority's, and good until lists are made again: proxies refuse everybody by one that ended.
-fn is_good(der: &[u8], own: &CaCertificate, now: Timestamp) -> bool {
-    let Ok((rest, list)) = CertificateRevocationList::from_der(der) else {
-        return false;
-    };
-    let Ok((_, key)) = SubjectPublicKeyInfo::from_der(&own.spki) else {
-        return false;
-    };
+/// The list, if it is this authority's.
+fn its<'a>(der: &'a [u8], own: &CaCertificate) -> Option<CertificateRevocationList<'a>> {
+    let (rest, list) = CertificateRevocationList::from_der(der).ok()?;
+    let (_, key) = SubjectPublicKeyInfo::from_der(&own.spki).ok()?;
     let is_its =
         rest.is_empty() && list.issuer().as_raw() == own.subject && list.verify_signature(&key).is_ok();
+    is_its.then_some(list)
+}
+
+/// Whether a list is this authority's, and good until lists are made again: proxies refuse everybody by one that ended.
+fn is_good(der: &[u8], own: &CaCertificate, now: Timestamp) -> bool {
+    let Some(list) = its(der, own) else {
+        return false;
+    };
     let end = list.next_update().map(|end| Timestamp::from_unix(end.timestamp()));
     let is_lasting = end.is_some_and(|end| end > now + LIST_RENEWAL * 2);
-    if is_its && !is_lasting {
+    if !is_lasting {
         warn!(
             ?end,
             "the list of an authority whose key is elsewhere has ended or soon will; have another one signed"
         );
     }
-    is_its && is_lasting && Timestamp::from_unix(list.last_update().timestamp()) <= now
+    is_lasting && Timestamp::from_unix(list.last_update().timestamp()) <= now
 }

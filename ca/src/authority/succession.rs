@@ -6,6 +6,9 @@
 //!           next/meshes/<mesh>                       for a change of one issuer: that one, under the root that stays
 //!           retired/<serial>/…                       what was replaced, certificates without their keys
 //! ```
+//!
+//! The next root may be an operator's whose key is elsewhere. Then the issuers below it are requested and installed in
+//! `next` as they are beside it.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,12 +21,14 @@ use tracing::info;
 
 use super::{
     Authority,
+    fit::CaCertificate,
+    import::given_root,
     issuers::Issuer,
     make_root,
     signer::{Chain, Signer, read_root},
-    store::{Store, put_in_place},
+    store::{Slot, Store, put_in_place},
 };
-use crate::{Error, IssuerName, pem};
+use crate::{Error, IssuerName, Serial, pem};
 
 /// What is to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +84,17 @@ impl std::str::FromStr for Succession {
 }
 
 impl Authority {
-    /// Makes what is to take over. It is trusted and signs when it is told to.
+    /// Makes what is to take over, or takes the root that is `given`, PEM. It is trusted and signs when it is told to.
     ///
     /// # Errors
-    /// Another change is under way, or what would have to sign is not here.
-    pub(crate) fn prepare(&self, what: &Succession, now: Timestamp) -> Result<(), Error> {
-        self.can_succeed(what)?;
+    /// Another change is under way, what would have to sign is not here, or what is given is not fit.
+    pub(crate) fn prepare(
+        &self,
+        what: &Succession,
+        given: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let given = self.given(what, given, now)?;
         let mut next = self.next.write().unwrap_or_else(PoisonError::into_inner);
         if next.is_some() {
             return Err(Error::Succession("another change is under way"));
@@ -92,8 +102,12 @@ impl Authority {
         let folder = self.next_folder();
         self.store.clear(&folder)?;
         let store = Store::open(&folder, Arc::clone(&self.store.custody))?;
-        let heir = match what {
-            Succession::Root => {
+        let heir = match (what, given) {
+            (Succession::Root, Some(root)) => {
+                store.put(Slot::Root, None, &[&root.der], Serial::draw(&self.random))?;
+                self.read_root_heir(store, now)?
+            }
+            (Succession::Root, None) => {
                 make_root(&store, &self.trust_domain, &self.random, now)?;
                 let heir = self.read_root_heir(store, now)?;
                 // Made now, so that lists of what is revoked name them before they sign.
@@ -103,7 +117,7 @@ impl Authority {
                 }
                 heir
             }
-            Succession::Issuer(name) => {
+            (Succession::Issuer(name), _) => {
                 let signer = self.signer.as_ref().ok_or_else(|| Error::NoSigner(name.clone()))?;
                 Heir::Issuer(name.clone(), Arc::new(self.make_issuer_in(&store, name, signer, now)?))
             }
@@ -112,22 +126,70 @@ impl Authority {
         Ok(())
     }
 
-    /// Whether what is to take over can be made here.
+    /// Whether what is to take over can be made here, or may be what is `given`.
     ///
     /// # Errors
-    /// [`Error::Succession`].
-    pub(crate) fn can_succeed(&self, what: &Succession) -> Result<(), Error> {
+    /// [`Error::Succession`]; of what is given, [`Error::GivenPem`], [`Error::GivenRoot`], [`Error::SameRoot`].
+    pub(crate) fn can_succeed(
+        &self,
+        what: &Succession,
+        given: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.given(what, given, now).map(drop)
+    }
+
+    /// The root that is given, if one is and may take over.
+    fn given(
+        &self,
+        what: &Succession,
+        given: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<CaCertificate>, Error> {
         let is_own_root = self.signer.as_ref().is_some_and(|signer| signer.chain.certificates.is_empty());
-        match what {
-            Succession::Root if !is_own_root => Err(Error::Succession(
-                "the root's key is not here, so that no other can be made in its place",
+        match (what, given) {
+            (Succession::Root, Some(text)) => {
+                let root = given_root(text, &self.trust_domain, now)?;
+                match root.der == self.root.der {
+                    true => Err(Error::SameRoot { folder: self.store.folder().to_owned() }),
+                    false => Ok(Some(root)),
+                }
+            }
+            (Succession::Root, None) if !is_own_root => Err(Error::Succession(
+                "the root's key is not here, so that no other can be made in its place; bring its successor: \
+                 signet ca rotate start --root --root-file FILE",
             )),
-            Succession::Issuer(_) if self.signer.is_none() => Err(Error::Succession(
+            (Succession::Issuer(_), Some(_)) => {
+                Err(Error::Succession("an issuer is replaced below the root that stays, so none is given"))
+            }
+            (Succession::Issuer(_), None) if self.signer.is_none() => Err(Error::Succession(
                 "nothing here signs issuers: get another certificate with `signet ca csr --fresh` and \
                  `signet ca install`",
             )),
-            Succession::Root | Succession::Issuer(_) => Ok(()),
+            (Succession::Root | Succession::Issuer(_), None) => Ok(None),
         }
+    }
+
+    /// The root that is to take over, as an authority of its own; `None` where none is.
+    #[must_use]
+    pub fn successor(&self) -> Option<Arc<Self>> {
+        match self.heir()? {
+            Heir::Root(heir) => Some(heir),
+            Heir::Issuer(..) => None,
+        }
+    }
+
+    /// Whether what signs issuers is here.
+    pub(crate) fn makes_issuers(&self) -> bool {
+        self.signer.is_some()
+    }
+
+    /// The issuers that sign now and that a root whose key is elsewhere has not certified for its time yet.
+    pub(crate) fn lacking(&self) -> Vec<IssuerName> {
+        let Some(heir) = self.successor().filter(|heir| !heir.makes_issuers()) else { return Vec::new() };
+        let there = heir.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        own.keys().filter(|name| !there.contains_key(name)).cloned().collect()
     }
 
     /// Takes up again what [`Authority::prepare`] made before a restart.
@@ -221,7 +283,9 @@ impl Authority {
         let shelf = folder.join("retired").join(retired);
         let parts: Vec<PathBuf> = match what {
             // The root last: while it is in `next`, what is under it is not yet all in place.
-            Succession::Root => ["meshes", "server", "root"].map(PathBuf::from).to_vec(),
+            Succession::Root => {
+                ["meshes", "server", "intermediate", "requests", "root"].map(PathBuf::from).to_vec()
+            }
             Succession::Issuer(IssuerName::Server) => vec![PathBuf::from("server")],
             Succession::Issuer(IssuerName::Mesh(mesh)) => vec![Path::new("meshes").join(mesh.as_str())],
         };
@@ -294,7 +358,8 @@ impl Authority {
             Some(Heir::Root(heir)) => {
                 let heir = Arc::clone(heir);
                 drop(next);
-                heir.issuer(name, now)
+                let found = heir.issuer(name, now);
+                if let Err(Error::NoSigner(name)) = found { Err(Error::NoNextSigner(name)) } else { found }
             }
             Some(Heir::Issuer(whose, issuer)) if whose == name => Ok(Arc::clone(issuer)),
             Some(Heir::Issuer(..)) | None => {
@@ -302,6 +367,11 @@ impl Authority {
                 self.issuer(name, now)
             }
         }
+    }
+
+    /// The issuers that are there.
+    pub(crate) fn issuer_names(&self) -> Vec<IssuerName> {
+        self.issuers.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// Whether there is anything to be replaced.

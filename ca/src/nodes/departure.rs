@@ -45,6 +45,9 @@ pub enum NotForgotten {
     /// It is there.
     #[error("the agent {0} is connected; stop it first, and its proxy")]
     Connected(NodeKey),
+    /// Its agent is gone, and its proxy lives on.
+    #[error("the agent {0} is gone, and its proxy runs on and has a stream here; stop it first")]
+    Running(NodeKey),
     /// Its certificate has ended, so nobody waits for it.
     #[error("the certificate {0} has ended, so that nobody waits for its holder")]
     Ended(Serial),
@@ -96,13 +99,14 @@ impl Nodes {
 
     /// Forgets an agent that is gone for good without having said so: it counts for nothing until it is back. `name` is
     /// an instance, a workload (all of its agents that are not connected), or the serial number of a certificate.
-    /// Returns who is forgotten, each as it is in the ledger.
+    /// `is_running` knows whose proxies have a stream of their own. Returns who is forgotten, each as it is in the ledger.
     ///
     /// # Errors
     /// [`NotForgotten`]; it is connected, for one.
     pub async fn forget(
         &self,
         name: &str,
+        is_running: &(dyn Fn(&NodeKey) -> bool + Sync),
         ledger: &dyn Ledger,
         by: &str,
         now: Timestamp,
@@ -112,6 +116,10 @@ impl Nodes {
             Ok(serial) => vec![holder(serial, &views, ledger, now).await?],
             Err(_) => named(name, &views, ledger).await?,
         };
+        let mut keys = gone.iter().filter_map(|gone| gone.view.as_ref()).map(|view| &view.key);
+        if let Some(running) = keys.find(|key| is_running(key)) {
+            return Err(NotForgotten::Running(running.clone()));
+        }
         let mut forgotten = Vec::with_capacity(gone.len());
         for Gone { node, view, last } in gone {
             if let Some(last) = last {

@@ -89,6 +89,8 @@ pub struct SecretState {
     pub reason: String,
     /// When this was news, in milliseconds since the epoch.
     pub at_unix_ms: i64,
+    /// Its validator passes revocation lists over.
+    pub ignores_lists: bool,
 }
 
 /// What one listener presents.
@@ -218,6 +220,7 @@ fn secret(secret: proto::SecretStatus) -> Result<SecretState, InvalidReport> {
         rejected_version,
         reason,
         at_unix_ms,
+        ignores_crls,
     } = secret;
     Ok(SecretState {
         stream: text("stream", stream)?,
@@ -227,6 +230,7 @@ fn secret(secret: proto::SecretStatus) -> Result<SecretState, InvalidReport> {
         rejected: text("version", rejected_version)?,
         reason: text("reason", reason)?,
         at_unix_ms,
+        ignores_lists: ignores_crls,
     })
 }
 

@@ -110,17 +110,23 @@ async fn who_is_connected_is_not_forgotten_and_who_was_killed_is_by_its_name_or_
     };
     let (one, two, three) = (connect("one", 1), connect("two", 2), connect("three", 3));
     let name = |instance: &str| key("a", instance).to_string();
-    let forget = async |name: &str| nodes.forget(name, &ledger, "me", now().into()).await;
+    let forget = async |name: &str| {
+        nodes.forget(name, &|key| key.instance == "five", &ledger, "me", now().into()).await
+    };
     assert!(matches!(forget(&name("one")).await, Err(NotForgotten::Connected(_))));
     for stranger in ["", "mesh", &name("four"), &fixtures::serial(9).to_string()] {
         assert!(matches!(forget(stranger).await, Err(NotForgotten::Unknown(_))), "{stranger}");
     }
+    drop(connect("five", 5));
+    assert!(matches!(forget(&name("five")).await, Err(NotForgotten::Running(_))), "its proxy lives");
+    assert_eq!(nodes.subscribe().borrow().len(), 4);
+    nodes.forget(&name("five"), &|_| false, &ledger, "me", now().into()).await.unwrap();
     drop((one, two));
     assert_eq!(forget(&name("one")).await.unwrap(), [name("one")]);
     assert_eq!(forget(&fixtures::node("a").to_string()).await.unwrap(), [name("two")]);
     let left: Vec<String> = nodes.subscribe().borrow().iter().map(|view| view.key.to_string()).collect();
     assert_eq!(left, [name("three")]);
-    assert_eq!(restarted(&ledger).await.departed().len(), 2);
+    assert_eq!(restarted(&ledger).await.departed().len(), 3);
     let told = format!("{:?}", ledger.events().await.unwrap());
     assert!(told.contains("one") && told.contains("by: \"me\""), "{told}");
     drop(three);

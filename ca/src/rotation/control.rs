@@ -25,22 +25,23 @@ impl Rotations {
         self.0.followed.send_replace(count);
     }
 
-    /// What a change would do.
+    /// What a change would do; `given` is the root that is to come, PEM, where none is to be made.
     ///
     /// # Errors
     /// The ledger does not answer.
-    pub async fn plan(&self, what: &Succession) -> Result<Plan, RotationError> {
+    pub async fn plan(&self, what: &Succession, given: Option<&str>) -> Result<Plan, RotationError> {
         let kept = self.0.record.lock().await;
         let mut obstacles = Vec::new();
         if let Some(record) = kept.as_ref().filter(|record| !record.phase.is_over()) {
             obstacles.push(RotationError::Busy(record.id.clone()).to_string());
         }
         let authority = self.0.issuing.authority();
-        if let Err(error) = authority.can_succeed(what) {
-            obstacles.push(error.to_string());
+        let now = (self.0.clock)();
+        if let Err(error) = authority.can_succeed(what, given, now.into()) {
+            obstacles.push(in_full(&error));
         }
         // Whoever accepts the roots of now could be told of others.
-        let trial = self.record(what, Duration::ZERO, "", (self.0.clock)());
+        let trial = self.record(what, Duration::ZERO, "", now);
         let standing = self.standing(&trial).await?;
         let (going, _) = authority.parties(what);
         Ok(Plan {
@@ -50,16 +51,19 @@ impl Rotations {
             ready: standing.proven,
             laggards: standing.laggards,
             obstacles,
+            steps: given.map(|_| self.operators_steps()).unwrap_or_default(),
         })
     }
 
-    /// Begins a change: makes what is to come, and has everybody trust it. Renewals will be spread over `spread`.
+    /// Begins a change: makes what is to come, or takes the root that is `given`, PEM, and has everybody trust it.
+    /// Renewals will be spread over `spread`.
     ///
     /// # Errors
     /// Another is under way, the authority cannot, or the disk does not keep it.
     pub async fn start(
         &self,
         what: &Succession,
+        given: Option<&str>,
         spread: Duration,
         by: &str,
     ) -> Result<Arc<Status>, RotationError> {
@@ -71,7 +75,7 @@ impl Rotations {
             return Err(RotationError::Busy(record.id.clone()));
         }
         let now = (self.0.clock)();
-        self.0.issuing.authority().prepare(what, now.into())?;
+        self.0.issuing.authority().prepare(what, given, now.into())?;
         let mut record = self.record(what, spread, by, now);
         record.enter(Phase::Distribute, now);
         if let Err(error) = self.keep(&mut kept, record.clone()).await {
@@ -81,7 +85,7 @@ impl Rotations {
             self.0.issuing.authority().discard_next()?;
             return Err(error);
         }
-        self.0.publish(kept.as_ref(), &Standing::default(), now);
+        self.tell(kept.as_ref(), Standing::default(), now).await?;
         Ok(self.0.status.borrow().clone())
     }
 
@@ -175,6 +179,12 @@ impl Rotations {
         self.0.publish(Some(record), &standing, now);
         Ok(self.0.status.borrow().clone())
     }
+}
+
+/// An error and what caused it, on one line.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl std::fmt::Debug for Rotations {

@@ -71,6 +71,8 @@ pub struct Plan {
     pub laggards: Vec<Laggard>,
     /// What speaks against it; empty when it can begin.
     pub obstacles: Vec<String>,
+    /// What its operator has to do, in order; empty where all goes by itself.
+    pub steps: Vec<String>,
 }
 
 impl Status {

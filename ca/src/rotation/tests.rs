@@ -2,6 +2,7 @@
 
 mod back;
 mod crash;
+mod given;
 mod world;
 
 use super::*;
@@ -166,7 +167,7 @@ async fn a_paused_change_moves_nobody_and_a_second_one_does_not_begin() {
     world.rotations.pause().await.unwrap();
     world.accept(&mut one).await;
     assert_eq!(world.phase(), Phase::Distribute);
-    let busy = world.rotations.start(&mesh_issuer(), Duration::ZERO, "me").await;
+    let busy = world.rotations.start(&mesh_issuer(), None, Duration::ZERO, "me").await;
     assert!(matches!(busy, Err(RotationError::Busy(_))), "{busy:?}");
     world.rotations.resume().await.unwrap();
     world.look().await;
@@ -183,7 +184,7 @@ async fn a_plan_changes_nothing_and_names_who_would_hold_it_up() {
     let name = silent.name();
     drop(silent);
     let (root, trusted) = (world.root(), world.trusted());
-    let plan = world.rotations.plan(&Succession::Root).await.unwrap();
+    let plan = world.rotations.plan(&Succession::Root, None).await.unwrap();
     assert_eq!((plan.total, plan.ready, plan.obstacles.len()), (2, 1, 0));
     assert_eq!(plan.laggards.iter().map(|one| one.node.clone()).collect::<Vec<_>>(), [name]);
     assert_eq!((world.root(), world.trusted()), (root, trusted));

@@ -64,6 +64,9 @@ pub struct CsrArgs {
     /// Make another key although a request waits for its certificate
     #[arg(long)]
     fresh: bool,
+    /// For the root that takes over, while `signet ca rotate` replaces the root by one whose key is elsewhere
+    #[arg(long, conflicts_with = "data_dir")]
+    next: bool,
 }
 
 /// Flags of `signet ca install`.
@@ -77,6 +80,9 @@ pub struct InstallArgs {
     certificates: PathBuf,
     #[command(flatten)]
     place: WhereArgs,
+    /// For a request that was made with --next
+    #[arg(long, conflicts_with = "data_dir")]
+    next: bool,
     /// How to say what was done
     #[arg(long, default_value = "table")]
     format: Format,
@@ -87,14 +93,14 @@ pub struct InstallArgs {
 /// # Errors
 /// The server refuses or cannot be reached, or a key cannot be made.
 pub(super) async fn csr(args: CsrArgs, clock: Clock) -> Result<()> {
-    let CsrArgs { issuer, place, out, fresh } = args;
+    let CsrArgs { issuer, place, out, fresh, next } = args;
     let text = match &place.data_dir {
         Some(data_dir) => {
             let folder = Folder::open(data_dir, clock)?;
             folder.authority(&place.keys)?.request(&issuer, fresh)?
         }
         None => {
-            let body = json!({ "issuer": issuer.to_string(), "fresh": fresh });
+            let body = json!({ "issuer": issuer.to_string(), "fresh": fresh, "next": next });
             let answer =
                 place.connect.client(clock)?.call(Method::POST, "/v1/ca/requests", Some(&body)).await?;
             answer["request"].as_str().context("the answer holds no request")?.to_owned()
@@ -112,7 +118,7 @@ pub(super) async fn csr(args: CsrArgs, clock: Clock) -> Result<()> {
 /// # Errors
 /// The server refuses or cannot be reached, or the certificate is not fit.
 pub(super) async fn install(args: InstallArgs, clock: Clock) -> Result<()> {
-    let InstallArgs { issuer, certificates, place, format } = args;
+    let InstallArgs { issuer, certificates, place, next, format } = args;
     let text = read(&certificates)?;
     let name = issuer.to_string();
     match &place.data_dir {
@@ -123,7 +129,7 @@ pub(super) async fn install(args: InstallArgs, clock: Clock) -> Result<()> {
             tell(format, json!({ "installed": name }), &name, "installed", &adopted);
         }
         None => {
-            let body = json!({ "issuer": name, "certificates": text });
+            let body = json!({ "issuer": name, "certificates": text, "next": next });
             let client = place.connect.client(clock)?;
             let answer = client.call(Method::POST, "/v1/ca/certificates", Some(&body)).await?;
             match format {

@@ -1,6 +1,6 @@
 //! `signet ca rotate …`: replacing the root, or an issuer, while everything goes on.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -15,6 +15,7 @@ use crate::{client::Client, connect::ConnectArgs, format::Format};
 pub(super) const HELP: &str = "Examples:\n  \
     signet ca rotate --plan --root\n  \
     signet ca rotate start --root --wait\n  \
+    signet ca rotate start --root --root-file new-root.pem        (its key stays with you; see docs/rotation.md)\n  \
     signet ca rotate start --issuer shop --spread 3600\n  \
     signet ca rotate status --format json\n  \
     signet ca rotate resume --override mesh/shop/virtualNode/cart\n  \
@@ -68,12 +69,28 @@ struct Target {
     issuer: Option<ResourceName>,
 }
 
+/// What takes its place.
+#[derive(Args, Clone, Debug)]
+struct Given {
+    /// The certificate of the new root, PEM, whose key is elsewhere [default: a root is made]
+    #[arg(long, value_name = "FILE", conflicts_with = "issuer")]
+    root_file: Option<PathBuf>,
+}
+
+impl Given {
+    fn read(&self) -> Result<Option<String>> {
+        self.root_file.as_deref().map(super::import::read).transpose()
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 struct PlanArgs {
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    given: Given,
     /// How to print
     #[arg(long, default_value = "table")]
     format: Format,
@@ -85,6 +102,8 @@ struct StartArgs {
     connect: ConnectArgs,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    given: Given,
     /// Over how many seconds renewals are spread, 0 to 604800
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=604_800))]
     spread: u64,
@@ -183,14 +202,14 @@ const PULSE: Duration = Duration::from_millis(250);
 /// Runs a subcommand.
 pub(super) async fn run(args: RotateArgs, clock: Clock) -> Result<()> {
     match args.action {
-        Action::Plan(PlanArgs { connect, target, format }) => {
-            let body = json!({"what": target.what()});
+        Action::Plan(PlanArgs { connect, target, given, format }) => {
+            let body = json!({"what": target.what(), "root": given.read()?});
             let client = connect.client(clock)?;
             let answer = client.call(Method::POST, &format!("{PATH}/plan"), Some(&body)).await?;
             print_plan(&answer, format)
         }
-        Action::Start(StartArgs { connect, target, spread, wait, format }) => {
-            let body = json!({"what": target.what(), "spreadSeconds": spread});
+        Action::Start(StartArgs { connect, target, given, spread, wait, format }) => {
+            let body = json!({"what": target.what(), "root": given.read()?, "spreadSeconds": spread});
             let client = connect.client(clock)?;
             let answer = client.call(Method::POST, PATH, Some(&body)).await?;
             report(&client, answer, wait.then_some("completed"), format).await
@@ -290,6 +309,11 @@ fn print_plan(answer: &Value, format: Format) -> Result<()> {
     let laggards = Vec::<Laggard>::deserialize(&answer["laggards"]).unwrap_or_default();
     for laggard in laggards {
         println!("  {}: {}", laggard.node, laggard.why);
+    }
+    let steps = Vec::<String>::deserialize(&answer["steps"]).unwrap_or_default();
+    if !steps.is_empty() {
+        println!("what you do:");
+        steps.iter().enumerate().for_each(|(number, step)| println!("  {}. {step}", number + 1));
     }
     let obstacles = Vec::<String>::deserialize(&answer["obstacles"]).unwrap_or_default();
     match obstacles.as_slice() {

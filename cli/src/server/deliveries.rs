@@ -259,6 +259,7 @@ mod tests {
                 rejected: String::new(),
                 reason: String::new(),
                 at_unix_ms: fast(news),
+                ignores_lists: false,
             }],
             ..Report::default()
         };

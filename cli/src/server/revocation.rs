@@ -150,7 +150,22 @@ impl Carrier {
                 tokio::time::sleep(PULSE).await;
             }
         };
-        match timeout(PATIENCE, knows).await {
+        let outcome = timeout(PATIENCE, knows).await;
+        let ignoring = effect::ignoring_lists(&self.nodes.subscribe().borrow());
+        if !ignoring.is_empty() {
+            let proxies = ignoring.join(", ");
+            warn!(proxies, "these verify by the SPIFFE validator, and let in what was revoked until it ends");
+            let problem = format!(
+                "these proxies verify by the SPIFFE validator (signet.sds.validator: spiffe), which ignores lists: {proxies}. They \
+                 let in what was revoked until its certificate ends"
+            );
+            self.effect.send_modify(|effect| {
+                let before = effect.problem.take().map(|before| before + "; ").unwrap_or_default();
+                effect.problem = Some(before + &problem);
+                effect.ignoring_lists = ignoring;
+            });
+        }
+        match outcome {
             Ok(()) => self.effect.send_modify(|effect| effect.lists_ms = Some(since(start))),
             Err(_) => warn!(
                 proxies = self.effect.borrow().without_lists.join(", "),

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::{Content, Deliveries, Delivery, lock};
-use crate::attest::Peer;
+use crate::{attest::Peer, translate::Validator};
 
 /// As much of a name that nobody serves as is logged, in characters.
 const SHOWN: usize = 128;
@@ -20,6 +20,7 @@ const SHOWN: usize = 128;
 pub(super) struct Slot {
     pub(super) number: u64,
     peer: Peer,
+    validator: Validator,
     names: Mutex<BTreeMap<Arc<str>, Known>>,
 }
 
@@ -53,6 +54,7 @@ impl Slot {
                 accepted: version(&contents.accepted),
                 rejected: version(&contents.rejected).zip(reason),
                 at: *at,
+                ignores_lists: self.validator == Validator::Spiffe,
             }
         };
         lock(&self.names).iter().map(told).collect()
@@ -95,9 +97,14 @@ pub(crate) struct Follower {
 
 impl Deliveries {
     /// Follows a new stream.
-    pub(crate) fn follow(&self, peer: Peer, snapshots: watch::Receiver<Option<Arc<Snapshot>>>) -> Follower {
+    pub(crate) fn follow(
+        &self,
+        peer: Peer,
+        validator: Validator,
+        snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    ) -> Follower {
         let number = self.0.opened.fetch_add(1, Ordering::Relaxed);
-        let slot = Arc::new(Slot { number, peer, names: Mutex::default() });
+        let slot = Arc::new(Slot { number, peer, validator, names: Mutex::default() });
         lock(&self.0.streams).insert(number, Arc::clone(&slot));
         Follower { deliveries: self.clone(), slot, snapshots, stale_nonces: 0, is_blind: false }
     }

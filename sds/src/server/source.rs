@@ -28,8 +28,9 @@ impl Source for Own {
             bond.ok_or_else(|| tonic::Status::unauthenticated("the kernel did not vouch for the peer"))?;
         bond.check()?;
         // What the node says decides in which form it gets what is its own anyway.
-        let snapshots = self.published.of(Validator::of(node));
-        let observer = Box::new(self.deliveries.follow(bond.peer(), snapshots.clone()));
+        let validator = Validator::of(node);
+        let snapshots = self.published.of(validator);
+        let observer = Box::new(self.deliveries.follow(bond.peer(), validator, snapshots.clone()));
         Ok(Feed { snapshots, observer, end: Box::pin(bond.broken()) })
     }
 }

@@ -18,9 +18,13 @@ use signet::{
 use signet_policies::identity::Workload;
 use signet_tests::{
     Outsider, channel, clock, eventually,
-    node_service::{JoinRequest, RenewRequest, node_service_client::NodeServiceClient},
+    node_service::{
+        JoinRequest, NodeReport, RenewRequest, SecretStatus, node_service_client::NodeServiceClient,
+    },
     program,
 };
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Channel};
 
 /// How long anything may take to come true.
@@ -272,5 +276,45 @@ async fn what_was_said_in_the_ledger_is_proven_offline_and_an_older_folder_is_re
     assert_eq!(start.status.code(), Some(1), "{said}");
     assert!(said.contains("the data folder is older than its last checkpoint"), "{said}");
     assert!(start.stdout.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_whose_validator_passes_lists_over_is_named_and_the_command_fails_though_it_revoked()
+-> Result<()> {
+    let mut place = Place::new().await?;
+    let (holder, stolen) = (place.joined("a").await?, place.joined("b").await?);
+    let report = |version: &str| NodeReport {
+        instance: "i-1".to_owned(),
+        trust_version: version.to_owned(),
+        secrets: vec![SecretStatus {
+            stream: "1-0".to_owned(),
+            name: "ROOTCA".to_owned(),
+            sent_version: version.to_owned(),
+            accepted_version: version.to_owned(),
+            ignores_crls: true,
+            ..SecretStatus::default()
+        }],
+        ..NodeReport::default()
+    };
+    let (reports, sent) = mpsc::channel(4);
+    reports.send(report("")).await?;
+    let mut client = NodeServiceClient::new(place.channel(&holder).await?);
+    let mut updates = client.watch(ReceiverStream::new(sent)).await?.into_inner();
+    let mut agent = JoinSet::new();
+    agent.spawn(async move {
+        while let Ok(Some(update)) = updates.message().await {
+            let Some(trust) = update.trust else { continue };
+            if reports.send(report(&trust.version)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let output = ca(&place.server, &["revoke", &serial(&stolen)?, "--reason", "keyCompromise"])?;
+    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("SPIFFE validator") && said.contains("mesh/m/virtualNode/a/i-1"), "{said}");
+    assert!(!place.renews(&stolen).await, "it is revoked all the same");
+    place.server.stop().await;
     Ok(())
 }

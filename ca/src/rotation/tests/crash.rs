@@ -77,6 +77,9 @@ async fn folders_that_were_moved_by_half_are_moved_to_the_end_and_once_is_as_goo
         ("next/meshes", "meshes"),
         ("server", "retired/0a/server"),
         ("next/server", "server"),
+        ("intermediate", "retired/0a/intermediate"),
+        ("requests", "retired/0a/requests"),
+        ("next/requests", "requests"),
         ("root", "retired/0a/root"),
         ("next/root", "root"),
     ];
@@ -102,7 +105,7 @@ async fn folders_that_were_moved_by_half_are_moved_to_the_end_and_once_is_as_goo
 async fn what_was_made_for_a_change_that_never_began_is_cleared_away() {
     let world = World::new().await;
     let next = world.folder.path().join("next");
-    world.rotations.0.issuing.authority().prepare(&Succession::Root, fixtures::NOW).unwrap();
+    world.rotations.0.issuing.authority().prepare(&Succession::Root, None, fixtures::NOW).unwrap();
     assert!(next.exists());
     let reopened = world.restarted().await;
     assert!(!next.exists());
@@ -179,7 +182,7 @@ async fn who_left_and_is_back_is_waited_for_although_it_is_killed_and_the_server
         assert_eq!(world.laggards(), [serial.to_string()], "renews: {renews}");
         world
             .nodes
-            .forget(&serial.to_string(), &*world.ledger, "me", (world.rotations.0.clock)().into())
+            .forget(&serial.to_string(), &|_| false, &*world.ledger, "me", (world.rotations.0.clock)().into())
             .await
             .unwrap();
         world.look().await;

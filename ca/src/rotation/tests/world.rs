@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Attestation, Custody, Ledger, MemoryLedger, Origin, Random, Serial,
+    Attestation, Custody, Import, ImportedKey, Ledger, MemoryLedger, Origin, PrivateKey, Random, Serial,
+    fixtures::operator::Operator,
     nodes::{Loaded, Presented, PresentedLeaf, Report, SecretState, Session},
 };
 
@@ -46,6 +47,19 @@ impl World {
     pub(super) async fn new() -> Self {
         let now = Arc::new(BlockingMutex::new((fixtures::clock())()));
         Self::at(Arc::new(tempfile::tempdir().unwrap()), Arc::default(), now).await
+    }
+
+    /// The same below an operator's root that is elsewhere, and an intermediate of it that is here.
+    pub(super) async fn of_operator(root: &Operator, intermediate: &Operator) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let key = PrivateKey::from_pem(&intermediate.key.serialize_pem(), None).unwrap();
+        let (root, below) = (root.pem(), intermediate.pem());
+        let import = Import { root: &root, intermediate: Some(&below), key: Some(ImportedKey::File(key)) };
+        let (domain, random) = (fixtures::trust_domain(), Random::system());
+        Authority::import(folder.path(), Custody::default(), import, &domain, &random, fixtures::NOW)
+            .unwrap();
+        let now = Arc::new(BlockingMutex::new((fixtures::clock())()));
+        Self::at(folder, Arc::default(), now).await
     }
 
     /// The same folder and ledger before a server that was just started.
@@ -117,7 +131,7 @@ impl World {
     }
 
     pub(super) async fn start(&self, what: &Succession) {
-        self.rotations.start(what, SPREAD, "me").await.unwrap();
+        self.rotations.start(what, None, SPREAD, "me").await.unwrap();
         self.look().await;
     }
 
@@ -152,6 +166,36 @@ impl World {
     /// Issues a certificate that nobody reports.
     pub(super) async fn issue(&self, name: &str, predecessor: Option<Serial>) -> Serial {
         self.certificate(&fixtures::node(name), predecessor).await.serial.unwrap()
+    }
+
+    /// The server gets its own certificate.
+    pub(super) async fn issue_to_the_server(&self) {
+        let origin = Origin::of(Attestation::Server);
+        self.rotations.0.issuing.issue_with_new_key(&fixtures::server_grant(), origin).await.unwrap();
+    }
+
+    /// Gives lists of what is revoked to everybody, where all are there.
+    pub(super) fn give_lists(&self) {
+        let now = (self.rotations.0.clock)();
+        let (authority, standing) =
+            (self.rotations.0.issuing.authority(), self.rotations.0.issuing.guard().now());
+        let number = u64::try_from(millis(now)).unwrap();
+        let lists = crate::crl::lists(&authority, &standing, number, now.into()).unwrap();
+        if lists.iter().all(|list| list.der.is_ok()) {
+            self.trust.set_crls(lists.into_iter().filter_map(|list| list.der.ok()).collect());
+        }
+    }
+
+    /// Why a certificate is not issued.
+    pub(super) async fn try_certificate(&self, mesh: &str, name: &str) -> Result<(), String> {
+        let workload = Workload::virtual_node(mesh, name).unwrap();
+        let grant = fixtures::grant_for(&workload, Duration::from_secs(300));
+        let origin = Origin::of(Attestation::Join);
+        let issued = self.rotations.0.issuing.issue(&fixtures::csr(), &grant, origin).await;
+        issued.map(drop).map_err(|error| {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            format!("{error} {}", source.unwrap_or_default())
+        })
     }
 
     pub(super) async fn certificate(
@@ -267,6 +311,7 @@ impl Agent {
             rejected: self.rejected.clone(),
             reason: "no such root for me".to_owned(),
             at_unix_ms: 0,
+            ignores_lists: false,
         };
         let presented = Presented {
             address: (Ipv4Addr::LOCALHOST, 80).into(),

@@ -28,6 +28,8 @@ pub(crate) struct Effect {
     pub(crate) renewed_ms: Option<u64>,
     /// Those that have not.
     pub(crate) with_old_connections: Vec<String>,
+    /// Those that let in whom the lists name: the validator that they ask for passes lists over.
+    pub(crate) ignoring_lists: Vec<String>,
     /// Nothing more is waited for.
     pub(crate) is_over: bool,
     /// Why it does not come everywhere.
@@ -47,16 +49,21 @@ impl Effect {
     /// What has come about, in words, in the order in which it does.
     pub(crate) fn steps(&self) -> Vec<String> {
         let seconds = |ms: u64| format!("{}.{:03} s", ms / 1000, ms % 1000);
+        let but = match self.ignoring_lists.as_slice() {
+            [] => String::new(),
+            ignoring => format!(", but for {}, whose validator ignores them", ignoring.join(", ")),
+        };
         let lists = self.lists_ms.map(|ms| {
             format!(
-                "after {}: every connected proxy has accepted the lists, and refuses new handshakes",
+                "after {}: every connected proxy has accepted the lists, and refuses new handshakes{but}",
                 seconds(ms)
             )
         });
         let renewed = self.renewed_ms.map(|ms| {
             format!(
                 "after {}: all {} connected proxies have accepted what renews their connections; Envoy cuts what is left \
-                 of the old ones {DRAIN} s later, at {} (its drain time, as agents start it)",
+                 of the old ones {DRAIN} s later, so at the latest at {} (a bound, by its drain time as agents start it; \
+                 nobody watched them end)",
                 seconds(ms),
                 self.proxies,
                 seconds(ms + DRAIN * 1000)
@@ -81,6 +88,13 @@ pub(super) fn without_lists(views: &NodeViews, version: &str) -> Vec<String> {
     };
     let late = views.iter().filter(|view| view.connected && !has(view));
     late.map(|view| view.key.to_string()).collect()
+}
+
+/// Connected agents whose proxy asks on any stream for a validator that passes lists over.
+pub(super) fn ignoring_lists(views: &NodeViews) -> Vec<String> {
+    let ignores = |view: &NodeView| view.report.secrets.iter().any(|secret| secret.ignores_lists);
+    let ignoring = views.iter().filter(|view| view.connected && ignores(view));
+    ignoring.map(|view| view.key.to_string()).collect()
 }
 
 /// Proxies that have not accepted all that they are to hold, once that says how old connections may be.

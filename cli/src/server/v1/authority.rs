@@ -56,6 +56,9 @@ struct Request {
     issuer: String,
     #[serde(default)]
     fresh: bool,
+    /// Of the root that takes over.
+    #[serde(default)]
+    next: bool,
 }
 
 #[derive(Serialize)]
@@ -69,6 +72,9 @@ struct RequestAnswer {
 struct Installation {
     issuer: String,
     certificates: String,
+    /// Of the root that takes over.
+    #[serde(default)]
+    next: bool,
 }
 
 /// What was taken over.
@@ -83,10 +89,16 @@ struct InstallAnswer {
 
 async fn show(State(v1): State<V1>) -> Result<Json<ShowAnswer>, ApiError> {
     let authority = v1.issuing.clone();
-    let looked = blocking(move || Ok((authority.authority().overview()?, authority.authority().waiting()?)));
-    let (views, waiting) = looked.await.map_err(refused)?;
-    let is_new = |name: &String| !views.iter().any(|view| view.name == *name);
-    let waiting = waiting.iter().map(ToString::to_string).filter(is_new).collect();
+    let looked = blocking(move || {
+        let authority = authority.authority();
+        let mut waiting: Vec<String> = authority.waiting()?.iter().map(ToString::to_string).collect();
+        if let Some(next) = authority.successor() {
+            waiting.extend(next.waiting()?.iter().map(|name| format!("{name} (next)")));
+        }
+        Ok((authority.overview()?, waiting))
+    });
+    let (views, mut waiting) = looked.await.map_err(refused)?;
+    waiting.retain(|name| !views.iter().any(|view| view.name == *name));
     Ok(Json(ShowAnswer { authorities: views.iter().map(One::of).collect(), waiting }))
 }
 
@@ -99,12 +111,17 @@ async fn request(
     caller: Caller,
     request: Result<Json<Request>, JsonRejection>,
 ) -> Result<Json<RequestAnswer>, ApiError> {
-    let Json(Request { issuer, fresh }) =
+    let Json(Request { issuer, fresh, next }) =
         request.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     let name = parse(&issuer)?;
-    let issuing = v1.issuing.clone();
-    let text = blocking(move || issuing.authority().request(&name, fresh)).await.map_err(refused)?;
-    info!(issuer, fresh, by = caller.user(), "wrote a request for an issuer");
+    let text = match next {
+        true => v1.rotations.request(&name, fresh).await.map_err(super::rotation::refused)?,
+        false => {
+            let issuing = v1.issuing.clone();
+            blocking(move || issuing.authority().request(&name, fresh)).await.map_err(refused)?
+        }
+    };
+    info!(issuer, fresh, next, by = caller.user(), "wrote a request for an issuer");
     Ok(Json(RequestAnswer { issuer, request: text }))
 }
 
@@ -113,18 +130,24 @@ async fn install(
     caller: Caller,
     request: Result<Json<Installation>, JsonRejection>,
 ) -> Result<Json<InstallAnswer>, ApiError> {
-    let Json(Installation { issuer, certificates }) =
+    let Json(Installation { issuer, certificates, next }) =
         request.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     let name = parse(&issuer)?;
     let (issuing, now) = (v1.issuing.clone(), Timestamp::from((v1.clock)()));
-    let installed = blocking(move || issuing.authority().install(&name, &certificates, now)).await;
-    let Adopted { serial, fingerprint, not_after, der } = installed.map_err(refused)?;
+    let adopted = match next {
+        true => v1.rotations.install(&name, &certificates).await.map_err(super::rotation::refused)?,
+        false => {
+            let installed = blocking(move || issuing.authority().install(&name, &certificates, now)).await;
+            installed.map_err(refused)?
+        }
+    };
+    let Adopted { serial, fingerprint, not_after, der } = adopted;
     let what = What::Authority { change: AuthorityChange::Installed, name: issuer.clone(), certificate: der };
     let recorded = v1.issuing.ledger().append(Entry::event(what, caller.user(), now)).await;
     if let Err(error) = recorded {
         error!(issuer, %error, "installed an issuer, but the ledger could not be written");
     }
-    info!(issuer, serial, by = caller.user(), "installed an issuer that was signed elsewhere");
+    info!(issuer, serial, next, by = caller.user(), "installed an issuer that was signed elsewhere");
     Ok(Json(InstallAnswer {
         installed: issuer,
         serial,

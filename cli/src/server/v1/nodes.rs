@@ -1,6 +1,6 @@
 //! `/v1/nodes`: what each agent told last.
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use axum::{
     Json, Router,
@@ -8,7 +8,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use signet_ca::nodes::{Loaded, NodeView, NotForgotten, Presented, SecretState};
+use signet_ca::nodes::{Loaded, NodeKey, NodeView, NotForgotten, Presented, SecretState};
 use signet_controlplane::api::{ApiError, Caller};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -64,6 +64,7 @@ struct SecretView {
     accepted: String,
     rejected: String,
     reason: String,
+    ignores_lists: bool,
 }
 
 #[derive(Serialize)]
@@ -103,7 +104,10 @@ async fn forget(
         return Err(ApiError::bad_request(format!("node: must have 1 to {MAX_NAME} bytes")));
     }
     let now = (v1.clock)().into();
-    let forgotten = v1.nodes.forget(&node, v1.issuing.ledger(), caller.user(), now).await;
+    let running: BTreeSet<(String, String)> =
+        v1.proxies.list().into_iter().filter_map(|proxy| Some((proxy.workload, proxy.instance?))).collect();
+    let is_running = |key: &NodeKey| running.contains(&(key.workload.to_string(), key.instance.clone()));
+    let forgotten = v1.nodes.forget(&node, &is_running, v1.issuing.ledger(), caller.user(), now).await;
     forgotten.map(|forgotten| Json(ForgetAnswer { forgotten })).map_err(refused)
 }
 
@@ -111,7 +115,9 @@ async fn forget(
 fn refused(refused: NotForgotten) -> ApiError {
     match refused {
         NotForgotten::Unknown(_) => ApiError::not_found(refused.to_string()),
-        NotForgotten::Connected(_) | NotForgotten::Ended(_) => ApiError::conflict(refused.to_string()),
+        NotForgotten::Connected(_) | NotForgotten::Running(_) | NotForgotten::Ended(_) => {
+            ApiError::conflict(refused.to_string())
+        }
         error => {
             error!(%error, "no agent was forgotten");
             ApiError::unavailable(
@@ -141,8 +147,9 @@ impl From<&NodeView> for View {
 
 impl From<&SecretState> for SecretView {
     fn from(secret: &SecretState) -> Self {
-        let SecretState { stream, name, sent, accepted, rejected, reason, at_unix_ms: _ } = secret.clone();
-        Self { stream, name, sent, accepted, rejected, reason }
+        let SecretState { stream, name, sent, accepted, rejected, reason, at_unix_ms: _, ignores_lists } =
+            secret.clone();
+        Self { stream, name, sent, accepted, rejected, reason, ignores_lists }
     }
 }
 

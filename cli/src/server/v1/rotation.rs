@@ -37,6 +37,8 @@ struct StartRequest {
     /// `root`, `mesh/MESH` or `server`.
     what: String,
     spread_seconds: Option<u64>,
+    /// The root that is to come, PEM; without it one is made.
+    root: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -63,9 +65,10 @@ async fn plan(
     State(v1): State<V1>,
     request: Result<Json<StartRequest>, JsonRejection>,
 ) -> Result<Json<Plan>, ApiError> {
-    let what = read(request)?.what()?;
+    let request = read(request)?;
+    let what = request.what()?;
     v1.known(&what)?;
-    v1.rotations.plan(&what).await.map(Json).map_err(refused)
+    v1.rotations.plan(&what, request.root.as_deref()).await.map(Json).map_err(refused)
 }
 
 async fn start(
@@ -77,7 +80,8 @@ async fn start(
     let what = request.what()?;
     v1.known(&what)?;
     let spread = request.spread_seconds.map_or(DEFAULT_SPREAD, Duration::from_secs);
-    let status = v1.rotations.start(&what, spread, caller.user()).await.map_err(refused)?;
+    let started = v1.rotations.start(&what, request.root.as_deref(), spread, caller.user()).await;
+    let status = started.map_err(refused)?;
     info!(change = %what, by = caller.user(), "a change of the authority was begun");
     Ok(Json((*status).clone()))
 }
@@ -124,9 +128,12 @@ impl V1 {
     }
 }
 
-fn refused(refused: RotationError) -> ApiError {
+pub(super) fn refused(refused: RotationError) -> ApiError {
     let text = refused.to_string();
     match refused {
+        RotationError::Authority(error) if error.is_about_what_was_given() => {
+            ApiError::bad_request(format!("{:#}", anyhow::Error::from(error)))
+        }
         RotationError::Busy(_) | RotationError::Idle | RotationError::NoWayBack(_) => {
             ApiError::conflict(text)
         }

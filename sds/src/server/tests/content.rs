@@ -160,6 +160,8 @@ async fn s41_a_node_chooses_its_validator_and_a_choice_that_makes_no_sense_is_pa
         let Some(Type::ValidationContext(context)) = secret.r#type else { panic!("a context") };
         assert_eq!(context.custom_validator_config.is_some(), is_spiffe, "{kind:?}");
         assert_eq!(context.trusted_ca.is_none(), is_spiffe, "{kind:?}");
+        let is_told = |list: &[Delivery]| matches!(list, [one] if one.ignores_lists == is_spiffe);
+        served.until("whoever asks is told which streams pass lists over", is_told).await;
     }
 }
 
