@@ -41,6 +41,8 @@ pub struct ProxiesArgs {
 /// Subcommands of `signet proxies`.
 #[derive(Subcommand, Clone, Debug)]
 pub enum ProxiesCommand {
+    /// Every connected Envoy, as `signet proxies` alone shows them
+    List(list::ListArgs),
     /// What each proxy of a node or gateway was sent, and what it made of it
     #[command(after_help = "Examples:\n  signet proxies show mesh/shop/virtualNode/cart\n  \
         signet proxies show mesh/shop/virtualGateway/front --format json\n  \
@@ -72,6 +74,7 @@ pub enum ProxiesCommand {
 pub async fn run(args: ProxiesArgs, clock: Clock) -> Result<ExitCode> {
     match args.command {
         None => list::run(args.list, clock).await.map(|()| ExitCode::SUCCESS),
+        Some(ProxiesCommand::List(args)) => list::run(args, clock).await.map(|()| ExitCode::SUCCESS),
         Some(ProxiesCommand::Show(args)) => show::run(args, clock).await.map(|()| ExitCode::SUCCESS),
         Some(ProxiesCommand::Diff(args)) => Ok(diff::run(args, clock).await),
         Some(ProxiesCommand::History(args)) => list::history(args, clock).await.map(|()| ExitCode::SUCCESS),

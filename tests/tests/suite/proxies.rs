@@ -47,7 +47,7 @@ async fn an_operator_sees_what_each_proxy_was_sent_and_how_its_envoy_differs() -
 
     let list = printed(&signet(&bed, &["proxies"])?);
     assert!(list.contains(one) && list.contains("2 connected: 2 synced, 0 pending, 0 rejected"), "{list}");
-    let list = printed(&signet(&bed, &["proxies", "--workload", calls])?);
+    let list = printed(&signet(&bed, &["proxies", "list", "--workload", calls])?);
     assert!(!list.contains(one) && list.contains("1 connected"), "{list}");
     let list = json_of(&signet(&bed, &["proxies", "--mesh", "other", "--format", "json"])?)?;
     assert_eq!(list["proxies"], json!([]));
