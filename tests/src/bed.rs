@@ -13,8 +13,11 @@ pub mod app;
 pub mod call;
 pub mod grpc;
 pub mod namespace;
+pub mod observer;
+pub mod pair;
 pub mod resets;
 pub mod resolver;
+pub mod trial;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -30,7 +33,7 @@ use signet::{
     client::Client,
     local::{
         admin::Admin,
-        mesh::{Server, Sidecar, SidecarPlan, Traffic, put},
+        mesh::{Server, Sidecar, SidecarPlan, put},
     },
 };
 use signet_policies::identity::{Workload, WorkloadKind};
@@ -40,15 +43,33 @@ use tokio::sync::SemaphorePermit;
 use crate::{clock, envoy_binary, eventually, machine, program};
 use app::App;
 use call::Call;
-use namespace::Host;
 
-/// Who runs agents and Envoys where traffic is redirected, and nobody else does.
-const ENVOY_USER: u32 = 1337;
 /// How long anything may take to come true.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Addresses that were given away.
 static ADDRESSES: AtomicU8 = AtomicU8::new(0);
+
+/// What a bed runs: the real programs, or something that runs them.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// As the server.
+    pub server: PathBuf,
+    /// As each agent.
+    pub agent: PathBuf,
+    /// As each Envoy.
+    pub envoy: PathBuf,
+}
+
+impl Programs {
+    /// The real ones.
+    ///
+    /// # Errors
+    /// One is not there.
+    pub fn real() -> Result<Self> {
+        Ok(Self { server: program()?, agent: program()?, envoy: envoy_binary()? })
+    }
+}
 
 /// A server, and what is connected to it. It has the machine for itself.
 pub struct Bed {
@@ -58,6 +79,8 @@ pub struct Bed {
     pub client: Client,
     /// The folder of everything; it goes with the bed.
     pub folder: TempDir,
+    /// What is run from now on.
+    pub programs: Programs,
     admins: Vec<(String, Admin)>,
     _machine: SemaphorePermit<'static>,
 }
@@ -120,11 +143,19 @@ impl Bed {
     /// # Errors
     /// As [`Bed::start`].
     pub async fn start_on(grpc: IpAddr) -> Result<Self> {
+        Self::start_with(Programs::real()?, grpc).await
+    }
+
+    /// As [`Bed::start_on`], of given programs.
+    ///
+    /// # Errors
+    /// As [`Bed::start`].
+    pub async fn start_with(programs: Programs, grpc: IpAddr) -> Result<Self> {
         let machine = machine().await?;
         let folder = tempfile::Builder::new().prefix("signet-bed-").tempdir()?;
-        let server = Server::start_on(&program()?, folder.path(), grpc).await?;
+        let server = Server::start_on(&programs.server, folder.path(), grpc).await?;
         let client = server.client(clock())?;
-        Ok(Self { server, client, folder, admins: Vec::new(), _machine: machine })
+        Ok(Self { server, client, folder, programs, admins: Vec::new(), _machine: machine })
     }
 
     /// Creates or updates an App Mesh resource; `path` is relative to the API's version.
@@ -240,7 +271,7 @@ impl Bed {
     }
 
     async fn sidecar(&mut self, workload: Workload, ingress: IpAddr) -> Result<Node> {
-        let plan = SidecarPlan::on_loopback(workload, ingress, envoy_binary()?);
+        let plan = SidecarPlan::on_loopback(workload, ingress, self.programs.envoy.clone());
         self.start_sidecar(&plan, ingress).await
     }
 
@@ -249,7 +280,7 @@ impl Bed {
     /// # Errors
     /// It does not become ready.
     pub async fn start_sidecar(&mut self, plan: &SidecarPlan, ingress: IpAddr) -> Result<Node> {
-        let sidecar = Sidecar::start(&program()?, &self.server, &self.client, plan).await;
+        let sidecar = Sidecar::start(&self.programs.agent, &self.server, &self.client, plan).await;
         let sidecar = sidecar.with_context(|| format!("the server logged\n{}", self.server.log()))?;
         // One in another namespace cannot be asked from here.
         if plan.namespace.is_none() {
@@ -334,44 +365,10 @@ impl Bed {
         self.folder.path().join(name)
     }
 
-    /// Ends the server; nodes end when they are dropped.
-    pub async fn end(mut self) {
+    /// Ends the server, and returns the folder with all that was written; nodes end when they are dropped.
+    pub async fn end(mut self) -> TempDir {
         self.server.stop().await;
-    }
-}
-
-impl Host {
-    /// Starts agent and Envoy of a virtual node on this host, where iptables redirects the traffic of `ports` to it.
-    ///
-    /// # Errors
-    /// The rules are refused, or something does not become ready.
-    pub async fn redirected(&self, bed: &mut Bed, mesh: &str, name: &str, ports: &str) -> Result<Node> {
-        self.redirected_by(bed, mesh, name, ports, envoy_binary()?).await
-    }
-
-    /// As [`Host::redirected`], with another program in the place of Envoy.
-    ///
-    /// # Errors
-    /// As [`Host::redirected`].
-    pub async fn redirected_by(
-        &self,
-        bed: &mut Bed,
-        mesh: &str,
-        name: &str,
-        ports: &str,
-        envoy: PathBuf,
-    ) -> Result<Node> {
-        let user = ENVOY_USER.to_string();
-        let rules = ["interception", "apply", "--ipv6", "--ignore-uid", &user, "--app-ports", ports];
-        self.namespace.run(&program()?, &rules)?;
-        let plan = SidecarPlan {
-            workload: Workload::virtual_node(mesh, name)?,
-            traffic: Traffic::Redirected,
-            envoy,
-            namespace: Some(self.namespace.name.clone()),
-            user: Some(ENVOY_USER),
-        };
-        bed.start_sidecar(&plan, IpAddr::V4(self.address)).await
+        self.folder
     }
 }
 

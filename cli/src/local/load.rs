@@ -49,6 +49,8 @@ pub struct Tally {
     pub answered: BTreeMap<String, u64>,
     /// Everything else.
     pub failed: u64,
+    /// Kept-alive connections that had to be opened again, whatever the reason.
+    pub reopened: u64,
     /// The first failures in words.
     pub failures: Vec<String>,
     /// Of the answered ones, in microseconds, unsorted.
@@ -58,11 +60,12 @@ pub struct Tally {
 impl Tally {
     /// Adds what came back later.
     pub fn add(&mut self, later: Self) {
-        let Self { answered, failed, failures, latencies } = later;
+        let Self { answered, failed, reopened, failures, latencies } = later;
         for (name, count) in answered {
             *self.answered.entry(name).or_default() += count;
         }
         self.failed += failed;
+        self.reopened += reopened;
         self.failures.extend(failures);
         self.failures.truncate(KEPT_FAILURES);
         self.latencies.extend(latencies);
@@ -158,16 +161,21 @@ async fn open_loop(plan: Plan, tally: Arc<Mutex<Tally>>, stop: CancellationToken
     while under_way.join_next().await.is_some() {}
 }
 
-/// One connection, opened anew only when the other side said that it closes.
+/// One connection, opened anew only when the other side said that it closes, or after a failure; both are counted.
 async fn kept_alive(plan: Plan, rate: u32, tally: Arc<Mutex<Tally>>, stop: CancellationToken) {
     let mut ticks = every(rate);
     let mut sender: Option<http1::SendRequest<Empty<Bytes>>> = None;
+    let mut was_open = false;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let started = Instant::now();
         let outcome = async {
             let ready = match sender.take().filter(|sender| !sender.is_closed()) {
                 Some(open) => sender.insert(open),
-                None => sender.insert(connect(plan.address).await?),
+                None => {
+                    let again = u64::from(std::mem::replace(&mut was_open, true));
+                    tally.lock().unwrap_or_else(PoisonError::into_inner).reopened += again;
+                    sender.insert(connect(plan.address).await?)
+                }
             };
             exchange(ready, &plan.host).await
         };
@@ -233,6 +241,7 @@ mod tests {
         let tally = Tally {
             answered: [("a".to_owned(), 90), ("b".to_owned(), 10)].into(),
             failed: 5,
+            reopened: 0,
             failures: vec![],
             latencies: (1..=100).rev().collect(),
         };

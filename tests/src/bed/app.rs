@@ -147,6 +147,12 @@ impl App {
         self.state.healthy.store(healthy, Ordering::SeqCst);
     }
 
+    /// Requests so far that nobody has taken.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.state.requests.load(Ordering::SeqCst)
+    }
+
     /// Requests, or TCP connections, since it was last asked.
     pub fn take_requests(&self) -> u64 {
         self.state.requests.swap(0, Ordering::SeqCst)

@@ -11,7 +11,7 @@
 use std::{
     fs::{self, File},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::Command,
@@ -24,8 +24,15 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use signet::local::mesh::{SidecarPlan, Traffic};
+use signet_policies::identity::Workload;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::{Bed, Node};
+use crate::{envoy_binary, program};
+
+/// Who runs agents and Envoys where traffic is redirected, and nobody else does.
+const ENVOY_USER: u32 = 1337;
 /// Tests of one process get namespaces of their own.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -182,4 +189,39 @@ where
         runtime.build()?.block_on(test(Hub { namespace, hosts: 0 }))
     });
     thread.join().map_err(|_| anyhow!("the test panicked"))?
+}
+
+impl Host {
+    /// Starts agent and Envoy of a virtual node on this host, where iptables redirects the traffic of `ports` to it.
+    ///
+    /// # Errors
+    /// The rules are refused, or something does not become ready.
+    pub async fn redirected(&self, bed: &mut Bed, mesh: &str, name: &str, ports: &str) -> Result<Node> {
+        self.redirected_by(bed, mesh, name, ports, envoy_binary()?).await
+    }
+
+    /// As [`Host::redirected`], with another program in the place of Envoy.
+    ///
+    /// # Errors
+    /// As [`Host::redirected`].
+    pub async fn redirected_by(
+        &self,
+        bed: &mut Bed,
+        mesh: &str,
+        name: &str,
+        ports: &str,
+        envoy: PathBuf,
+    ) -> Result<Node> {
+        let user = ENVOY_USER.to_string();
+        let rules = ["interception", "apply", "--ipv6", "--ignore-uid", &user, "--app-ports", ports];
+        self.namespace.run(&program()?, &rules)?;
+        let plan = SidecarPlan {
+            workload: Workload::virtual_node(mesh, name)?,
+            traffic: Traffic::Redirected,
+            envoy,
+            namespace: Some(self.namespace.name.clone()),
+            user: Some(ENVOY_USER),
+        };
+        bed.start_sidecar(&plan, IpAddr::V4(self.address)).await
+    }
 }
