@@ -4,14 +4,17 @@ use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixStream as BlockingStream,
     },
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
+use rustix::process::geteuid;
 use thiserror::Error;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
+use tracing::warn;
 
 /// Mode of the socket: its owner and its group may connect; the kernel's credentials decide who is answered.
 const SOCKET_MODE: u32 = 0o660;
@@ -79,6 +82,85 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
 }
 
+/// A listener that notices when its name is taken from it, and takes it back.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    listener: UnixListener,
+    /// Where it is, and the file that it made there; `None` where it has no name.
+    place: Option<(PathBuf, FileNumber)>,
+    /// What was last said of a name that cannot be taken back.
+    said: Option<String>,
+}
+
+/// A file, whatever its name (inode(7)). The number of one that is gone is soon another's, so its birth counts, where
+/// the file system keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileNumber {
+    device: u64,
+    inode: u64,
+    born: Option<SystemTime>,
+}
+
+impl FileNumber {
+    fn of(found: &fs::Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino(), born: found.created().ok() }
+    }
+}
+
+impl Claim {
+    pub(crate) fn new(listener: UnixListener) -> Self {
+        let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+        let place = path.and_then(|path| {
+            let number = FileNumber::of(&fs::symlink_metadata(&path).ok()?);
+            Some((path, number))
+        });
+        Self { listener, place, said: None }
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    /// Looks whether whoever connects to the name still comes here, and binds it again if not. Connections that are
+    /// open go on. Another user's socket is removed; what belongs to this user, and whatever is no socket, is not.
+    pub(crate) fn look(&mut self) {
+        let Some((path, own)) = &self.place else { return };
+        let path = path.clone();
+        let now = fs::symlink_metadata(&path);
+        if now.as_ref().is_ok_and(|found| FileNumber::of(found) == *own) {
+            return;
+        }
+        let owner = now.as_ref().ok().filter(|found| found.file_type().is_socket()).map(fs::Metadata::uid);
+        let stranger = owner.filter(|owner| *owner != geteuid().as_raw());
+        let bound = match stranger.map(|_| fs::remove_file(&path)) {
+            Some(Err(source)) => {
+                Err(BindError::Io { action: "remove another user's socket from", path: path.clone(), source })
+            }
+            Some(Ok(())) | None => bind(&path),
+        };
+        match (bound, stranger) {
+            (Ok(listener), stranger) => {
+                let socket = path.display();
+                match stranger {
+                    Some(uid) => warn!(
+                        target: "audit", %socket, uid,
+                        "another user's socket was in the place of the SDS socket, and was removed"
+                    ),
+                    None => warn!(target: "audit", %socket, "the SDS socket was removed and is bound again"),
+                }
+                *self = Self::new(listener);
+            }
+            (Err(error), _) => {
+                let words = error.to_string();
+                if self.said.as_ref() != Some(&words) {
+                    warn!(target: "audit", error = %words, "the SDS socket was taken away; new proxies are not served");
+                }
+                self.said = Some(words);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +193,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = bind(&folder.path().join("x".repeat(200))).unwrap_err();
         assert!(error.to_string().contains("xxx"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_removed_is_bound_again_and_what_is_another_process_of_ours_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.sock");
+        let mut claim = Claim::new(bind(&path).unwrap());
+        let number = |path: &Path| FileNumber::of(&fs::symlink_metadata(path).unwrap());
+        let first = number(&path);
+        claim.look();
+        assert_eq!(number(&path), first, "it is left alone while it is there");
+
+        fs::remove_file(&path).unwrap();
+        claim.look();
+        let (client, accepted) = tokio::join!(UnixStream::connect(&path), claim.accept());
+        client.unwrap();
+        accepted.unwrap();
+
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "keep me").unwrap();
+        claim.look();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "keep me");
+
+        fs::remove_file(&path).unwrap();
+        let other = bind(&path).unwrap();
+        let theirs = number(&path);
+        claim.look();
+        assert_eq!(number(&path), theirs, "a process of this user serves there");
+        drop(other);
+        claim.look();
+        assert_ne!(number(&path), theirs, "it has gone");
     }
 }

@@ -11,10 +11,12 @@
 
 pub mod app;
 pub mod call;
+pub mod clock;
 pub mod grpc;
 pub mod namespace;
 pub mod observer;
 pub mod pair;
+pub mod relay;
 pub mod resets;
 pub mod resolver;
 pub mod trial;

@@ -14,14 +14,19 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{UnixListener, UnixStream},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Interval, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
-use crate::attest::{AllowedUsers, Attested, Peer};
+use crate::{
+    attest::{AllowedUsers, Attested, Peer},
+    socket::Claim,
+};
 
+/// Between two looks at whether the socket is still where it was bound.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -62,7 +67,10 @@ pub(super) fn admitted(
     users: AllowedUsers,
     recheck: Duration,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let gate = Gate { listener, users, recheck, bonds: HashMap::new(), watchers: JoinSet::new() };
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let socket = Claim::new(listener);
+    let gate = Gate { socket, looks, users, recheck, bonds: HashMap::new(), watchers: JoinSet::new() };
     stream::unfold(gate, |mut gate| async {
         let connection = gate.next().await;
         Some((Ok(connection), gate))
@@ -70,7 +78,8 @@ pub(super) fn admitted(
 }
 
 struct Gate {
-    listener: UnixListener,
+    socket: Claim,
+    looks: Interval,
     users: AllowedUsers,
     recheck: Duration,
     /// Of processes that are connected, by their numbers.
@@ -82,8 +91,15 @@ struct Gate {
 impl Gate {
     async fn next(&mut self) -> Connection {
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = self.looks.tick() => {
+                    self.socket.look();
+                    continue;
+                }
+            };
+            let stream = match accepted {
+                Ok(stream) => stream,
                 Err(error) => {
                     // Out of descriptors, say: it passes, and asking again at once would not let it.
                     warn!(%error, "cannot accept a connection on the SDS socket");

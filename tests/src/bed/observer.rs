@@ -128,6 +128,14 @@ impl Observer {
     }
 }
 
+/// The serial number that a listener presents now, as [`Observed::first_seen`] has it.
+///
+/// # Errors
+/// There is no handshake.
+pub async fn presented(listener: SocketAddr) -> Result<String> {
+    Ok(look(listener).await?.serial)
+}
+
 /// A certificate whose key was proven.
 struct Seen {
     serial: String,

@@ -70,7 +70,15 @@ impl Pair {
     ///
     /// # Errors
     /// As [`Pair::start`].
-    pub async fn start_in(mut bed: Bed, rate: u32) -> Result<Self> {
+    pub async fn start_in(bed: Bed, rate: u32) -> Result<Self> {
+        Self::start_in_with(bed, rate, |_| ()).await
+    }
+
+    /// As [`Pair::start_in`]; `between` may change what the caller's agent and Envoy are run from.
+    ///
+    /// # Errors
+    /// As [`Pair::start`].
+    pub async fn start_in_with(mut bed: Bed, rate: u32, between: impl FnOnce(&mut Bed)) -> Result<Self> {
         bed.mesh("m").await?;
         let app = App::http("app").await?;
         let own = json!({"sds": {"secretName": "default"}});
@@ -84,6 +92,7 @@ impl Pair {
                 spec["logging"] = json!({"accessLog": {"file": {"path": log, "format": {"text": LINE}}}});
             })
             .await?;
+        between(&mut bed);
         let dialed = free_port().await?;
         bed.router("m", "app.test", "r", &[(dialed, "tcp")]).await?;
         let to = json!([{"virtualNode": "server", "weight": 1}]);
@@ -211,7 +220,7 @@ impl Pair {
     /// # Errors
     /// It cannot be run.
     pub fn ca(&self, arguments: &[&str]) -> Result<Output> {
-        let output = Command::new(program()?)
+        let output = Command::new(&self.bed.programs.server)
             .arg("ca")
             .args(arguments)
             .env("SIGNET_ENDPOINT", &self.bed.server.ready.api)

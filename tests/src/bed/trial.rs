@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Pid;
 use signet::local::load::{Load, Tally};
+use signet_policies::time::Clock;
 use tokio::time::Instant;
 
 use super::{
@@ -68,6 +69,14 @@ impl Trial {
     /// # Errors
     /// A part does not answer.
     pub async fn begin(pair: &Pair) -> Result<Self> {
+        Self::begin_by(pair, &clock()).await
+    }
+
+    /// As [`Trial::begin`], where another clock tells what has ended (I2).
+    ///
+    /// # Errors
+    /// As [`Trial::begin`].
+    pub async fn begin_by(pair: &Pair, now: &Clock) -> Result<Self> {
         let checkpoint = pair.bed.path("begin.checkpoint");
         std::fs::write(&checkpoint, pair.told(&["checkpoint"])?)?;
         let (memory, shaken) = (memory(pair), pair.handshakes().await?);
@@ -75,7 +84,7 @@ impl Trial {
         Ok(Self {
             troubles,
             load: Load::start(&pair.plan),
-            observer: Observer::start(&[pair.listener()], &clock()),
+            observer: Observer::start(&[pair.listener()], now),
             started: Instant::now(),
             shaken,
             checkpoint,

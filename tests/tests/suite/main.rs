@@ -14,6 +14,7 @@ mod crash;
 mod credentials;
 mod custody;
 mod discovery;
+mod faults;
 mod full_disk;
 mod inputs;
 mod joining;

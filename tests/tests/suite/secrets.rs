@@ -2,7 +2,7 @@
 //!
 //! An Envoy with one listener, whose certificate and roots come from the agent's SDS server in this very process.
 
-mod bed;
+pub(crate) mod bed;
 mod mesh;
 
 use std::time::Duration;

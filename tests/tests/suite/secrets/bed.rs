@@ -1,6 +1,11 @@
 //! One Envoy, one SDS server, and an authority for both.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use rcgen::ExtendedKeyUsagePurpose;
@@ -35,25 +40,25 @@ use tokio_util::sync::CancellationToken;
 
 const OWN: &str = "spiffe://signet.internal/mesh/m/virtual-node/a";
 /// A further identity.
-pub(super) const TEAM: &str = "spiffe://signet.internal/team/a";
+pub(crate) const TEAM: &str = "spiffe://signet.internal/team/a";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn own_uid() -> u32 {
+pub(crate) fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 /// Makes certificates.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     own: FakeSigner,
 }
 
 impl Authority {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let life = Duration::from_secs(3600);
         Ok(Self { own: FakeSigner::new(&OWN.parse()?, clock(), life) })
     }
 
-    pub(super) fn issue(&self) -> Result<Arc<Secrets>> {
+    pub(crate) fn issue(&self) -> Result<Arc<Secrets>> {
         let identity: SpiffeId = OWN.parse()?;
         let key = KeyPair::generate()?;
         let signed = self.own.certificate(Answer::Good, &key.request(&identity)?);
@@ -61,7 +66,7 @@ impl Authority {
     }
 
     /// For another identity, by the same authority.
-    pub(super) fn issue_for(&self, identity: &str) -> Result<Arc<Secrets>> {
+    pub(crate) fn issue_for(&self, identity: &str) -> Result<Arc<Secrets>> {
         let id: SpiffeId = identity.parse()?;
         let key = KeyPair::generate()?;
         let now = clock()();
@@ -73,7 +78,7 @@ impl Authority {
     }
 
     /// The same leaf with roots that Envoy refuses: with a revocation list of a version that does not exist.
-    pub(super) fn with_bad_list(&self, held: &Secrets) -> Result<Arc<Secrets>> {
+    pub(crate) fn with_bad_list(&self, held: &Secrets) -> Result<Arc<Secrets>> {
         let mut list = self.own.authority().revocation_list(clock()());
         let version = list.windows(3).position(|bytes| bytes == [2, 1, 1]).context("no version")?;
         list[version + 2] = 5;
@@ -83,11 +88,11 @@ impl Authority {
 }
 
 /// The agent's SDS server, in this process.
-pub(super) struct Sds {
-    pub(super) folder: TempDir,
+pub(crate) struct Sds {
+    pub(crate) folder: TempDir,
     secrets: watch::Sender<Option<Arc<Secrets>>>,
-    pub(super) further: watch::Sender<Vec<Arc<Secrets>>>,
-    pub(super) deliveries: Deliveries,
+    pub(crate) further: watch::Sender<Vec<Arc<Secrets>>>,
+    pub(crate) deliveries: Deliveries,
     uid: u32,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
@@ -95,7 +100,7 @@ pub(super) struct Sds {
 
 impl Sds {
     /// Serves to processes of one user.
-    pub(super) fn start(held: Option<Arc<Secrets>>, uid: u32) -> Result<Self> {
+    pub(crate) fn start(held: Option<Arc<Secrets>>, uid: u32) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("signet-sds-").tempdir()?;
         let (secrets, _) = watch::channel(held);
         let (further, _) = watch::channel(Vec::new());
@@ -123,12 +128,12 @@ impl Sds {
         self.tasks.spawn(async move { drop(server::run(listener, serving, shutdown).await) });
     }
 
-    pub(super) fn publish(&self, secrets: &Arc<Secrets>) {
+    pub(crate) fn publish(&self, secrets: &Arc<Secrets>) {
         self.secrets.send_replace(Some(Arc::clone(secrets)));
     }
 
     /// Shuts the server down in order, and starts one that knows nothing of it.
-    pub(super) async fn replace(&mut self) -> Result<()> {
+    pub(crate) async fn replace(&mut self) -> Result<()> {
         self.shutdown.cancel();
         timeout(PATIENCE, self.tasks.join_next()).await.context("the old server ends")?;
         self.shutdown = CancellationToken::new();
@@ -142,7 +147,7 @@ impl Sds {
 
 /// How Envoy asks, and what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Variant {
+pub(crate) enum Variant {
     Sotw,
     Delta,
     /// State of the world, with the SPIFFE validator.
@@ -150,18 +155,18 @@ pub(super) enum Variant {
 }
 
 /// What an Envoy's listeners are to do.
-pub(super) struct Shape<'a> {
-    pub(super) variant: Variant,
+pub(crate) struct Shape<'a> {
+    pub(crate) variant: Variant,
     /// The secret with the roots.
-    pub(super) roots: &'a str,
+    pub(crate) roots: &'a str,
     /// The secret with the certificate of a second listener.
-    pub(super) second: Option<&'a str>,
+    pub(crate) second: Option<&'a str>,
     /// The one URI that callers may have.
-    pub(super) caller: Option<&'a str>,
+    pub(crate) caller: Option<&'a str>,
 }
 
 /// A real Envoy whose listeners ask for their secrets.
-pub(super) struct EnvoyBed {
+pub(crate) struct EnvoyBed {
     admin: Admin,
     listeners: Vec<SocketAddr>,
     _process: Process,
@@ -219,10 +224,11 @@ fn listener(shape: &Shape<'_>, certificate: &str) -> Value {
     })
 }
 
-fn bootstrap(sds: &Sds, shape: &Shape<'_>) -> Value {
+/// What such an Envoy is started with.
+pub(crate) fn bootstrap(socket: &Path, shape: &Shape<'_>) -> Value {
     let mut listeners = vec![listener(shape, "default")];
     listeners.extend(shape.second.map(|name| listener(shape, name)));
-    let endpoint = json!({"endpoint": {"address": {"pipe": {"path": sds.path()}}}});
+    let endpoint = json!({"endpoint": {"address": {"pipe": {"path": socket}}}});
     let options = json!({
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": {"http2_protocol_options": {}},
@@ -244,14 +250,19 @@ fn bootstrap(sds: &Sds, shape: &Shape<'_>) -> Value {
 }
 
 impl EnvoyBed {
-    pub(super) async fn start(sds: &Sds, variant: Variant, roots: &str) -> Result<Self> {
+    pub(crate) async fn start(sds: &Sds, variant: Variant, roots: &str) -> Result<Self> {
         Self::shaped(sds, &Shape { variant, roots, second: None, caller: None }).await
     }
 
-    pub(super) async fn shaped(sds: &Sds, shape: &Shape<'_>) -> Result<Self> {
+    pub(crate) async fn shaped(sds: &Sds, shape: &Shape<'_>) -> Result<Self> {
+        Self::at(&sds.path(), shape).await
+    }
+
+    /// An Envoy that asks whoever serves at `socket`.
+    pub(crate) async fn at(socket: &Path, shape: &Shape<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("signet-envoy-").tempdir()?;
         let (config, address) = (folder.path().join("bootstrap.json"), folder.path().join("admin"));
-        std::fs::write(&config, bootstrap(sds, shape).to_string())?;
+        std::fs::write(&config, bootstrap(socket, shape).to_string())?;
         let flags = ["--disable-hot-restart", "--concurrency", "1", "-l", "warning"].map(str::to_owned);
         let paths =
             ["-c", &config.display().to_string(), "--admin-address-path", &address.display().to_string()]
@@ -280,8 +291,13 @@ impl EnvoyBed {
         Ok(Self { admin, listeners, _process: process, _folder: folder })
     }
 
+    /// Where it presents `default`.
+    pub(crate) fn listener(&self) -> Result<SocketAddr> {
+        self.listeners.first().copied().context("a listener")
+    }
+
     /// The sum of Envoy's counters whose names end so.
-    pub(super) async fn counter(&self, name: &str) -> Result<u64> {
+    pub(crate) async fn counter(&self, name: &str) -> Result<u64> {
         let text = self.admin.text("/stats").await?;
         let pair = |line: &str| {
             let (found, value) = line.rsplit_once(": ")?;
@@ -291,7 +307,7 @@ impl EnvoyBed {
     }
 
     /// Waits until a new handshake shows this certificate, and its caller is served.
-    pub(super) async fn presents(&self, authority: &Authority, serial: &str) -> Result<()> {
+    pub(crate) async fn presents(&self, authority: &Authority, serial: &str) -> Result<()> {
         eventually("the certificate in a handshake", PATIENCE, || async {
             let shown = self.attempt(authority).await?;
             ensure!(shown == serial.trim_start_matches('0'), "{shown} is presented, not {serial}");
@@ -301,17 +317,17 @@ impl EnvoyBed {
     }
 
     /// A handshake and a request with a certificate of the authority; the serial that Envoy presents.
-    pub(super) async fn attempt(&self, authority: &Authority) -> Result<String> {
+    pub(crate) async fn attempt(&self, authority: &Authority) -> Result<String> {
         self.attempt_as(authority, &*authority.issue()?).await
     }
 
     /// As [`EnvoyBed::attempt`], as somebody.
-    pub(super) async fn attempt_as(&self, authority: &Authority, caller: &Secrets) -> Result<String> {
-        self.attempt_at(*self.listeners.first().context("a listener")?, authority, caller).await
+    pub(crate) async fn attempt_as(&self, authority: &Authority, caller: &Secrets) -> Result<String> {
+        self.attempt_at(self.listener()?, authority, caller).await
     }
 
     /// As [`EnvoyBed::attempt`], at the second listener.
-    pub(super) async fn attempt_second(&self, authority: &Authority) -> Result<String> {
+    pub(crate) async fn attempt_second(&self, authority: &Authority) -> Result<String> {
         self.attempt_at(*self.listeners.get(1).context("a listener")?, authority, &*authority.issue()?).await
     }
 

@@ -1,0 +1,122 @@
+//! The agent is killed or stopped; its Envoy is replaced.
+
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use signet::local::{admin::Admin, process::Process};
+use signet_tests::{
+    bed::{
+        call::free_port,
+        observer::{Observer, presented},
+        pair::Pair,
+        trial::Trial,
+    },
+    clock, envoy_binary, eventually,
+};
+use tokio::time::Instant;
+
+use super::{PATIENCE, RATE, flawless, guest, held, renewed, until_presented};
+use crate::secrets::bed::{Shape, Variant, bootstrap};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f03_an_agent_that_is_killed_during_a_push_serves_from_its_sealed_cache_while_the_server_is_away()
+-> Result<()> {
+    let mut pair = Pair::start(RATE).await?;
+    let key = pair.bed.path("cache.key");
+    std::fs::write(&key, [7; 32])?;
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600))?;
+    let sidecar = &mut pair.server.sidecar;
+    sidecar.add_flags(&["--cache-key-file".to_owned(), key.display().to_string()]);
+    sidecar.kill_agent().await?;
+    sidecar.restart_agent().await?;
+    let before = super::authority::held_again(&pair).await?;
+    pair.server.sidecar.rotate()?;
+    pair.caller.sidecar.rotate()?;
+    renewed(&pair, &before).await?;
+    let kept = std::fs::read_to_string(pair.server.sidecar.state_file("identity.json"))?;
+    ensure!(kept.contains("\"version\": \"3\"") && !kept.contains("PRIVATE"), "it is not sealed");
+
+    let mut trial = Trial::begin(&pair).await?;
+    trial.answered(&pair, 60).await?;
+    pair.server.sidecar.rotate()?;
+    pair.server.sidecar.kill_agent().await?;
+    pair.bed.server.kill().await?;
+    let started = Instant::now();
+    pair.server.sidecar.restart_agent().await?;
+    println!("ready {} ms after its start", started.elapsed().as_millis());
+    let newcomer = guest(&pair.server.sidecar.ready.socket, Variant::Sotw).await?;
+    until_presented(&newcomer, &presented(pair.listener()).await?).await?;
+    trial.answered(&pair, 60).await?;
+
+    pair.bed.server.restart().await?;
+    let back = Instant::now();
+    let before = super::authority::held_again(&pair).await?;
+    pair.server.sidecar.rotate()?;
+    pair.caller.sidecar.rotate()?;
+    renewed(&pair, &before).await?;
+    trial.converged(&pair, back).await?;
+    let serial = held(&pair).await?.pop().context("the server's")?;
+    until_presented(&newcomer, &serial).await?;
+    pair.until_converged(PATIENCE).await?;
+    println!("{}", flawless(trial, pair).await?);
+    Ok(())
+}
+
+/// One life of an Envoy that hands its listeners on to the next.
+async fn epoch(number: u8, base: u32, config: &Path, folder: &Path) -> Result<Process> {
+    let address = folder.join(format!("admin-{number}"));
+    let args = [
+        ("-c", config.display().to_string()),
+        ("--restart-epoch", number.to_string()),
+        ("--base-id", base.to_string()),
+        ("--admin-address-path", address.display().to_string()),
+        ("--concurrency", "1".to_owned()),
+        ("--drain-time-s", "1".to_owned()),
+        ("--parent-shutdown-time-s", "3".to_owned()),
+    ];
+    let args: Vec<String> = args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    let process = Process::start(&format!("epoch-{number}"), &envoy_binary()?, &args, folder)?;
+    eventually("Envoy is live", PATIENCE, || async {
+        let admin = Admin::new(std::fs::read_to_string(&address)?.trim().parse()?);
+        ensure!(admin.text("/ready").await?.starts_with("LIVE"), "not live");
+        Ok(())
+    })
+    .await?;
+    Ok(process)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f23_an_envoy_that_hands_over_to_its_next_epoch_misses_no_handshake_and_needs_no_certificate()
+-> Result<()> {
+    let pair = Pair::start(RATE).await?;
+    let trial = Trial::begin(&pair).await?;
+    let port = free_port().await?;
+    let shape = Shape { variant: Variant::Delta, roots: "ROOTCA", second: None, caller: None };
+    let mut bootstrap = bootstrap(&pair.server.sidecar.ready.socket, &shape);
+    let listener = &mut bootstrap["static_resources"]["listeners"][0];
+    listener["address"]["socket_address"]["port_value"] = port.into();
+    let config = pair.bed.path("hot.json");
+    std::fs::write(&config, bootstrap.to_string())?;
+    let issued = pair.issued().await?;
+    let base = 1 + std::process::id() % 50_000;
+
+    let mut old = epoch(0, base, &config, pair.bed.folder.path()).await?;
+    let address = ([127, 0, 0, 1], port).into();
+    let held = held(&pair).await?.pop().context("the server's")?;
+    eventually("it presents the certificate", PATIENCE, || presented(address)).await?;
+    let observer = Observer::start(&[address], &clock());
+    let _new = epoch(1, base, &config, pair.bed.folder.path()).await?;
+    old.wait(PATIENCE).await?;
+    let seen = observer.observed(address).handshakes;
+    eventually("the new one is seen alone", PATIENCE, || async {
+        ensure!(observer.observed(address).handshakes > seen + 10);
+        Ok(())
+    })
+    .await?;
+    let observed = observer.stop().await.remove(&address).context("it was watched")?;
+    ensure!(observed.missed == 0, "{} handshakes were missed: {:?}", observed.missed, observed.misses);
+    ensure!(observed.serials() == [held.trim_start_matches('0').to_owned()].into(), "{observed:?}");
+    ensure!(pair.issued().await? == issued, "a certificate was issued for it");
+    println!("{} handshakes through the change; {}", observed.handshakes, flawless(trial, pair).await?);
+    Ok(())
+}
