@@ -158,12 +158,26 @@ impl Issuing {
 
     /// Has the ledger know whoever stands above a leaf before it knows the leaf.
     async fn note_chain(&self, certificate: &Certificate, now: Timestamp) -> Result<(), LedgerError> {
+        let standing = self.guard.now();
+        if certificate.above.iter().all(|der| standing.uses_authority(der)) {
+            return Ok(());
+        }
         let issuer = certificate.issuer_name().to_string();
+        self.guard.note_authorities(&self.authority().certificates(), Some(&issuer), now).await?;
         for (height, der) in certificate.above.iter().enumerate() {
             let name = if height == 0 { issuer.as_str() } else { "intermediate" };
             self.guard.note_in_use(name, der, now).await?;
         }
         Ok(())
+    }
+
+    /// Has the ledger know which certificates the authority has by now: which keys were made here, and what is there no
+    /// longer. To be called whenever one came or went; an issuer that is made for a first certificate is known before that.
+    ///
+    /// # Errors
+    /// The ledger does not remember.
+    pub async fn note_authorities(&self) -> Result<(), LedgerError> {
+        self.guard.note_authorities(&self.authority().certificates(), None, self.now()).await
     }
 
     /// Whether anything is issued, and to whom it would be.

@@ -303,7 +303,7 @@ impl Rotations {
         if next.phase == Phase::Aborted {
             self.0.issuing.authority().discard_next()?;
         }
-        self.enter(kept, next);
+        self.enter(kept, next).await;
         Ok(())
     }
 
@@ -317,14 +317,18 @@ impl Rotations {
         next.enter(Phase::Completed, (self.0.clock)());
         next.write(&self.0.folder)?;
         self.tell_ledger(&next).await?;
-        self.enter(kept, next);
+        self.enter(kept, next).await;
         Ok(())
     }
 
-    fn enter(&self, kept: &mut Option<Record>, next: Record) {
+    async fn enter(&self, kept: &mut Option<Record>, next: Record) {
         info!(change = next.id, phase = %next.phase, "a change of the authority entered a phase");
         self.apply(Some(&next));
         *kept = Some(next);
+        // What came or went with the phase. It has come to pass, and the next phase or start notes it otherwise.
+        if let Err(error) = self.0.issuing.note_authorities().await {
+            warn!(%error, "the ledger does not know yet which certificates the authority has");
+        }
     }
 
     async fn tell_ledger(&self, record: &Record) -> Result<(), LedgerError> {

@@ -14,14 +14,17 @@ mod guard;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use signet_policies::{identity::SpiffeId, time::Timestamp};
 
 use crate::{
-    IssuerName, Serial,
+    AuthorityCertificate, IssuerName, Rank, Serial,
     certificate::sha256,
-    ledger::{Digest, Event, Reason, Subject, What},
+    ledger::{AuthorityChange, Digest, Event, Reason, Subject, What},
 };
 pub use guard::{Guard, NotRevoked, Revocation};
 
@@ -33,7 +36,17 @@ pub struct Standing {
     halted: Option<Halt>,
     generation: u64,
     subjects: BTreeMap<SpiffeId, u64>,
-    authorities: BTreeSet<Digest>,
+    authorities: BTreeMap<Digest, Known>,
+}
+
+/// A certificate of the authority that the ledger knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    /// As the ledger spells it.
+    name: String,
+    certificate: Arc<[u8]>,
+    is_in_use: bool,
+    is_retired: bool,
 }
 
 /// A revoked certificate.
@@ -135,10 +148,38 @@ impl Standing {
         &self.subjects
     }
 
-    /// Whether the ledger knows a certificate of the authority, DER.
+    /// Whether the ledger knows that a certificate of the authority, DER, is in use.
     #[must_use]
-    pub fn knows_authority(&self, der: &[u8]) -> bool {
-        self.authorities.contains(&sha256(der))
+    pub fn uses_authority(&self, der: &[u8]) -> bool {
+        self.authorities.get(&sha256(der)).is_some_and(|known| known.is_in_use)
+    }
+
+    /// What the ledger does not say yet of the certificates that an authority has: those that it does not know, and those
+    /// that are there no longer. Of all, or of those of one name.
+    fn news(&self, current: &[AuthorityCertificate], name: Option<&str>) -> Vec<What> {
+        let concerns = |one: &str| name.is_none_or(|name| name == one);
+        let there: BTreeSet<Digest> = current.iter().map(|own| sha256(&own.der)).collect();
+        // An intermediate is always an operator's, and an import says so itself.
+        let is_made = |own: &&AuthorityCertificate| {
+            concerns(&own.name)
+                && own.has_key
+                && own.rank != Rank::Intermediate
+                && !self.authorities.contains_key(&sha256(&own.der))
+        };
+        let is_gone = |(digest, known): &(&Digest, &Known)| {
+            concerns(&known.name) && !known.is_retired && !there.contains(*digest)
+        };
+        let made = current.iter().filter(is_made).map(|own| What::Authority {
+            change: AuthorityChange::Made,
+            name: own.name.clone(),
+            certificate: own.der.to_vec(),
+        });
+        let gone = self.authorities.iter().filter(is_gone).map(|(_, known)| What::Authority {
+            change: AuthorityChange::Retired,
+            name: known.name.clone(),
+            certificate: known.certificate.to_vec(),
+        });
+        made.chain(gone).collect()
     }
 
     /// Whether who presents this certificate is let in.
@@ -182,7 +223,16 @@ impl Standing {
             What::Allowed(identity) => drop(self.banned.remove(identity)),
             What::Halted(cause) => self.halted = Some(Halt { at: event.at, cause: cause.clone() }),
             What::Released(_) => self.halted = None,
-            What::Authority { certificate, .. } => drop(self.authorities.insert(sha256(certificate))),
+            What::Authority { change, name, certificate } => {
+                let known = self.authorities.entry(sha256(certificate)).or_insert_with(|| Known {
+                    name: name.clone(),
+                    certificate: certificate.as_slice().into(),
+                    is_in_use: false,
+                    is_retired: false,
+                });
+                known.is_in_use |= *change == AuthorityChange::InUse;
+                known.is_retired = *change == AuthorityChange::Retired;
+            }
             What::Phase { .. } | What::Departed { .. } | What::Returned { .. } => {}
         }
     }

@@ -27,6 +27,8 @@ pub struct AuthorityCertificate {
     pub rank: Rank,
     /// The certificate, DER.
     pub der: Arc<[u8]>,
+    /// Whether its key is here. What else brings a certificate says so in the ledger itself.
+    pub has_key: bool,
 }
 
 impl Authority {
@@ -39,7 +41,8 @@ impl Authority {
             Some(Heir::Root(heir)) => all.extend(heir.own_certificates()),
             Some(Heir::Issuer(name, issuer)) => {
                 let der = issuer.chain.lowest().der.clone();
-                all.push(AuthorityCertificate { name: name.to_string(), rank: Rank::Issuer, der });
+                let (name, rank) = (name.to_string(), Rank::Issuer);
+                all.push(AuthorityCertificate { name, rank, der, has_key: true });
             }
             None => {}
         }
@@ -47,10 +50,12 @@ impl Authority {
     }
 
     fn own_certificates(&self) -> Vec<AuthorityCertificate> {
+        let signing = self.signer.as_ref().map(|signer| signer.chain.lowest().der.clone());
         let own = |name: &str, rank, der: &Arc<[u8]>| AuthorityCertificate {
             name: name.to_owned(),
             rank,
             der: der.clone(),
+            has_key: rank == Rank::Issuer || signing.as_ref() == Some(der),
         };
         let issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let signer = self.signer.iter().flat_map(|signer| &signer.chain.certificates);

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::{Ban, Halt, Standing};
 use crate::{
-    Ledger, LedgerError, Record, Serial,
+    AuthorityCertificate, Ledger, LedgerError, Record, Serial,
     ledger::{AuthorityChange, Entry, Event, Reason, RevokedCertificate, Subject, What},
 };
 
@@ -165,16 +165,35 @@ impl Guard {
     /// # Errors
     /// The ledger does not remember.
     pub async fn note_in_use(&self, name: &str, der: &[u8], now: Timestamp) -> Result<(), LedgerError> {
-        if self.now().knows_authority(der) {
+        if self.now().uses_authority(der) {
             return Ok(());
         }
         let _turn = self.0.turn.lock().await;
-        if self.now().knows_authority(der) {
+        if self.now().uses_authority(der) {
             return Ok(());
         }
         let (name, certificate) = (name.to_owned(), der.to_vec());
         let what = What::Authority { change: AuthorityChange::InUse, name, certificate };
         self.append(what, "server", now).await.map(drop)
+    }
+
+    /// Notes what the ledger does not say yet of the certificates that an authority has, all of them or those of one name:
+    /// that the key of one was made here, that one is there no longer.
+    ///
+    /// # Errors
+    /// The ledger does not remember.
+    pub async fn note_authorities(
+        &self,
+        current: &[AuthorityCertificate],
+        name: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let _turn = self.0.turn.lock().await;
+        let news = self.now().news(current, name);
+        for what in news {
+            self.append(what, "server", now).await?;
+        }
+        Ok(())
     }
 
     /// Signs nothing more, also after a restart, until somebody releases it. It is halted even where the ledger does not

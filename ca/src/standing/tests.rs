@@ -51,8 +51,8 @@ async fn a_revoked_certificate_renews_nothing_and_stays_revoked_after_a_restart(
     let place = Place::new();
     let (stolen, other) = (place.issue("a").await, place.issue("a").await);
     let done = place.revoke(Subject::Certificate(stolen)).await.unwrap();
-    // Before the first certificate stands that its issuer is in use.
-    assert_eq!((done.position, done.certificates.len()), (3, 1));
+    // Before the first certificate stands that its issuer was made, and is in use.
+    assert_eq!((done.position, done.certificates.len()), (4, 1));
     let refused = place.issue_after("a", Some(stolen)).await;
     assert!(matches!(refused, Err(NotIssued::Refused(Refused::Certificate { .. }))), "{refused:?}");
     place.issue_after("a", Some(other)).await.unwrap();
@@ -60,8 +60,8 @@ async fn a_revoked_certificate_renews_nothing_and_stays_revoked_after_a_restart(
     assert_eq!(*standing, *place.again().await);
     let revoked = standing.revoked(stolen).unwrap();
     assert_eq!((revoked.reason, revoked.by.as_str(), revoked.at), (Reason::KeyCompromise, "AKID", NOW));
-    assert_eq!(standing.generation(), 4);
-    assert_eq!(standing.generations(), &BTreeMap::from([(id("a"), 4)]));
+    assert_eq!(standing.generation(), 5);
+    assert_eq!(standing.generations(), &BTreeMap::from([(id("a"), 5)]));
 }
 
 #[tokio::test]
@@ -169,16 +169,57 @@ async fn whoever_stands_above_a_leaf_is_in_the_ledger_before_it_and_once() {
     let issued = place.issue_after("a", None).await.unwrap();
     let issuer = issued.certificate().chain_der()[1].clone();
     assert!(news.has_changed().unwrap(), "whoever makes lists is told");
-    assert!(news.borrow_and_update().knows_authority(&issuer));
-    let expected = What::Authority {
-        change: crate::ledger::AuthorityChange::InUse,
+    assert!(news.borrow_and_update().uses_authority(&issuer));
+    let expected = [AuthorityChange::Made, AuthorityChange::InUse].map(|change| What::Authority {
+        change,
         name: "mesh/my-mesh".to_owned(),
-        certificate: issuer,
-    };
+        certificate: issuer.clone(),
+    });
     let events = place.ledger.events().await.unwrap();
     assert_eq!(
         events.iter().map(|(position, event)| (*position, &event.what)).collect::<Vec<_>>(),
-        [(0, &expected)]
+        [(0, &expected[0]), (1, &expected[1])]
     );
+    assert_eq!(*place.guard.now(), *place.again().await);
+}
+
+/// What the ledger says of certificates of the authority, in order: the change, and the name.
+async fn told(ledger: &MemoryLedger) -> Vec<(AuthorityChange, String)> {
+    let events = ledger.events().await.unwrap();
+    let told = events.into_iter().filter_map(|(_, event)| match event.what {
+        What::Authority { change, name, .. } => Some((change, name)),
+        What::Revoked { .. }
+        | What::Allowed(_)
+        | What::Phase { .. }
+        | What::Departed { .. }
+        | What::Returned { .. }
+        | What::Halted(_)
+        | What::Released(_) => None,
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_authority_that_came_or_went_is_in_the_ledger_once() {
+    use AuthorityChange::{InUse, Made, Retired};
+    let place = Place::new();
+    place.issuing.note_authorities().await.unwrap();
+    place.issue("a").await;
+    let authority = place.issuing.authority();
+    let all = authority.certificates();
+    let [root, mesh] = ["root", "mesh/my-mesh"].map(str::to_owned);
+    let until_now = [(Made, root), (Made, mesh.clone()), (InUse, mesh.clone())];
+    assert_eq!(told(&place.ledger).await, until_now);
+    place.issuing.note_authorities().await.unwrap();
+    assert_eq!(told(&place.ledger).await, until_now, "nothing came or went");
+    // The issuer is gone. Whoever notes another name does not speak of it.
+    let without: Vec<_> = all.into_iter().filter(|own| own.name != mesh).collect();
+    place.guard.note_authorities(&without, Some("mesh/other"), NOW).await.unwrap();
+    assert_eq!(told(&place.ledger).await, until_now);
+    for _ in 0..2 {
+        place.guard.note_authorities(&without, None, NOW).await.unwrap();
+        let after = [&until_now[..], &[(Retired, mesh.clone())]].concat();
+        assert_eq!(told(&place.ledger).await, after);
+    }
     assert_eq!(*place.guard.now(), *place.again().await);
 }

@@ -147,6 +147,10 @@ async fn install(
     if let Err(error) = recorded {
         error!(issuer, %error, "installed an issuer, but the ledger could not be written");
     }
+    // The one before signs no more.
+    if let Err(error) = v1.issuing.note_authorities().await {
+        error!(issuer, %error, "the ledger does not know yet which certificates the authority has");
+    }
     info!(issuer, serial, next, by = caller.user(), "installed an issuer that was signed elsewhere");
     Ok(Json(InstallAnswer {
         installed: issuer,
