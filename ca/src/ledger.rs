@@ -38,7 +38,7 @@ pub use entry::{
 pub use memory::MemoryLedger;
 pub use notary::{Notary, NotaryError, compare};
 pub use proof::{Consistency, Inclusion, InvalidProof};
-pub use sled::{Checked, SledLedger};
+pub use sled::{Check, Checked, SledLedger};
 pub use tree::{Digest, Head};
 
 /// How whoever got a certificate proved who they are.

@@ -137,6 +137,12 @@ impl Notary {
         Ok(Self { ledger, key, verifier, anchor: anchor.map(Path::to_owned), stated })
     }
 
+    /// What it states something of.
+    #[must_use]
+    pub fn ledger(&self) -> &SledLedger {
+        &self.ledger
+    }
+
     /// Whom to give to those who check checkpoints.
     #[must_use]
     pub fn verifier(&self) -> &LogVerifier {

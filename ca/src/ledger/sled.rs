@@ -18,7 +18,7 @@ use super::{
     tree::{self, Edge},
 };
 use crate::Serial;
-pub use check::Checked;
+pub use check::{Check, Checked};
 use fresh::{Fresh, Kept};
 
 /// Entries with the hashes that they completed, by position.

@@ -136,6 +136,8 @@ impl Running {
             }
         });
         running.tasks.spawn(ledger::keep(parts.notary.clone(), drain.clone()));
+        let (whole, guard) = (parts.notary.ledger().clone(), parts.issuing.guard().clone());
+        running.tasks.spawn(ledger::look_through(whole, guard, clock.clone(), drain.clone()));
         running.tasks.spawn(prune_tokens(parts.tokens, clock.clone(), drain.clone()));
         let pages = ops::router(Ops {
             proxies: parts.proxies,
@@ -255,6 +257,7 @@ impl Parts {
         let nodes = Nodes::default();
         nodes.recall(&*ledger, now).await.context("the ledger")?;
         let rotations = Rotations::open(&keys, issuing.clone(), nodes.clone(), trust.clone(), clock.clone())?;
+        issuing.note_authorities().await.context("the ledger")?;
         publish(&data_dir.join("ca.pem"), &Authority::roots_pem(trust.now().bundle()))?;
         Ok(Self {
             store: Arc::new(SledStore::open(database.clone(), quotas.clone())?),

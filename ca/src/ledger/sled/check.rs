@@ -15,16 +15,52 @@ pub struct Checked {
     pub certificates: u64,
 }
 
+/// A look at everything that is stored, in steps.
+#[derive(Debug)]
+pub struct Check {
+    /// Over what was looked at.
+    edge: Edge,
+    certificates: u64,
+    /// How many entries are looked at.
+    end: u64,
+}
+
 impl SledLedger {
     /// Reads every entry, makes the tree anew, and compares every stored hash with it, and every index. Takes a few
-    /// seconds for a million entries; nobody may write meanwhile.
+    /// seconds for a million entries.
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] with the first entry that is not as it was written, or is missing.
     pub fn check(&self) -> Result<Checked, LedgerError> {
-        let mut edge = Edge::default();
-        let mut certificates = 0;
-        for kept in &self.entries {
+        let mut check = self.begin_check()?;
+        loop {
+            if let Some(checked) = self.check_further(&mut check, usize::MAX)? {
+                return Ok(checked);
+            }
+        }
+    }
+
+    /// Begins a look at all that is there. What is added meanwhile is not looked at.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
+    pub fn begin_check(&self) -> Result<Check, LedgerError> {
+        let last = self.entries.last().map_err(unreadable)?;
+        let end = match last {
+            None => 0,
+            Some((key, _)) => position_of(&key)? + 1,
+        };
+        Ok(Check { edge: Edge::default(), certificates: 0, end })
+    }
+
+    /// Looks at `most` entries more; `None` while there are others.
+    ///
+    /// # Errors
+    /// As [`SledLedger::check`].
+    pub fn check_further(&self, check: &mut Check, most: usize) -> Result<Option<Checked>, LedgerError> {
+        let Check { edge, certificates, end } = check;
+        let begin = edge.size();
+        for kept in self.entries.range(begin.to_be_bytes()..end.to_be_bytes()).take(most) {
             let (key, value) = kept.map_err(unreadable)?;
             let position = position_of(&key)?;
             if position != edge.size() {
@@ -36,9 +72,13 @@ impl SledLedger {
                 return Err(damaged(&key, "it or its hashes were altered"));
             }
             edge.grow(&hashes);
-            certificates += u64::from(self.is_indexed_record(position, &key, text)?);
+            *certificates += u64::from(self.is_indexed_record(position, &key, text)?);
         }
-        Ok(Checked { head: edge.head()?, certificates })
+        match edge.size() {
+            size if size == *end => Ok(Some(Checked { head: edge.head()?, certificates: *certificates })),
+            size if size == begin && most > 0 => Err(LedgerError::missing(size)),
+            _ => Ok(None),
+        }
     }
 
     /// Whether it is a record; an error where the indexes do not lead to it.

@@ -131,6 +131,28 @@ async fn any_byte_that_was_flipped_is_found() {
 }
 
 #[tokio::test]
+async fn a_look_in_steps_finds_what_a_whole_one_does_while_entries_are_added() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    for number in 1..=5 {
+        ledger.append(issued(number)).await.unwrap();
+    }
+    settle(&ledger).await;
+    let whole = ledger.check().unwrap();
+    let mut check = ledger.begin_check().unwrap();
+    assert_eq!(ledger.check_further(&mut check, 2), Ok(None));
+    ledger.append(issued(6)).await.unwrap();
+    settle(&ledger).await;
+    assert_eq!(ledger.check_further(&mut check, 2), Ok(None));
+    assert_eq!(ledger.check_further(&mut check, 2), Ok(Some(whole)), "five, as when it began");
+    let mut check = ledger.begin_check().unwrap();
+    assert_eq!(ledger.check_further(&mut check, 5), Ok(None));
+    let last = 5_u64.to_be_bytes();
+    ledger.entries.remove(last).unwrap();
+    assert_eq!(ledger.check_further(&mut check, 5), Err(LedgerError::missing(5)));
+}
+
+#[tokio::test]
 async fn an_entry_that_cannot_be_read_is_an_error_and_no_absence() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
