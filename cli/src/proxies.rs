@@ -3,6 +3,7 @@
 mod diff;
 mod list;
 mod refused;
+mod secrets;
 mod show;
 
 use std::process::ExitCode;
@@ -48,7 +49,9 @@ pub enum ProxiesCommand {
         signet proxies show mesh/shop/virtualGateway/front --format json\n  \
         signet proxies show mesh/shop/virtualNode/cart --config --format json\n\n\
         STATE is acked (it runs what it should), pending (not answered), rejected (it runs what it had before),\n\
-        unasked (nothing that it runs names the resource), or leaving (it is to let go, and has not said that it did).")]
+        unasked (nothing that it runs names the resource), or leaving (it is to let go, and has not said that it did).\n\
+        Below stand the secrets that the agents served, as each reported last: a certificate by its serial number, roots by\n\
+        their version. One that is unserved was asked for, and there is none of that name.")]
     Show(show::ShowArgs),
     /// What the server sent against what an Envoy says it runs
     #[command(after_help = "Examples:\n  \

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets::NOTHING};
 use signet_controlplane::proxies::{ProxyDetail, ResourceView};
 use signet_policies::time::Clock;
 
-use super::{NodeArgs, Told, details, refused};
+use super::{NodeArgs, Told, details, refused, secrets};
 use crate::{WrongUsage, format::Format};
 
 /// Digits of a version that are shown to people.
@@ -26,13 +26,34 @@ pub(super) async fn run(ShowArgs { node, config }: ShowArgs, clock: Clock) -> Re
     if config && node.format == Format::Table {
         return Err(WrongUsage("--config shows what no table holds; say --format json too".to_owned()).into());
     }
-    let (told, json) = details(&node.connect.client(clock)?, &node.node, config).await?;
+    let client = node.connect.client(clock)?;
+    let (told, mut json) = details(&client, &node.node, config).await?;
+    // Whoever may see this workload's proxies alone may not list agents.
+    let agents = secrets::told(&client, &node.node).await;
     match node.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&json)?),
-        Format::Table if told.proxies.is_empty() => println!("no Envoy of {} is connected", node.node),
-        Format::Table => print(&told),
+        Format::Json => {
+            if let Ok(agents) = agents {
+                json["agents"] = serde_json::to_value(agents)?;
+            }
+            println!("{}", serde_json::to_string_pretty(&json)?);
+        }
+        Format::Table => {
+            match told.proxies.is_empty() {
+                true => println!("no Envoy of {} is connected", node.node),
+                false => print(&told),
+            }
+            match agents {
+                Ok(agents) => agents.iter().for_each(secrets::Agent::print),
+                Err(error) => println!("secrets are not shown: {error:#}"),
+            }
+        }
     }
     Ok(())
+}
+
+/// As much of a version as is shown to people.
+pub(super) fn digits(version: &str) -> String {
+    version.chars().take(DIGITS).collect()
 }
 
 fn print(Told { identity, proxies }: &Told) {
@@ -60,7 +81,7 @@ fn table(resources: &[ResourceView]) -> Table {
         table.add_row([
             one.kind.clone(),
             one.name.clone(),
-            version.map_or("-".to_owned(), |version| version.chars().take(DIGITS).collect()),
+            version.map_or("-".to_owned(), |version| digits(version)),
             format!("{:?}", one.state).to_lowercase(),
             one.revision.map_or("-".to_owned(), |revision| revision.to_string()),
             hosts,

@@ -61,7 +61,18 @@ async fn an_operator_sees_what_each_proxy_was_sent_and_how_its_envoy_differs() -
         resources.iter().all(|one| one["state"] == "acked" && one["wanted"] == one["accepted"]),
         "{shown}"
     );
+    eventually("the agent's report of the secrets", PATIENCE, || async {
+        let shown = json_of(&signet(&bed, &["proxies", "show", calls, "--format", "json"])?)?;
+        let secrets = shown["agents"][0]["secrets"].as_array().cloned().unwrap_or_default();
+        let is_acked =
+            |name: &str| secrets.iter().any(|one| one["name"] == name && one["sent"] == one["accepted"]);
+        ensure!(is_acked("default") && is_acked("ROOTCA"), "{shown}");
+        Ok(())
+    })
+    .await?;
     let table = printed(&signet(&bed, &["proxies", "show", calls])?);
+    let of_agent = table.split_once("secrets from the agent of mesh/m/virtualNode/caller");
+    assert!(of_agent.is_some_and(|(_, secrets)| secrets.contains("ROOTCA")), "{table}");
     assert!(table.contains("cds_egress_m_one_http_") && table.contains("acked"), "{table}");
 
     for (node, envoy) in [(one, &served), (calls, &caller)] {
