@@ -84,4 +84,12 @@ async fn a_token_ends_with_its_resource(store: AnyStore) {
     assert_eq!(again.metadata, second.metadata);
     store.write(deletion("mesh/m")).await.unwrap();
     store.write(asked("mesh/m", allow(), "t", START + 3)).await.unwrap();
+    // Its namesake knows nothing of it, whatever it was used for: another creation, or the same update.
+    store.write(asked_update("mesh/m", allow(), "u", START + 2)).await.unwrap();
+    store.write(Write::Delete { key: key("mesh/m"), expected: None, at: START + 3 }).await.unwrap();
+    store.write(asked("mesh/m", json!({}), "v", START + 4)).await.unwrap();
+    let exists = Refusal::Exists(key("mesh/m"));
+    assert_eq!(refusal(&store, asked("mesh/m", allow(), "t", START + 5)).await, exists);
+    let anew = store.write(asked_update("mesh/m", allow(), "u", START + 6)).await.unwrap();
+    assert_eq!((anew.metadata.version, anew.metadata.updated_at), (2, START + 6));
 }
