@@ -151,19 +151,19 @@ impl Evidence {
             true => Err("it takes redirected traffic, which a call from this host is not".to_owned()),
             false => handshake::presented(address).await.map_err(|error| error.to_string()),
         };
-        let (leaf, chain, error) = match outcome {
-            Ok(mut ders) => {
-                let chain = ders.split_off(1.min(ders.len()));
-                (ders.first().map(|der| der.to_vec()).unwrap_or_default(), chain, String::new())
-            }
-            Err(error) => (Vec::new(), Vec::new(), short(error)),
+        let (mut ders, protocol, error) = match outcome {
+            Ok(shown) => (shown.chain, shown.protocol, String::new()),
+            Err(error) => (Vec::new(), String::new(), short(error)),
         };
+        let chain = ders.split_off(1.min(ders.len()));
+        let leaf = ders.first().map(|der| der.to_vec()).unwrap_or_default();
         PresentedCertificate {
             address: SocketAddr::to_string(&address),
             leaf,
             chain: chain.iter().take(8).map(|der| der.to_vec()).collect(),
             error,
             at_unix_ms: millis((self.clock)()),
+            protocol,
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     authority::{Authority, Bundle, Place, Standing},
     der::Der,
-    node::{Listener, Loaded, Node, Presented, Probe, Renewal, Secret},
+    node::{Listener, Loaded, Node, Presented, Probe, Renewal, Rival, Secret, Tickets},
     record::{Log, Record, Revoked},
     registry::{Mode, Peer, Port, Registered},
 };
@@ -54,6 +54,18 @@ pub struct Inventory {
     /// What could not be found out.
     #[serde(default)]
     pub gaps: Vec<Gap>,
+}
+
+impl Inventory {
+    /// Whether anything in it is of that mesh.
+    #[must_use]
+    pub fn knows(&self, mesh: &str) -> bool {
+        let (issuer, below) = (format!("mesh/{mesh}"), format!("mesh/{mesh}/"));
+        let is_below = |workload: &str| workload.starts_with(&below);
+        self.authorities.iter().any(|authority| authority.name == issuer)
+            || self.workloads.iter().any(|known| is_below(&known.workload))
+            || self.certificates.iter().any(|record| record.workload.as_deref().is_some_and(is_below))
+    }
 }
 
 /// What the server lets certificates be like. All in seconds.
@@ -108,6 +120,8 @@ pub enum Need {
     Renewal,
     /// The nodes' clocks.
     Clocks,
+    /// What came of calls with a revoked certificate, where they were asked for.
+    Probes,
 }
 
 /// Something that could not be found out. An audit with a gap is incomplete, never clean.
@@ -145,6 +159,7 @@ impl Need {
             Self::Listeners => "listeners",
             Self::Renewal => "renewal",
             Self::Clocks => "clocks",
+            Self::Probes => "probes",
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Judged {
     pub report: Report,
     /// What was judged.
     pub inventory: Inventory,
-    /// The checks that could not run, and what they would need.
+    /// The checks that could not run, or not on everything, and what they would need.
     pub not_run: Vec<(&'static Check, String)>,
 }
 
@@ -66,7 +66,11 @@ pub fn judge(
     let evidence = Evidence::gather(&inventory, thresholds, None, std::num::NonZeroUsize::MIN);
     report.findings.extend(validity(&evidence, &certificate, now));
     report.gaps.clear();
-    let not_run = report.checks.iter().filter(|ran| ran.outcome == Outcome::NotRun);
+    if above.is_empty() {
+        leave_out(&mut report);
+    }
+    let not_run =
+        report.checks.iter().filter(|ran| matches!(ran.outcome, Outcome::NotRun | Outcome::Partial));
     let not_run = not_run.filter_map(|ran| Some((crate::find(&ran.id)?, ran.reason.clone()))).collect();
     drop(evidence);
     Ok(Judged { report, inventory, not_run })
@@ -78,9 +82,22 @@ fn is_offline(check: &Check) -> bool {
     check.needs.iter().all(is_there) && !["A01", "A05", "C04", "C05"].contains(&check.id)
 }
 
+/// What these say is about what stands above a certificate, and nothing where nothing does.
+const BY_CHAIN: [&str; 7] = ["A02", "B02", "B03", "B05", "B06", "B07", "C06"];
+const NO_CHAIN: &str = "the file holds no authority's certificate; append the chain, or give --ca";
+
+/// The other checks run on the certificate alone: `node` says that it is not all.
 fn no_chain() -> Gap {
-    let reason = "the file holds no authority's certificate; append the chain, or give --ca";
-    Gap { need: Need::Authorities, node: None, reason: reason.to_owned() }
+    Gap { need: Need::Authorities, node: Some(String::new()), reason: NO_CHAIN.to_owned() }
+}
+
+/// Takes back what was found for want of a chain.
+fn leave_out(report: &mut Report) {
+    let is_by_chain = |id: &str| BY_CHAIN.contains(&id);
+    report.findings.retain(|finding| !is_by_chain(&finding.id));
+    for ran in report.checks.iter_mut().filter(|ran| is_by_chain(&ran.id)) {
+        (ran.outcome, ran.found, ran.reason) = (Outcome::NotRun, 0, NO_CHAIN.to_owned());
+    }
 }
 
 fn record(certificate: &Certificate, der: &[u8], issuer: String) -> Record {

@@ -49,7 +49,9 @@ impl Baseline {
             #[serde(default)]
             known: Vec<Finding>,
         }
-        let earlier: Earlier = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(text).map_err(|error| format!("it is no JSON object: {error}"))?;
+        let earlier: Earlier = serde_json::from_value(object.into()).map_err(|error| error.to_string())?;
         if earlier.schema != SCHEMA {
             return Err(format!("it is a {}, not a {SCHEMA}", earlier.schema));
         }

@@ -45,7 +45,7 @@ pub struct Thresholds {
     pub adopt_within_seconds: i64,
     /// E04: per cent of its life that a served certificate must have left.
     pub remaining_critical_percent: i64,
-    /// E04: the same, for a warning. A renewal is due with 30 to 50 per cent left.
+    /// E04: the same, for a warning; but not while the agent's own renewal is to come, before its latest moment.
     pub remaining_warning_percent: i64,
     /// E05: how long after its moment a renewal may be late, in seconds.
     pub renewal_grace_seconds: i64,
@@ -53,6 +53,8 @@ pub struct Thresholds {
     pub mode_change_seconds: i64,
     /// E08: the lowest protocol version that a listener may accept.
     pub lowest_protocol: String,
+    /// E08: whether listeners may hand out session tickets, sealed with keys that they make for themselves.
+    pub allow_session_tickets: bool,
     /// E09: milliseconds between two clocks for a warning.
     pub skew_warning_ms: i64,
     /// E09: the same, for the worst.
@@ -161,10 +163,11 @@ impl Default for Thresholds {
             longest_life_seconds: None,
             adopt_within_seconds: 600,
             remaining_critical_percent: 10,
-            remaining_warning_percent: 25,
+            remaining_warning_percent: 33,
             renewal_grace_seconds: 300,
             mode_change_seconds: 600,
             lowest_protocol: "TLSv1.2".to_owned(),
+            allow_session_tickets: true,
             skew_warning_ms: 5_000,
             skew_critical_ms: 60_000,
             report_age_seconds: 60,

@@ -17,6 +17,7 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -37,7 +38,7 @@ pub use leaf::PresentedLeaf;
 pub(crate) use report::read;
 pub use report::{
     InvalidReport, ListenerState, Loaded, MAX_CERTIFICATES, MAX_CHAIN, MAX_DER, MAX_SECRETS, MAX_TEXT,
-    Presented, RefusedTrust, Renewal, Report, SecretState,
+    Presented, RefusedTrust, Renewal, Report, SecretState, Tickets,
 };
 
 /// Agents that are known at once, connected or not.
@@ -70,11 +71,34 @@ pub struct NodeView {
     pub since: SystemTime,
     /// When it reported last, by the server's clock.
     pub reported_at: SystemTime,
-    /// The serial of the certificate that its stream was opened with.
-    pub presented_serial: Option<Serial>,
+    /// How its stream was opened.
+    pub line: Line,
+    /// Who else claims to be this instance.
+    pub rival: Option<Rival>,
     /// What it told last.
     pub report: Arc<Report>,
     session: u64,
+}
+
+/// How a stream was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// The serial of the certificate that it was opened with.
+    pub serial: Option<Serial>,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+}
+
+/// Another agent that says it is the same instance, from another address, while this one's stream was open: two that
+/// share a state folder, and so a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// Where the stream came from whose place was taken last.
+    pub address: IpAddr,
+    /// How often one took the other's place. A host whose address changed does so once.
+    pub turns: u32,
+    /// When it happened last.
+    pub at: SystemTime,
 }
 
 /// Every agent that is known, in the order of their keys. Clones share everything.
@@ -161,7 +185,7 @@ impl Nodes {
     pub fn connect(
         &self,
         key: NodeKey,
-        presented_serial: Option<Serial>,
+        line: Line,
         report: Report,
         now: SystemTime,
     ) -> Result<Session, TooManyNodes> {
@@ -172,12 +196,14 @@ impl Nodes {
         if let Some(before) = before {
             before.cancel();
         }
+        let rival = self.0.views.borrow().get(&key).and_then(|view| view.rival_of(line, now));
         let view = NodeView {
             key: key.clone(),
             connected: true,
             since: now,
             reported_at: now,
-            presented_serial,
+            line,
+            rival,
             report: Arc::new(report),
             session: number,
         };
@@ -259,6 +285,20 @@ impl Nodes {
             *views = Arc::new(NodeViews(next));
             true
         });
+    }
+}
+
+impl NodeView {
+    /// What another stream of the instance makes of this one.
+    fn rival_of(&self, line: Line, now: SystemTime) -> Option<Rival> {
+        let is_taken = self.connected && self.line.address != line.address;
+        match (self.line.address.filter(|_| is_taken), self.rival) {
+            (Some(address), before) => {
+                let turns = before.map_or(0, |before| before.turns).saturating_add(1);
+                Some(Rival { address, turns, at: now })
+            }
+            (None, before) => before,
+        }
     }
 }
 

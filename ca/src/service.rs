@@ -4,7 +4,7 @@ mod refusal;
 mod server;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use signet_policies::{
     identity::Workload,
@@ -46,6 +46,11 @@ pub trait Registry: Send + Sync + 'static {
 /// [`Caller`] into a request's extensions; it then becomes the predecessor of what is issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresentedSerial(pub Serial);
+
+/// Where a caller calls from. The transport may put it beside the [`Caller`] into a request's extensions; it is told of
+/// the agents that watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
 
 /// When the certificate with which a caller presented itself ends. The transport may put it beside the [`Caller`]
 /// into a request's extensions; the less is left, the sooner the caller is served when many ask.

@@ -3,6 +3,7 @@
 mod cert;
 mod collect;
 mod entries;
+mod probe;
 mod selection;
 mod standings;
 
@@ -26,6 +27,7 @@ pub const HELP: &str = "Examples:\n  signet audit\n  signet audit --mesh shop --
     signet audit --baseline audit.json --fail-on warning      (only what is new)\n  \
     signet audit --waive id=B05,until=2027-01-31,reason='bought CA, replaced in January'\n  \
     signet audit --only 'E*' --skip clock-skew\n  \
+    signet audit --revoked decoy.pem                          (does every listener refuse it?)\n  \
     signet audit --list\n  signet audit explain B03\n  signet audit cert chain.pem\n\n\
     Exit codes: 0 nothing at or above --fail-on, 1 it failed, 2 wrong usage, 3 warnings, 4 critical findings,\n\
     5 incomplete (something could not be looked at, or may not be), 6 stale (the inventory or the ledger's\n\
@@ -72,6 +74,10 @@ struct WholeArgs {
     /// A checkpoint of the ledger that was kept elsewhere, which the ledger must still begin with
     #[arg(long, env = "SIGNET_ANCHOR", value_name = "FILE")]
     anchor: Option<PathBuf>,
+    /// A revoked certificate with its chain and key, PEM: each listener that asks for a certificate is called with it,
+    /// from here, and must refuse
+    #[arg(long, value_name = "FILE", conflicts_with = "inventory")]
+    revoked: Option<PathBuf>,
     /// Write what was looked at to a file, for --inventory
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -151,7 +157,7 @@ fn explain(name: &str) -> Result<ExitCode> {
 async fn whole(args: WholeArgs, clock: Clock) -> Result<ExitCode> {
     let thresholds = args.output.thresholds()?;
     let selection = args.selection.selection()?;
-    let inventory = match &args.inventory {
+    let mut inventory = match &args.inventory {
         Some(path) => read_inventory(path)?,
         None => {
             let client = args.connect.client(clock.clone())?;
@@ -167,6 +173,14 @@ async fn whole(args: WholeArgs, clock: Clock) -> Result<ExitCode> {
             }
         }
     };
+    if let Some(mesh) = selection.mesh.as_deref().filter(|mesh| !inventory.knows(mesh)) {
+        let message =
+            format!("nothing is known of a mesh {mesh:?}: it has no node, no issuer and no certificate");
+        return Err(WrongUsage(message).into());
+    }
+    if let Some(path) = &args.revoked {
+        probe::run(path, &mut inventory).await?;
+    }
     if let Some(path) = &args.save {
         let text = serde_json::to_vec(&inventory)?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -174,8 +188,9 @@ async fn whole(args: WholeArgs, clock: Clock) -> Result<ExitCode> {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let ran_at = Timestamp::from(clock()).unix();
     let report = audit(&inventory, &selection, &thresholds, ran_at, threads);
-    print!("{}", args.output.render(&report, &inventory)?);
-    Ok(ExitCode::from(report.exit_code(args.output.fail_on())))
+    let code = report.exit_code(args.output.fail_on());
+    print!("{}", args.output.render(&report, &inventory, code)?);
+    Ok(ExitCode::from(code))
 }
 
 fn read_inventory(path: &Path) -> Result<Inventory> {
@@ -205,10 +220,10 @@ impl OutputArgs {
         }
     }
 
-    fn render(&self, report: &Report, inventory: &Inventory) -> Result<String> {
+    fn render(&self, report: &Report, inventory: &Inventory, code: u8) -> Result<String> {
         Ok(match self.format {
             AuditFormat::Table => {
-                format!("{}\nexit status {}\n", format::table(report), report.exit_code(self.fail_on()))
+                format!("{}\nexit status {code}\n", format::table(report))
             }
             AuditFormat::Json => format::json(report)?,
             AuditFormat::Jsonl => format::jsonl(report)?,

@@ -16,7 +16,7 @@ pub mod node_service {
 
 use std::{
     future::Future,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -38,7 +38,7 @@ use signet_policies::{identity::Workload, time::Clock};
 use signet_sds::secret::Secrets;
 use tempfile::TempDir;
 use tokio::{
-    net::TcpStream,
+    net::TcpSocket,
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, interval},
 };
@@ -198,12 +198,27 @@ pub async fn channel(
     roots: &[CertificateDer<'static>],
     certificate: Option<ClientCertificate>,
 ) -> Result<Channel> {
+    channel_from(Ipv4Addr::UNSPECIFIED, address, roots, certificate).await
+}
+
+/// The same, from one of this host's addresses.
+///
+/// # Errors
+/// The handshake fails.
+pub async fn channel_from(
+    own: Ipv4Addr,
+    address: &str,
+    roots: &[CertificateDer<'static>],
+    certificate: Option<ClientCertificate>,
+) -> Result<Channel> {
     let connector = tls_connector(roots, certificate, &[b"h2"])?;
     let target: SocketAddr = address.parse()?;
     let connect = tower::service_fn(move |_| {
         let connector = connector.clone();
         async move {
-            let tcp = TcpStream::connect(target).await?;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((own, 0).into())?;
+            let tcp = socket.connect(target).await?;
             let stream = connector.connect(ServerName::IpAddress(target.ip().into()), tcp).await?;
             Ok::<_, std::io::Error>(TokioIo::new(stream))
         }

@@ -39,12 +39,21 @@ pub(super) enum NotPresented {
     Late,
 }
 
-/// The leaf and what came after it, from whoever listens at `address` and holds the leaf's key.
-pub(super) async fn presented(address: SocketAddr) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
+/// What a listener showed.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// The leaf and what came after it.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    /// The version that was agreed on, such as `TLSv1.3`.
+    pub(super) protocol: String,
+}
+
+/// What is shown by whoever listens at `address` and holds the leaf's key.
+pub(super) async fn presented(address: SocketAddr) -> Result<Shown, NotPresented> {
     timeout(DEADLINE, shake(address)).await.unwrap_or(Err(NotPresented::Late))
 }
 
-async fn shake(address: SocketAddr) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
+async fn shake(address: SocketAddr) -> Result<Shown, NotPresented> {
     let witness = Arc::new(Witness::default());
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -70,7 +79,9 @@ async fn shake(address: SocketAddr) -> Result<Vec<CertificateDer<'static>>, NotP
             tls.read_tls(&mut unread)?;
             let processed = tls.process_new_packets();
             if let Some(chain) = witness.proven() {
-                return Ok(chain);
+                // `TLSv1_3`.
+                let protocol = tls.protocol_version().and_then(|version| version.as_str());
+                return Ok(Shown { chain, protocol: protocol.unwrap_or_default().replace('_', ".") });
             }
             processed?;
         }
@@ -153,7 +164,8 @@ mod tests {
     #[tokio::test]
     async fn what_a_server_presents_is_seen_without_a_certificate_of_our_own_and_without_a_word_more() {
         let server = start(Setup::default()).await;
-        let chain = presented(server.addr).await.unwrap();
+        let Shown { chain, protocol } = presented(server.addr).await.unwrap();
+        assert_eq!(protocol, "TLSv1.3");
         assert_eq!(signet_sds::verify::uri_names(&chain[0]).unwrap(), [crate::testing::SERVER]);
         assert_eq!(chain.len(), 2, "the leaf and its issuer");
     }

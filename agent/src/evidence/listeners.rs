@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::pages::TLS;
-use crate::join::pb::{ListenerStatus, listener_status::Probe};
+use crate::join::pb::{
+    ListenerStatus,
+    listener_status::{Probe, Tickets},
+};
 
 /// How long an answer may take. Who takes plaintext answers at once, or waits for more.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -101,6 +104,8 @@ fn take(port: &mut Port, chain: &Value) {
     status.requires_client_certificate =
         requires && (!status.takes_tls || status.requires_client_certificate);
     status.takes_tls = true;
+    // The weaker the later in the enumeration.
+    status.set_tickets(status.tickets().max(tickets(context)));
     let params = &context["common_tls_context"]["tls_params"];
     // `TLSv1_2`; TLS_AUTO is the default.
     if let Some(version) =
@@ -115,6 +120,18 @@ fn take(port: &mut Port, chain: &Value) {
     // Suites of equal preference stand between brackets.
     let suites = suites.flat_map(|group| group.trim_matches(['[', ']']).split('|'));
     status.cipher_suites.extend(suites.take(32).map(str::to_owned));
+}
+
+/// How a TLS context resumes sessions without state. Envoy makes keys of its own where it is given none.
+fn tickets(context: &Value) -> Tickets {
+    let is_given = |member: &str| !context[member].is_null();
+    if is_given("session_ticket_keys") || is_given("session_ticket_keys_sds_secret_config") {
+        Tickets::GivenKeys
+    } else if context["disable_stateless_session_resumption"] == true {
+        Tickets::None
+    } else {
+        Tickets::OwnKeys
+    }
 }
 
 fn callable(ip: IpAddr, port: u16) -> SocketAddr {
@@ -177,6 +194,7 @@ mod tests {
             requires_client_certificate: true,
             lowest_protocol: "TLSv1.2".to_owned(),
             cipher_suites: ["A", "B", "C"].map(str::to_owned).to_vec(),
+            tickets: Tickets::OwnKeys.into(),
             ..ListenerStatus::default()
         };
         assert_eq!(of(json!([tls(true, params)])), [strict]);
@@ -185,6 +203,18 @@ mod tests {
         assert!(both[0].takes_plaintext && both[0].takes_tls && !both[0].requires_client_certificate);
         let mixed = of(json!([tls(true, json!({})), tls(false, json!({}))]));
         assert!(!mixed[0].requires_client_certificate, "one chain lets everybody in");
+        let chain = |member: &str, value: Value| {
+            let mut chain = tls(true, json!({}));
+            chain["transport_socket"]["typed_config"][member] = value;
+            chain
+        };
+        let without = || chain("disable_stateless_session_resumption", json!(true));
+        let given = || chain("session_ticket_keys", json!({"keys": [{}]}));
+        let own = || tls(true, json!({}));
+        let tickets = |chains: Value| of(chains)[0].tickets();
+        assert_eq!(tickets(json!([without()])), Tickets::None);
+        assert_eq!(tickets(json!([without(), own()])), Tickets::OwnKeys, "the weaker one counts");
+        assert_eq!(tickets(json!([given(), without(), own()])), Tickets::GivenKeys);
         let mut redirected = tls(true, json!({}));
         redirected["filter_chain_match"] = json!({"destination_port": 9090});
         let found = ports(&dump(at, json!([redirected, {}])));

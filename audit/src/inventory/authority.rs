@@ -63,6 +63,9 @@ pub struct Bundle {
     pub is_current: bool,
     /// Since when it is the one; of use where it is.
     pub since: i64,
+    /// The serial numbers on the lists of what is revoked that come with it; only where an Envoy took this version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
 }
 
 impl Standing {

@@ -20,6 +20,9 @@ pub struct Node {
     /// Where its agent calls from: an IP address.
     #[serde(default)]
     pub address: Option<String>,
+    /// Another agent that says it is the same instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<Rival>,
     /// How far its clock is ahead of the server's, in milliseconds.
     #[serde(default)]
     pub clock_ahead_ms: Option<i64>,
@@ -81,6 +84,9 @@ pub struct Presented {
     pub protocol: Option<String>,
     /// When.
     pub at: i64,
+    /// What came of a call with a certificate that is revoked; absent where none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_probe: Option<Probe>,
 }
 
 /// A certificate that an Envoy has loaded.
@@ -126,6 +132,33 @@ pub struct Listener {
     /// What came of a connection without TLS.
     #[serde(default)]
     pub plaintext_probe: Option<Probe>,
+    /// With what its session tickets are sealed; absent where the agent does not say.
+    #[serde(default)]
+    pub tickets: Option<Tickets>,
+}
+
+/// With what session tickets are sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tickets {
+    /// There are none.
+    None,
+    /// Keys that the proxy makes for itself.
+    OwnKeys,
+    /// Keys of its configuration.
+    GivenKeys,
+}
+
+/// An agent that takes another's place, which takes it back: both say that they are one instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rival {
+    /// Where the one calls from whose place was taken last.
+    pub address: String,
+    /// How often one took the other's place.
+    pub turns: u32,
+    /// When it happened last.
+    pub at: i64,
 }
 
 /// What came of a probe.

@@ -11,7 +11,7 @@ use signet_audit::{
     Inventory, Report, Selection, Thresholds, audit,
     inventory::{
         Authority, Bundle, Der, Listener, Loaded, Log, Mode, Node, Peer, Place, Port, Presented, Probe,
-        Record, Registered, Renewal, Secret, Standing, Terms,
+        Record, Registered, Renewal, Secret, Standing, Terms, Tickets,
     },
 };
 use time::OffsetDateTime;
@@ -179,6 +179,7 @@ impl Bed {
                 roots: vec![Der(root.der.clone())],
                 is_current: true,
                 since: NOW - 10 * DAY,
+                revoked: Vec::new(),
             }],
             workloads: ["a", "b"].map(registered).to_vec(),
             ports: [("a", Mode::Strict, Peer::Required), ("b", Mode::Permissive, Peer::None)]
@@ -265,6 +266,7 @@ impl Bed {
             is_connected: true,
             reported_at: Some(NOW - 3),
             address: Some("10.0.0.1".to_owned()),
+            rival: None,
             clock_ahead_ms: Some(12),
             trust_version: Some("v1".to_owned()),
             secrets: ["default", "ROOTCA"].map(secret).to_vec(),
@@ -275,6 +277,7 @@ impl Bed {
                 error: String::new(),
                 protocol: Some("TLSv1.3".to_owned()),
                 at: NOW - 3,
+                revoked_probe: None,
             }],
             loaded: vec![Loaded { serial: record.serial.clone() }],
             renewal: Some(Renewal {
@@ -291,6 +294,7 @@ impl Bed {
                 lowest_protocol: Some("TLSv1.2".to_owned()),
                 cipher_suites: Vec::new(),
                 plaintext_probe: is_strict.then_some(Probe::Refused),
+                tickets: Some(Tickets::OwnKeys),
             }],
         });
     }

@@ -59,6 +59,19 @@ fn a_certificate_of_the_web_is_none_of_ours() {
 }
 
 #[test]
+fn without_its_chain_a_certificate_is_judged_by_all_that_it_shows_itself() {
+    let mut bed = Bed::new();
+    let good = bed.newest("a").der.clone().unwrap();
+    let found = judged(&bed, &good.0, &[], NOW);
+    assert_eq!(found.report.findings, []);
+    let not_run: Vec<&str> = found.not_run.iter().map(|(check, _)| check.id).collect();
+    assert_eq!(not_run, ["A02", "B02", "B03", "B04", "B05", "B06", "B07", "C01", "C02", "C03", "C06"]);
+    bed.replace("a", |leaf| leaf.key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
+    let weak = bed.newest("a").der.clone().unwrap();
+    assert_eq!(ids(&judged(&bed, &weak.0, &[], NOW)), ["C01"]);
+}
+
+#[test]
 fn one_that_ended_or_has_not_started_is_named() {
     let mut bed = Bed::new();
     let der = bed.newest("a").der.clone().unwrap();

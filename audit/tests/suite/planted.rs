@@ -6,7 +6,7 @@ use rcgen::{
 };
 use signet_audit::{
     CHECKS, Severity, find,
-    inventory::{Bundle, Der, Gap, Mode, Need, Place, Probe, Revoked, Standing},
+    inventory::{Bundle, Der, Gap, Mode, Need, Place, Probe, Record, Revoked, Rival, Standing, Tickets},
 };
 
 use crate::bed::{Bed, Ca, DAY, Leaf, NOW, authority_params, node_name, serial, spiffe_id};
@@ -93,7 +93,13 @@ const FAULTS: [(&str, Plant); 57] = [
     ("B01", |bed| {
         let other = Ca::root("root", authority_params("other", Place::Root, NOW - DAY, NOW + 3600 * DAY));
         let roots = vec![Der(other.der)];
-        let bundle = Bundle { version: "v0".to_owned(), roots, is_current: false, since: NOW - 20 * DAY };
+        let bundle = Bundle {
+            version: "v0".to_owned(),
+            roots,
+            is_current: false,
+            since: NOW - 20 * DAY,
+            revoked: Vec::new(),
+        };
         bed.inventory.bundles.push(bundle);
         bed.node("a").trust_version = Some("v0".to_owned());
     }),
@@ -146,6 +152,7 @@ const FAULTS: [(&str, Plant); 57] = [
             roots,
             is_current: true,
             since: NOW - 60,
+            revoked: Vec::new(),
         });
         bed.node("b").trust_version = Some("v2".to_owned());
     }),
@@ -269,7 +276,37 @@ const FAULTS: [(&str, Plant); 57] = [
 ];
 
 /// The rest of them: what only live nodes show.
-const LIVE_FAULTS: [(&str, Plant); 12] = [
+const LIVE_FAULTS: [(&str, Plant); 21] = [
+    ("E03", |bed| {
+        // It is revoked, nobody serves it, and the trust that this Envoy took does not list it.
+        let mut leaf = bed.leaf("a");
+        leaf.issued_at = NOW - DAY / 2;
+        let serial = bed.issue(leaf).serial;
+        let of_serial = |record: &&mut Record| record.serial == serial;
+        let older = bed.inventory.certificates.iter_mut().find(of_serial).unwrap();
+        older.revoked = Some(Revoked { at: NOW - 2460, reason: "keyCompromise".to_owned() });
+        bed.node("a").secrets[1].accepted_version = "v1".to_owned();
+        bed.node("a").secrets[1].sent_version = "v1".to_owned();
+    }),
+    ("E03", |bed| bed.node("a").presented[0].revoked_probe = Some(Probe::Accepted)),
+    ("E04", |bed| {
+        // Below a third, and the agent plans nothing that is in time.
+        bed.replace("a", |leaf| leaf.issued_at = NOW - DAY * 68 / 100);
+        bed.node("a").renewal.as_mut().unwrap().next = NOW + DAY;
+    }),
+    ("E04", |bed| {
+        // Its agent holds a newer one, which the listener does not present.
+        bed.replace("a", |leaf| leaf.issued_at = NOW - DAY * 71 / 100);
+        bed.thresholds.renewal_grace_seconds = DAY;
+    }),
+    ("E08", |bed| bed.node("a").listeners[0].tickets = Some(Tickets::GivenKeys)),
+    ("E08", |bed| bed.thresholds.allow_session_tickets = false),
+    ("E08", |bed| bed.node("a").presented[0].protocol = Some("TLSv1.1".to_owned())),
+    ("D07", |bed| {
+        let rival = Rival { address: "10.0.0.9".to_owned(), turns: 2, at: NOW - 30 };
+        bed.node("a").rival = Some(rival);
+    }),
+    ("E08", |bed| bed.node("a").listeners[0].lowest_protocol = Some("SSLv3".to_owned())),
     ("E05", |bed| {
         let renewal = bed.node("a").renewal.as_mut().unwrap();
         (renewal.failures, renewal.last_error) =
@@ -277,6 +314,7 @@ const LIVE_FAULTS: [(&str, Plant); 12] = [
     }),
     ("E05", |bed| {
         bed.replace("a", |leaf| leaf.issued_at = NOW - DAY * 72 / 100);
+        bed.thresholds.remaining_warning_percent = 25;
     }),
     ("E06", |bed| {
         let node = bed.node("a");
@@ -330,6 +368,44 @@ fn a_mesh_in_good_order_has_no_finding_and_every_check_passes() {
     let open: Vec<_> = report.checks.iter().filter(|ran| ran.outcome.as_str() != "passed").collect();
     assert!(open.is_empty(), "{open:?}");
     assert_eq!(report.exit_code(Severity::Info), 0);
+}
+
+#[test]
+fn what_may_be_so_in_a_mesh_in_good_order_is_no_finding() {
+    let cases: [(&str, Plant); 5] = [
+        ("a host whose address changed", |bed| {
+            bed.node("a").rival = Some(Rival { address: "10.0.0.9".to_owned(), turns: 1, at: NOW - 30 });
+        }),
+        ("a quarrel that is over", |bed| {
+            bed.node("a").rival = Some(Rival { address: "10.0.0.9".to_owned(), turns: 9, at: NOW - 4000 });
+        }),
+        ("a renewal that was drawn late", |bed| {
+            bed.replace("a", |leaf| leaf.issued_at = NOW - DAY * 68 / 100);
+            bed.node("a").renewal.as_mut().unwrap().next = NOW + DAY / 100;
+        }),
+        ("a revocation whose list was taken", |bed| {
+            let mut leaf = bed.leaf("a");
+            leaf.issued_at = NOW - DAY / 2;
+            let serial = bed.issue(leaf).serial;
+            let of_serial = |record: &&mut Record| record.serial == serial;
+            let older = bed.inventory.certificates.iter_mut().find(of_serial).unwrap();
+            older.revoked = Some(Revoked { at: NOW - 2460, reason: "superseded".to_owned() });
+            bed.inventory.bundles[0].revoked = vec![serial];
+            bed.node("a").secrets[1].accepted_version = "v1".to_owned();
+            bed.node("a").secrets[1].sent_version = "v1".to_owned();
+        }),
+        ("no tickets", |bed| {
+            bed.thresholds.allow_session_tickets = false;
+            for name in ["a", "b"] {
+                bed.node(name).listeners[0].tickets = Some(Tickets::None);
+            }
+        }),
+    ];
+    for (what, plant) in cases {
+        let mut bed = Bed::new();
+        plant(&mut bed);
+        assert_eq!(bed.audit().findings, [], "{what}");
+    }
 }
 
 #[test]

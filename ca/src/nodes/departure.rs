@@ -217,7 +217,7 @@ async fn holder(
         return Err(NotForgotten::Ended(serial));
     }
     let holds = |view: &&Arc<NodeView>| {
-        view.presented_serial == Some(serial) || held(view).is_some_and(|(held, _)| held == serial)
+        view.line.serial == Some(serial) || held(view).is_some_and(|(held, _)| held == serial)
     };
     let view = views.iter().find(holds).cloned();
     if let Some(view) = view.as_ref().filter(|view| view.connected) {
@@ -256,7 +256,7 @@ async fn last(view: &NodeView, ledger: &dyn Ledger) -> Result<Option<Last>, Ledg
     if let Some(held) = held(view) {
         return Ok(Some(held));
     }
-    let Some(serial) = view.presented_serial else { return Ok(None) };
+    let Some(serial) = view.line.serial else { return Ok(None) };
     let record = ledger.get(serial).await?;
     Ok(record.map(|record| (serial, record.validity.not_after())))
 }

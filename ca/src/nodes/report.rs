@@ -61,6 +61,19 @@ pub struct ListenerState {
     pub cipher_suites: Vec<String>,
     /// Whether a connection without TLS was served, where one was tried.
     pub served_plaintext: Option<bool>,
+    /// How sessions are resumed without state; `None` where the agent does not say.
+    pub tickets: Option<Tickets>,
+}
+
+/// With what session tickets are sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tickets {
+    /// There are none.
+    None,
+    /// Keys that the proxy makes for itself.
+    OwnKeys,
+    /// Keys of its configuration.
+    GivenKeys,
 }
 
 /// A trust that an agent kept from its proxy.
@@ -106,6 +119,8 @@ pub struct Presented {
     pub error: String,
     /// When it was looked at, in milliseconds since the epoch.
     pub at_unix_ms: i64,
+    /// The version that was agreed on, such as `TLSv1.3`; empty where there was none.
+    pub protocol: String,
 }
 
 /// A certificate that Envoy says it holds.
@@ -235,12 +250,13 @@ fn secret(secret: proto::SecretStatus) -> Result<SecretState, InvalidReport> {
 }
 
 fn listener(presented: proto::PresentedCertificate) -> Result<Presented, InvalidReport> {
-    let proto::PresentedCertificate { address, leaf: der, chain, error, at_unix_ms } = presented;
+    let proto::PresentedCertificate { address, leaf: der, chain, error, at_unix_ms, protocol } = presented;
     few("certificates of a chain", chain.len(), MAX_CHAIN)?;
     chain.iter().try_for_each(|der| short("certificate", der.len(), MAX_DER))?;
     let address = text("address", address)?;
     let address = address.parse().map_err(|_| InvalidReport::Address(address))?;
-    Ok(Presented { address, leaf: leaf(der)?, chain, error: text("error", error)?, at_unix_ms })
+    let (error, protocol) = (text("error", error)?, text("protocol", protocol)?);
+    Ok(Presented { address, leaf: leaf(der)?, chain, error, at_unix_ms, protocol })
 }
 
 fn certificate(loaded: proto::LoadedCertificate) -> Result<Loaded, InvalidReport> {
@@ -263,6 +279,12 @@ fn accepted(listener: proto::ListenerStatus) -> Result<ListenerState, InvalidRep
         proto::listener_status::Probe::Refused => Some(false),
         proto::listener_status::Probe::Accepted => Some(true),
     };
+    let tickets = match listener.tickets() {
+        proto::listener_status::Tickets::Unspecified => None,
+        proto::listener_status::Tickets::None => Some(Tickets::None),
+        proto::listener_status::Tickets::OwnKeys => Some(Tickets::OwnKeys),
+        proto::listener_status::Tickets::GivenKeys => Some(Tickets::GivenKeys),
+    };
     let proto::ListenerStatus { port, takes_plaintext, takes_tls, requires_client_certificate, .. } =
         listener;
     let suites = listener.cipher_suites.into_iter();
@@ -274,6 +296,7 @@ fn accepted(listener: proto::ListenerStatus) -> Result<ListenerState, InvalidRep
         lowest_protocol: text("protocol", listener.lowest_protocol)?,
         cipher_suites: suites.map(|suite| text("cipher suite", suite)).collect::<Result<_, _>>()?,
         served_plaintext,
+        tickets,
     })
 }
 

@@ -17,7 +17,7 @@ fn told(trust_version: &str) -> Report {
 }
 
 fn connect(nodes: &Nodes, instance: &str) -> Session {
-    nodes.connect(key("a", instance), None, told("1"), now()).unwrap()
+    nodes.connect(key("a", instance), Line::default(), told("1"), now()).unwrap()
 }
 
 #[test]
@@ -61,17 +61,43 @@ fn holding(serial: Option<Serial>, secs: u64) -> Report {
     Report { held: Some(leaf), ..Report::default() }
 }
 
+#[test]
+fn two_that_claim_to_be_one_instance_from_two_addresses_are_told_of_with_each_turn() {
+    let nodes = Nodes::default();
+    let connect = |last: u8, at: u64| {
+        let line = Line { serial: None, address: Some([10, 0, 0, last].into()) };
+        nodes.connect(key("a", "one"), line, told("1"), now() + Duration::from_secs(at)).unwrap()
+    };
+    let rival = || nodes.subscribe().borrow().get(&key("a", "one")).unwrap().rival;
+    let first = connect(1, 0);
+    drop(first);
+    let second = connect(2, 1);
+    assert_eq!(rival(), None, "the first had gone: its host has another address now");
+    let third = connect(2, 2);
+    assert_eq!(rival(), None, "a stream anew from the same host, as a renewed certificate makes one");
+    let fourth = connect(1, 3);
+    let turns = |turns, last: u8, at| {
+        Some(Rival { address: [10, 0, 0, last].into(), turns, at: now() + Duration::from_secs(at) })
+    };
+    assert_eq!(rival(), turns(1, 2, 3));
+    let fifth = connect(2, 4);
+    assert_eq!(rival(), turns(2, 1, 4));
+    fifth.report(told("2"), now() + Duration::from_secs(5));
+    assert_eq!(rival(), turns(2, 1, 4), "it is remembered");
+    drop((second, third, fourth));
+}
+
 #[tokio::test]
 async fn who_leaves_is_forgotten_at_once_and_who_is_gone_when_its_certificate_has_ended() {
     let nodes = Nodes::default();
     connect(&nodes, "one").leave(&MemoryLedger::default(), now()).await;
     assert!(nodes.subscribe().borrow().is_empty());
-    drop(nodes.connect(key("a", "one"), None, holding(None, 100), now()).unwrap());
+    drop(nodes.connect(key("a", "one"), Line::default(), holding(None, 100), now()).unwrap());
     let at_the_end = now() + Duration::from_secs(100);
-    let _other = nodes.connect(key("a", "other"), None, told("1"), at_the_end).unwrap();
+    let _other = nodes.connect(key("a", "other"), Line::default(), told("1"), at_the_end).unwrap();
     assert_eq!(nodes.subscribe().borrow().len(), 2, "its last second is not over");
     let after = at_the_end + Duration::from_secs(1);
-    let _third = nodes.connect(key("a", "third"), None, told("1"), after).unwrap();
+    let _third = nodes.connect(key("a", "third"), Line::default(), told("1"), after).unwrap();
     assert!(nodes.subscribe().borrow().get(&key("a", "one")).is_none());
 }
 
@@ -85,8 +111,9 @@ async fn restarted(ledger: &MemoryLedger) -> Nodes {
 #[tokio::test]
 async fn who_left_is_known_after_a_restart_until_it_is_back_or_its_certificate_has_ended() {
     let (ledger, serial, nodes) = (MemoryLedger::default(), fixtures::serial(7), Nodes::default());
-    let connect =
-        |nodes: &Nodes| nodes.connect(key("a", "one"), None, holding(Some(serial), 100), now()).unwrap();
+    let connect = |nodes: &Nodes| {
+        nodes.connect(key("a", "one"), Line::default(), holding(Some(serial), 100), now()).unwrap()
+    };
     connect(&nodes).leave(&ledger, now()).await;
     for nodes in [&nodes, &restarted(&ledger).await] {
         assert_eq!(nodes.departed().keys().copied().collect::<Vec<_>>(), [serial]);
@@ -106,7 +133,7 @@ async fn who_is_connected_is_not_forgotten_and_who_was_killed_is_by_its_name_or_
     let (ledger, nodes) = (MemoryLedger::default(), Nodes::default());
     let connect = |instance: &str, serial: u64| {
         let report = holding(Some(fixtures::serial(serial)), 100);
-        nodes.connect(key("a", instance), None, report, now()).unwrap()
+        nodes.connect(key("a", instance), Line::default(), report, now()).unwrap()
     };
     let (one, two, three) = (connect("one", 1), connect("two", 2), connect("three", 3));
     let name = |instance: &str| key("a", instance).to_string();

@@ -64,7 +64,7 @@ impl Facts<'_> {
         let mut accounted = BTreeSet::new();
         for view in self.views.iter().filter(|view| self.concerns(&view.key.workload.mesh)) {
             accounted.extend(view.report.held.as_ref().and_then(|leaf| leaf.serial));
-            accounted.extend(view.presented_serial);
+            accounted.extend(view.line.serial);
             let node = view.key.to_string();
             let is_excused = self.is_excused(&[&node, &view.key.workload.to_string()]);
             self.count(&mut standing, node, is_excused, self.missing(view));

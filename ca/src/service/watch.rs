@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
 use tracing::warn;
 
-use super::{AUDIT, NodeService, PresentedSerial, caller_of, describe, proto, refusal::Refusal};
+use super::{AUDIT, NodeService, PeerAddress, PresentedSerial, caller_of, describe, proto, refusal::Refusal};
 use crate::{
     Trust,
-    nodes::{self, Advice, InvalidReport, NodeKey, Session, TooManyNodes, Window},
+    nodes::{self, Advice, InvalidReport, Line, NodeKey, Session, TooManyNodes, Window},
 };
 use proto::{NodeReport, NodeUpdate};
 
@@ -105,10 +105,11 @@ impl NodeService {
         first: NodeReport,
     ) -> Result<Session, Status> {
         let serial = extensions.get::<PresentedSerial>().map(|presented| presented.0);
+        let address = extensions.get::<PeerAddress>().map(|peer| peer.0);
         let (instance, report) = nodes::read(first)?;
         let key = NodeKey { workload: workload.clone(), instance };
         let now = (self.clock)();
-        let session = self.nodes.connect(key, serial, report, now)?;
+        let session = self.nodes.connect(key, Line { serial, address }, report, now)?;
         let returned =
             self.nodes.note_returned(session.key(), serial, self.issuing.ledger(), now.into()).await;
         returned.map_err(|error| Status::unavailable(format!("the ledger does not remember: {error}")))?;

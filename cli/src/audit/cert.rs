@@ -57,9 +57,10 @@ pub(super) fn run(args: &CertArgs, now: Timestamp) -> Result<ExitCode> {
     let domain = args.trust_domain.as_str();
     let judged = judge(&leaf, &certificates, domain, &thresholds, terms, now.unix())
         .map_err(|error| anyhow!("{}: {error}", args.file.display()))?;
-    print!("{}", args.output.render(&judged.report, &judged.inventory)?);
     // Without its chain a certificate can be judged in part, which was asked for then.
-    let mut report = judged.report;
-    report.checks.retain(|ran| judged.not_run.iter().all(|(check, _)| check.id != ran.id));
-    Ok(ExitCode::from(report.exit_code(args.output.fail_on())))
+    let mut seen = judged.report.clone();
+    seen.checks.retain(|ran| judged.not_run.iter().all(|(check, _)| check.id != ran.id));
+    let code = seen.exit_code(args.output.fail_on());
+    print!("{}", args.output.render(&judged.report, &judged.inventory, code)?);
+    Ok(ExitCode::from(code))
 }

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{Method, StatusCode};
+use http::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize as _;
 use signet_audit::{Inventory, inventory::Log};
@@ -91,7 +91,7 @@ fn read_anchor(path: &Path, verifier: &LogVerifier) -> Result<(u64, String)> {
     Ok((opened.head().size, hex::encode(opened.head().root)))
 }
 
-/// Whether the server said that the caller may not.
+/// Whether the server said that the caller, whom it knows, may not.
 pub(super) fn is_forbidden(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status == StatusCode::FORBIDDEN)
+    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.code == "ForbiddenException")
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use signet_audit::inventory::{Bundle, Der};
-use signet_ca::{Trust, TrustFeed};
+use signet_ca::{Serial, Trust, TrustFeed};
 use signet_policies::time::{Clock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -48,17 +48,31 @@ impl Bundles {
         }
     }
 
-    /// All of them; the last one is in force.
-    pub(super) fn list(&self) -> Vec<Bundle> {
+    /// All of them; the last one is in force. What each lists as revoked is told where it `is_held`.
+    pub(super) fn list(&self, is_held: impl Fn(&str) -> bool) -> Vec<Bundle> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bundle = |(number, (trust, since)): (usize, &Told)| Bundle {
             version: trust.version().to_owned(),
             roots: trust.bundle().iter().map(|der| Der(der.clone())).collect(),
             is_current: number + 1 == known.len(),
             since: *since,
+            revoked: if is_held(trust.version()) { revoked(trust) } else { Vec::new() },
         };
         known.iter().enumerate().map(bundle).collect()
     }
+}
+
+/// The serial numbers on its lists; one that cannot be read lists nothing.
+fn revoked(trust: &Trust) -> Vec<String> {
+    let mut serials = Vec::new();
+    for der in trust.crls() {
+        let Ok((_, list)) = x509_parser::parse_x509_crl(der) else { continue };
+        let listed = list.iter_revoked_certificates();
+        serials.extend(
+            listed.filter_map(|one| Serial::from_be_bytes(one.raw_serial())).map(|serial| serial.to_string()),
+        );
+    }
+    serials
 }
 
 #[cfg(test)]
@@ -73,7 +87,7 @@ mod tests {
             bundles.take(trust(number), i64::try_from(number).unwrap());
         }
         bundles.take(trust(5), 1000);
-        let list = bundles.list();
+        let list = bundles.list(|_| true);
         assert_eq!((list.len(), list[0].since), (MOST, 2));
         let current: Vec<_> = list.iter().filter(|bundle| bundle.is_current).collect();
         assert_eq!(current.len(), 1);

@@ -7,7 +7,7 @@ mod revoked;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     pin::Pin,
     sync::{Arc, PoisonError, RwLock},
@@ -23,7 +23,7 @@ use rustls::{
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
-use signet_ca::{PresentedEnd, PresentedSerial, Serial};
+use signet_ca::{PeerAddress, PresentedEnd, PresentedSerial, Serial};
 use signet_controlplane::server::ValidUntil;
 use signet_policies::{identity::SpiffeId, issuance::Caller, time::Clock};
 use tokio::{
@@ -131,9 +131,13 @@ pub(super) struct Connection {
     refusal: Option<revoked::Refusal>,
 }
 
-/// Who is at the other end: the holder of a certificate of ours, or nobody known.
+/// Who is at the other end.
 #[derive(Clone, Debug)]
-pub(super) struct Peer(Option<Holder>);
+pub(super) struct Peer {
+    /// The holder of a certificate of ours, or nobody known.
+    holder: Option<Holder>,
+    address: IpAddr,
+}
 
 /// What a good certificate proves.
 #[derive(Clone, Debug)]
@@ -285,13 +289,15 @@ async fn handshake(
     standing: InForce,
 ) -> Result<Connection> {
     tcp.set_nodelay(true)?;
+    let address = tcp.peer_addr()?.ip();
     let stream = acceptor.accept(tcp).await.context("handshake")?;
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = Peer(leaf.map(identity_of).transpose()?);
+    let peer = Peer { holder: leaf.map(identity_of).transpose()?, address };
     let silence = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
+    let holder = peer.holder.as_ref();
     let left = |holder: &Holder| holder.valid_until.duration_since(clock()).unwrap_or_default();
-    let expiry = peer.0.as_ref().map(|holder| Box::pin(tokio::time::sleep(left(holder) + LAST_WORD)));
-    let refusal = peer.0.as_ref().map(|holder| revoked::refusal(holder, standing));
+    let expiry = holder.map(|holder| Box::pin(tokio::time::sleep(left(holder) + LAST_WORD)));
+    let refusal = holder.map(|holder| revoked::refusal(holder, standing));
     Ok(Connection { stream, peer, silence, expiry, refusal })
 }
 
@@ -301,8 +307,10 @@ async fn handshake(
 /// The request came over no connection of this port, which cannot be.
 pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
     let peer = request.extensions().get::<Peer>().cloned();
-    let Peer(holder) = peer.ok_or_else(|| Status::unauthenticated("the connection is not known"))?;
+    let Peer { holder, address } =
+        peer.ok_or_else(|| Status::unauthenticated("the connection is not known"))?;
     let extensions = request.extensions_mut();
+    extensions.insert(PeerAddress(address));
     match holder {
         Some(Holder { id, serial, valid_until }) => {
             extensions.insert(Caller::Holder(id));

@@ -1,5 +1,7 @@
 //! `signet audit` against a server with real Envoys, in good order and with real faults.
 
+mod change;
+mod decoy;
 mod reported;
 mod wire;
 
@@ -123,6 +125,7 @@ async fn a_mesh_in_good_order_has_no_finding_in_any_format_and_readers_may_audit
         assert_eq!(output.status.code(), Some(code), "{}", printed(&output));
     }
     wire::what_is_presented_judged_by_itself(&bed, app.port, &served).await?;
+    wire::every_metric_is_documented(&bed).await?;
     wire::metrics_agree_with_handshakes(&bed, app.port, &served).await?;
     bed.end().await;
     Ok(())

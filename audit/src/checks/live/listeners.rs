@@ -2,9 +2,9 @@
 
 use crate::{
     check::Check,
-    evidence::{Evidence, node_subject},
+    evidence::{Evidence, Served, node_subject},
     finding::{Fault, Severity, Subject},
-    inventory::{Listener, Mode, Need, Node, Peer, Port, Probe},
+    inventory::{Listener, Mode, Need, Node, Peer, Port, Probe, Tickets},
 };
 
 pub(crate) const MODE: Check = Check {
@@ -64,12 +64,15 @@ fn stuck(evidence: &Evidence<'_>, port: &Port) -> Option<Fault> {
 pub(crate) const PARAMETERS: Check = Check {
     id: "E08",
     name: "tls-parameters",
-    title: "Listeners accept no TLS below the policy",
+    title: "Listeners accept no TLS below the policy, and resume no session beyond it",
     severity: Severity::Warning,
-    needs: &[Need::Nodes, Need::Listeners],
-    why: "Old versions and suites can be read later by whoever recorded them.",
-    how: "The lowest version of every live listener and of every handshake against the thresholds; suites without forward \
-          secrecy or with CBC are named.",
+    needs: &[Need::Nodes, Need::Listeners, Need::Presented],
+    why: "Old versions and suites can be read later by whoever recorded them; so can sessions whose tickets are sealed with \
+          keys that stand in a file.",
+    how: "The lowest version of every live listener, and the version of every handshake, against the thresholds; suites \
+          without forward secrecy or with CBC are named, and so are session tickets that are sealed with keys from the \
+          configuration, or where the thresholds do not allowSessionTickets any. That a resumed session is refused once its \
+          certificate is revoked is Envoy's doing, which this does not try.",
     fix: "Remove the listener's own TLS parameters; Signet sets 1.2 as the lowest and Envoy's suites.",
     run: parameters,
 };
@@ -94,8 +97,23 @@ fn parameters(evidence: &Evidence<'_>) -> Vec<Fault> {
             if !weak.is_empty() {
                 faults.push(Fault::new(subject(), format!("it accepts {}", weak.join(", "))).keyed("suites"));
             }
+            let message = match listener.tickets {
+                Some(Tickets::GivenKeys) => "its session tickets are sealed with keys from its configuration",
+                Some(Tickets::OwnKeys) if !evidence.thresholds.allow_session_tickets => {
+                    "it hands out session tickets"
+                }
+                Some(Tickets::OwnKeys | Tickets::None) | None => continue,
+            };
+            faults.push(Fault::new(subject(), message).keyed("tickets"));
         }
     }
+    let agreed = |served: &Served<'_>| {
+        let version = served.presented.protocol.as_deref()?;
+        let message = format!("a handshake came to {version}; the lowest allowed is {}", VERSIONS[lowest]);
+        let is_low = rank(version).is_none_or(|found| found < lowest);
+        is_low.then(|| Fault::new(Subject { serial: None, ..served.subject() }, message).keyed("agreed"))
+    };
+    faults.extend(evidence.served.iter().filter_map(agreed));
     faults
 }
 

@@ -3,6 +3,7 @@
 use signet_policies::time::{Timestamp, Validity};
 
 use crate::{
+    certificate::Certificate,
     check::Check,
     evidence::{Evidence, node_subject},
     finding::{Fault, Severity},
@@ -49,10 +50,15 @@ fn latest_moment(evidence: &Evidence<'_>, node: &Node) -> Option<i64> {
         let certificate = served.certificate.as_ref().ok()?;
         // What the ledger does not know is not for the agent to renew.
         evidence.leaf(&certificate.serial_text())?;
-        let [start, end] = [certificate.not_before, certificate.not_after].map(Timestamp::from_unix);
-        Validity::new(start, end).ok()
+        latest_of(certificate)
     });
-    lives.map(|life| life.renewal_at(u32::MAX).unix()).max()
+    lives.max()
+}
+
+/// The latest moment that a renewal is drawn for.
+pub(super) fn latest_of(certificate: &Certificate) -> Option<i64> {
+    let [start, end] = [certificate.not_before, certificate.not_after].map(Timestamp::from_unix);
+    Validity::new(start, end).ok().map(|life| life.renewal_at(u32::MAX).unix())
 }
 
 pub(crate) const NO_CERTIFICATE: Check = Check {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::renewal::latest_of;
 use crate::{
     certificate::Certificate,
     check::Check,
-    evidence::{Evidence, Served, node_subject},
+    evidence::{Evidence, Leaf, Served, node_subject},
     finding::{Fault, Severity, Subject},
-    inventory::{Need, Standing},
+    inventory::{Need, Probe, Standing},
 };
 
 pub(crate) const UNKNOWN: Check = Check {
@@ -73,12 +74,14 @@ fn trimmed(serial: &str) -> &str {
 pub(crate) const REVOKED: Check = Check {
     id: "E03",
     name: "revoked-still-served",
-    title: "Nothing that was revoked is served",
+    title: "Nothing that was revoked is served, or accepted",
     severity: Severity::Critical,
-    needs: &[Need::Records, Need::Revocations, Need::Presented, Need::Loaded],
+    needs: &[Need::Records, Need::Revocations, Need::Presented, Need::Loaded, Need::Probes],
     why: "A revocation that does not reach the wire protects nobody.",
     how: "The serials that live proxies present and have loaded are looked up among what was revoked, and their issuers among \
-          the authorities that were revoked or retired.",
+          the authorities that were revoked or retired. What each Envoy took to verify peers by (its own ACK) must list every \
+          valid certificate that was revoked longer ago than adoptWithinSeconds. That it refuses one on the wire is only \
+          known with --revoked, which calls each listener that can be reached with a certificate that was revoked for this.",
     fix: "Stop that instance, or let its agent join anew with a token; signet ca why SERIAL tells who has it.",
     run: revoked,
 };
@@ -112,6 +115,49 @@ fn revoked(evidence: &Evidence<'_>) -> Vec<Fault> {
             faults.push(Fault::new(subject, message));
         }
     }
+    faults.extend(unlisted(evidence));
+    let is_taken = |served: &&Served<'_>| served.presented.revoked_probe == Some(Probe::Accepted);
+    faults.extend(evidence.served.iter().filter(is_taken).map(|served| {
+        let subject = Subject { serial: None, ..served.subject() };
+        let fault = Fault::new(subject, "it served a client whose certificate is revoked").keyed("accepted");
+        fault.by("See which trust its listener verifies clients by: one from a file lists nothing that is revoked.")
+    }));
+    faults
+}
+
+/// Envoys that verify peers by lists which lack something that is revoked.
+fn unlisted(evidence: &Evidence<'_>) -> Vec<Fault> {
+    let is_due = |at: i64| evidence.now - at > evidence.thresholds.adopt_within_seconds;
+    let mut due = BTreeSet::new();
+    // What a retired authority signed is refused without a list.
+    let is_trusted = |leaf: &&Leaf<'_>| {
+        leaf.issuer.is_some_and(|at| evidence.authorities[at].authority.standing != Standing::Retired)
+    };
+    let valid = evidence.leaves.iter().filter(|leaf| leaf.record.is_valid_at(evidence.now));
+    for leaf in valid.filter(is_trusted) {
+        if leaf.record.revoked.as_ref().is_some_and(|revoked| is_due(revoked.at)) {
+            due.insert(leaf.record.serial.as_str());
+        }
+    }
+    let lacking = |version: &str| {
+        let bundle = evidence.inventory.bundles.iter().find(|bundle| bundle.version == version)?;
+        let listed: BTreeSet<&str> = bundle.revoked.iter().map(String::as_str).collect();
+        due.difference(&listed).next().copied()
+    };
+    let mut faults = Vec::new();
+    for node in evidence.reporting() {
+        for secret in &node.secrets {
+            let Some(serial) = lacking(&secret.accepted_version) else { continue };
+            let message = format!(
+                "its Envoy verifies peers by the secret {}, which lacks what was revoked",
+                secret.name
+            );
+            let fault = Fault::new(node_subject(node), message).keyed(&secret.name);
+            faults.push(
+                fault.seen(format!("such as {serial}")).seen(format!("trust {}", secret.accepted_version)),
+            );
+        }
+    }
     faults
 }
 
@@ -122,10 +168,19 @@ pub(crate) const REMAINING: Check = Check {
     severity: Severity::Critical,
     needs: &[Need::Presented],
     why: "A renewal that does not reach the wire is seen there first; the end of the certificate is an outage.",
-    how: "The end of every presented certificate, in per cent of its life. A renewal is due with 30 to 50 per cent left.",
+    how: "The end of every presented certificate, in per cent of its life. A renewal is drawn between 50 and 30 per cent \
+          left; while the drawn moment is to come, what is left until then is no warning.",
     fix: "Look at the agent's log; if it has a newer certificate, look for what its Envoy refused (`signet proxies`).",
     run: remaining,
 };
+
+/// Whether the agent's renewal lies ahead, at a moment at which a renewal may be.
+fn is_to_be_renewed(now: i64, served: &Served<'_>, certificate: &Certificate) -> bool {
+    let planned = served.node.renewal.as_ref().filter(|renewal| renewal.failures == 0);
+    planned
+        .zip(latest_of(certificate))
+        .is_some_and(|(renewal, latest)| (now..=latest).contains(&renewal.next))
+}
 
 fn remaining(evidence: &Evidence<'_>) -> Vec<Fault> {
     let fault = |(served, certificate): (&Served<'_>, &Certificate)| {
@@ -134,7 +189,9 @@ fn remaining(evidence: &Evidence<'_>) -> Vec<Fault> {
         let is_below = |percent: i64| left.saturating_mul(100) < life.saturating_mul(percent);
         let severity = if is_below(evidence.thresholds.remaining_critical_percent) {
             Severity::Critical
-        } else if is_below(evidence.thresholds.remaining_warning_percent) {
+        } else if is_below(evidence.thresholds.remaining_warning_percent)
+            && !is_to_be_renewed(evidence.now, served, certificate)
+        {
             Severity::Warning
         } else {
             return None;

@@ -43,12 +43,13 @@ fn orphans(evidence: &Evidence<'_>) -> Vec<Fault> {
 pub(crate) const COPIED_KEY: Check = Check {
     id: "D07",
     name: "copied-key",
-    title: "Every certificate is held by one instance, and no identity by more instances than there are",
+    title: "Every certificate is held by one instance in one place, and no identity by more instances than there are",
     severity: Severity::Critical,
     needs: &[Need::Records, Need::Nodes, Need::Presented],
     why: "Agents make a key for each instance; two instances with one certificate mean that a key was copied.",
-    how: "The serials that live proxies present and have loaded are compared between instances; where instances are \
-          registered, those that report are counted.",
+    how: "The serials that live proxies present and have loaded are compared between instances; agents from two addresses \
+          that take each other's place as one instance, as copies of one state folder do, are told of by the server; where \
+          instances are registered, those that report are counted.",
     fix: "Revoke the serial; let every instance join by itself.",
     run: copies,
 };
@@ -73,8 +74,27 @@ fn copies(evidence: &Evidence<'_>) -> Vec<Fault> {
             ))
         }));
     }
+    faults.extend(evidence.reporting().filter_map(|node| contested(evidence, node)));
     faults.extend(too_many(evidence));
     faults
+}
+
+/// One turn is a host whose address changed before its old stream was seen to end.
+const TURNS: u32 = 2;
+/// Turns that are longer ago, in seconds, are over.
+const LATELY: i64 = 3600;
+
+fn contested(evidence: &Evidence<'_>, node: &Node) -> Option<Fault> {
+    let rival =
+        node.rival.as_ref().filter(|rival| rival.turns >= TURNS && evidence.now - rival.at <= LATELY)?;
+    let message =
+        format!("agents at two addresses say that they are it, and took turns {} times", rival.turns);
+    let fault = Fault::new(node_subject(node), message).keyed("contested");
+    Some(fault.seen(format!(
+        "{} and {}",
+        node.address.as_deref().unwrap_or("an unknown address"),
+        rival.address
+    )))
 }
 
 /// What the node holds of what the ledger knows.

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     Attestation, Custody, Import, ImportedKey, Ledger, MemoryLedger, Origin, PrivateKey, Random, Serial,
     fixtures::operator::Operator,
-    nodes::{Loaded, Presented, PresentedLeaf, Report, SecretState, Session},
+    nodes::{Line, Loaded, Presented, PresentedLeaf, Report, SecretState, Session},
 };
 
 pub(super) const SPREAD: Duration = Duration::from_secs(60);
@@ -244,7 +244,10 @@ impl World {
     fn connect(&self, workload: Workload, leaf: PresentedLeaf) -> Agent {
         let key = NodeKey { workload: workload.clone(), instance: "1".to_owned() };
         let now = (self.rotations.0.clock)();
-        let session = self.nodes.connect(key, leaf.serial, Report::default(), now).unwrap();
+        let session = self
+            .nodes
+            .connect(key, Line { serial: leaf.serial, address: None }, Report::default(), now)
+            .unwrap();
         let trust = self.trust.now().version().to_owned();
         let agent = Agent {
             session,
@@ -319,6 +322,7 @@ impl Agent {
             chain: Vec::new(),
             error: String::new(),
             at_unix_ms: 0,
+            protocol: String::new(),
         };
         let loaded = Loaded {
             serial: self.loads.or(self.leaf.serial),

@@ -112,7 +112,7 @@ async fn state(State(v1): State<V1>) -> Result<Json<StateAnswer>, ApiError> {
         certificates: Vec::new(),
         log: None,
         authorities: authorities(&v1.issuing),
-        bundles: source.bundles.list(),
+        bundles: source.bundles.list(|version| is_held(&nodes, version)),
         workloads,
         ports,
         nodes,
@@ -147,6 +147,11 @@ async fn entries(
         text: STANDARD.encode(&entry.text),
     };
     Ok(Json(EntriesAnswer { entries: read.into_iter().map(view).collect() }))
+}
+
+/// Whether an Envoy took what has this version.
+fn is_held(nodes: &[Node], version: &str) -> bool {
+    nodes.iter().flat_map(|node| &node.secrets).any(|secret| secret.accepted_version == version)
 }
 
 fn terms(default_life: u64) -> Terms {

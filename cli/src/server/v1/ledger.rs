@@ -211,7 +211,7 @@ fn delivery(view: &NodeView, serial: Serial) -> Option<Delivery> {
             .map(|presented| presented.address.to_string())
             .collect(),
     };
-    let concerns = delivery.held || delivery.loaded || is_it(view.presented_serial);
+    let concerns = delivery.held || delivery.loaded || is_it(view.line.serial);
     (concerns || !delivery.accepted_by.is_empty() || !delivery.presented_at.is_empty()).then_some(delivery)
 }
 

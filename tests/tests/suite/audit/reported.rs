@@ -1,6 +1,6 @@
 //! What an agent reports to a real server, judged by the real command: an agent of the test's own says what no Envoy would.
 
-use std::process::Command;
+use std::{net::Ipv4Addr, process::Command};
 
 use anyhow::{Context, Result};
 use rcgen::{CertificateParams, KeyPair};
@@ -10,10 +10,11 @@ use signet_policies::identity::Workload;
 use signet_sds::secret::Secrets;
 use signet_tests::{
     bed::Bed,
-    channel, clock,
+    channel_from, clock,
     node_service::{
         ListenerStatus, LoadedCertificate, NodeReport, PresentedCertificate, RenewalStatus, SecretStatus,
-        listener_status::Probe, node_service_client::NodeServiceClient,
+        listener_status::{Probe, Tickets},
+        node_service_client::NodeServiceClient,
     },
     program,
 };
@@ -28,7 +29,7 @@ fn now_ms() -> i64 {
 }
 
 /// What an agent tells whose proxy is in good order.
-fn good(instance: &str, held: &Secrets) -> NodeReport {
+pub(super) fn good(instance: &str, held: &Secrets) -> NodeReport {
     let leaf = held.leaf();
     let der = leaf.chain().first().map(|der| der.to_vec()).unwrap_or_default();
     let life = leaf.validity();
@@ -48,6 +49,7 @@ fn good(instance: &str, held: &Secrets) -> NodeReport {
         presented: vec![PresentedCertificate {
             address: "10.0.0.1:8080".to_owned(),
             leaf: der.clone(),
+            protocol: "TLSv1.3".to_owned(),
             at_unix_ms: now_ms(),
             ..PresentedCertificate::default()
         }],
@@ -77,10 +79,12 @@ fn good(instance: &str, held: &Secrets) -> NodeReport {
 type Spoil = fn(&mut NodeReport);
 
 /// What is wrong, and what the audit calls it.
-const FAULTS: [(Spoil, i32, &str); 8] = [
+const FAULTS: [(Spoil, i32, &str); 10] = [
     (|report| report.listeners[0].plaintext_probe = Probe::Accepted.into(), 4, "E07 critical"),
     (|report| report.listeners[0].requires_client_certificate = false, 4, "E07 critical"),
     (|report| report.listeners[0].lowest_protocol = "TLSv1.0".to_owned(), 3, "E08 warning"),
+    (|report| report.listeners[0].set_tickets(Tickets::GivenKeys), 3, "E08 warning"),
+    (|report| report.presented[0].protocol = "TLSv1.1".to_owned(), 3, "E08 warning"),
     (|report| report.now_unix_ms += 120_000, 4, "E09 critical"),
     (
         |report| {
@@ -125,7 +129,8 @@ async fn whatever_is_wrong_in_what_an_agent_reports_is_found_and_gone_when_it_is
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
 
     let mut tasks = JoinSet::new();
-    let first = watch(&mut tasks, &bed, &held, good("1", &held)).await?;
+    let near = Ipv4Addr::LOCALHOST;
+    let first = watch(&mut tasks, &bed, &held, near, good("1", &held)).await?;
     comes_to(&bed, &args, 0, &[]).await?;
     for (spoil, code, finding) in FAULTS {
         let mut report = good("1", &held);
@@ -144,8 +149,17 @@ async fn whatever_is_wrong_in_what_an_agent_reports_is_found_and_gone_when_it_is
     first.send(report).await.context("the stream ended")?;
     comes_to(&bed, &args, 4, &["E01 critical"]).await?;
     first.send(good("1", &held)).await.context("the stream ended")?;
-    let _second = watch(&mut tasks, &bed, &held, good("2", &held)).await?;
+    let second = watch(&mut tasks, &bed, &held, near, good("2", &held)).await?;
     comes_to(&bed, &args, 4, &["D07 critical"]).await?;
+    second.send(NodeReport { leaving: true, ..good("2", &held) }).await.context("the stream ended")?;
+    comes_to(&bed, &args, 0, &[]).await?;
+
+    // Two copies of its state folder on two hosts: each says that it is the instance, and takes the other's place.
+    let far = Ipv4Addr::new(127, 0, 0, 2);
+    let _copy = watch(&mut tasks, &bed, &held, far, good("1", &held)).await?;
+    let _again = watch(&mut tasks, &bed, &held, near, good("1", &held)).await?;
+    let report = comes_to(&bed, &args, 4, &["D07 critical"]).await?;
+    assert_eq!(report["findings"][0]["evidence"][0], "127.0.0.1 and 127.0.0.2");
     bed.end().await;
     Ok(())
 }
@@ -158,7 +172,7 @@ async fn an_agent_that_was_killed_for_good_makes_an_audit_incomplete_until_someb
     bed.virtual_node("shop", "one", json!({})).await?;
     let held = bed.server.join(&bed.client, &Workload::virtual_node("shop", "one")?, clock()).await?;
     let mut tasks = JoinSet::new();
-    let agent = watch(&mut tasks, &bed, &held, good("i-7aa", &held)).await?;
+    let agent = watch(&mut tasks, &bed, &held, Ipv4Addr::LOCALHOST, good("i-7aa", &held)).await?;
     let forget = |node: &str| -> Result<(bool, String)> {
         let connect = ["--endpoint", &bed.server.ready.api, "--credentials"];
         let mut forget = Command::new(program()?);
@@ -187,14 +201,16 @@ async fn an_agent_that_was_killed_for_good_makes_an_audit_incomplete_until_someb
 }
 
 /// Opens an agent's stream, and keeps what the server says unread.
-async fn watch(
+pub(super) async fn watch(
     tasks: &mut JoinSet<()>,
     bed: &Bed,
     held: &Secrets,
+    own: Ipv4Addr,
     report: NodeReport,
 ) -> Result<mpsc::Sender<NodeReport>> {
     let certificate = ClientCertificate::of(held);
-    let channel = channel(bed.server.grpc_address(), held.bundle().roots(), Some(certificate)).await?;
+    let channel =
+        channel_from(own, bed.server.grpc_address(), held.bundle().roots(), Some(certificate)).await?;
     let (reports, sent) = mpsc::channel(4);
     reports.send(report).await?;
     let mut client = NodeServiceClient::new(channel);

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::UNIX_EPOCH};
 
-use signet_audit::inventory::{Der, Gap, Listener, Loaded, Need, Node, Presented, Probe, Renewal, Secret};
+use signet_audit::inventory::{
+    Der, Gap, Listener, Loaded, Need, Node, Presented, Probe, Renewal, Rival, Secret, Tickets,
+};
 use signet_ca::nodes::{self, NodeView, Report, SecretState};
 use signet_policies::time::Timestamp;
 
@@ -40,7 +42,8 @@ fn node(view: &NodeView) -> Node {
         instance: view.key.instance.clone(),
         is_connected: view.connected,
         reported_at: Some(Timestamp::from(view.reported_at).unix()),
-        address: None,
+        address: view.line.address.map(|address| address.to_string()),
+        rival: view.rival.map(rival),
         clock_ahead_ms: Some(report.now_unix_ms.saturating_sub(reported_ms)),
         trust_version: Some(report.trust_version.clone()).filter(|version| !version.is_empty()),
         secrets: report.secrets.iter().map(secret).collect(),
@@ -68,8 +71,9 @@ fn presented(presented: &nodes::Presented) -> Presented {
         leaf: presented.leaf.as_ref().map(|leaf| Der(leaf.der.clone())),
         chain: presented.chain.iter().map(|der| Der(der.clone())).collect(),
         error: presented.error.clone(),
-        protocol: None,
+        protocol: Some(presented.protocol.clone()).filter(|version| !version.is_empty()),
         at: presented.at_unix_ms / 1000,
+        revoked_probe: None,
     }
 }
 
@@ -89,7 +93,17 @@ fn listener(listener: &nodes::ListenerState) -> Listener {
         plaintext_probe: listener
             .served_plaintext
             .map(|is_served| if is_served { Probe::Accepted } else { Probe::Refused }),
+        tickets: listener.tickets.map(|tickets| match tickets {
+            nodes::Tickets::None => Tickets::None,
+            nodes::Tickets::OwnKeys => Tickets::OwnKeys,
+            nodes::Tickets::GivenKeys => Tickets::GivenKeys,
+        }),
     }
+}
+
+fn rival(rival: nodes::Rival) -> Rival {
+    let nodes::Rival { address, turns, at } = rival;
+    Rival { address: address.to_string(), turns, at: Timestamp::from(at).unix() }
 }
 
 fn renewal(report: &Report) -> Option<Renewal> {
