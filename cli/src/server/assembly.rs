@@ -249,7 +249,7 @@ impl Parts {
         let tokens = JoinTokens::new(database.clone())?;
         let default_lifetime = Duration::from_secs(args.leaf_lifetime);
         let mut meters = Registry::default();
-        let deliveries = Deliveries::new(&mut meters, clock());
+        let deliveries = Deliveries::open(&mut meters, database.clone(), clock())?;
         let issuing = Issuing::new(Arc::new(authority), ledger.clone(), random.clone(), clock.clone());
         let issuing = issuing.guarded_by(guard).telling(deliveries.listener());
         let proxies = Proxies::new(clock.clone());

@@ -7,6 +7,11 @@
 //! ```
 //!
 //! Agents tell moments by their own clocks; what these are off is taken out by the time in each report.
+//!
+//! That a certificate arrived is on disk (`kept`), so that an audit right after a restart knows it of agents that have
+//! left since. How long it took is only observed for what this process signed.
+
+mod kept;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -14,15 +19,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use prometheus_client::{
     metrics::histogram::{Histogram, exponential_buckets},
     registry::{Registry, Unit},
 };
 use signet_ca::{
     IssuerName, Nodes, OnIssued, Serial,
-    nodes::{NodeKey, NodeView, NodeViews},
+    nodes::{NodeKey, NodeView, NodeViews, SecretState},
 };
+use signet_durable::Database;
 use tokio_util::sync::CancellationToken;
 
 /// Certificates that are followed at once; the oldest are let go first.
@@ -38,6 +44,7 @@ pub(super) struct Deliveries {
     since: SystemTime,
     followed: Arc<Mutex<Followed>>,
     histograms: Histograms,
+    database: Database,
 }
 
 #[derive(Default)]
@@ -45,14 +52,19 @@ struct Followed {
     by_serial: BTreeMap<Serial, Steps>,
     /// In the order in which they were signed.
     order: VecDeque<Serial>,
+    /// What is not on disk yet: since when it is held, or that nobody follows it any more.
+    unsaved: BTreeMap<Serial, Option<SystemTime>>,
 }
 
 /// When each step was seen first.
+#[derive(Default)]
 struct Steps {
-    signed: SystemTime,
+    /// By this process.
+    signed: Option<SystemTime>,
     pushed: Option<SystemTime>,
     accepted: Option<SystemTime>,
     presented: Option<SystemTime>,
+    converged: Option<SystemTime>,
     /// Seen at a proxy in whatever way.
     held: Option<SystemTime>,
 }
@@ -62,6 +74,7 @@ struct Histograms {
     pushed: Histogram,
     accepted: Histogram,
     presented: Histogram,
+    converged: Histogram,
 }
 
 /// What is seen of a certificate.
@@ -70,12 +83,17 @@ enum Step {
     Pushed,
     Accepted,
     Presented,
+    /// By every stream of the agent's socket that asked for one.
+    Converged,
     Loaded,
 }
 
 impl Deliveries {
-    /// Follows what is signed from `now` on, and registers its histograms.
-    pub(super) fn new(registry: &mut Registry, now: SystemTime) -> Self {
+    /// Follows what is signed from `now` on, knows what arrived before, and registers its histograms.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(super) fn open(registry: &mut Registry, database: Database, now: SystemTime) -> Result<Self> {
         let mut histogram = |step: &str, help: &str| {
             let (start, factor, count) = BUCKETS;
             let histogram = Histogram::new(exponential_buckets(start, factor, count));
@@ -93,8 +111,18 @@ impl Deliveries {
                 "presented",
                 "From the signature until a listener presented it in a handshake",
             ),
+            converged: histogram(
+                "converged",
+                "From the signature until every stream of an agent's socket had accepted it",
+            ),
         };
-        Self { since: now, followed: Arc::default(), histograms }
+        let (since, followed) = kept::recall(&database, now).context("which certificates arrived")?;
+        Ok(Self {
+            since: since.unwrap_or(now),
+            followed: Arc::new(Mutex::new(followed)),
+            histograms,
+            database,
+        })
     }
 
     /// Whom [`signet_ca::Issuing`] tells of what it issues.
@@ -123,13 +151,14 @@ impl Deliveries {
     /// Looks at what agents report, until `stop`.
     ///
     /// # Errors
-    /// None.
+    /// The database is closed to new trees.
     pub(super) async fn watch(self, nodes: Nodes, stop: CancellationToken) -> Result<()> {
         let mut views = nodes.subscribe();
         let mut seen = HashMap::new();
         loop {
             let now = views.borrow_and_update().clone();
             self.look(&now, &mut seen);
+            self.keep().await?;
             let next = async {
                 tokio::time::sleep(PACE).await;
                 views.changed().await
@@ -146,6 +175,10 @@ impl Deliveries {
         seen.retain(|key, _| views.get(key).is_some());
         for view in views.iter() {
             if seen.insert(view.key.clone(), view.reported_at) != Some(view.reported_at) {
+                // What an earlier process signed is followed where the agent proved that it has it.
+                if let Some(own) = view.line.serial {
+                    lock(&self.followed).recognise(own);
+                }
                 for (serial, step, at) in told(view) {
                     lock(&self.followed).take(serial, step, at, &self.histograms);
                 }
@@ -156,13 +189,24 @@ impl Deliveries {
 
 impl Followed {
     fn follow(&mut self, serial: Serial, signed: SystemTime) {
-        let steps = Steps { signed, pushed: None, accepted: None, presented: None, held: None };
-        self.by_serial.insert(serial, steps);
-        self.order.push_back(serial);
+        self.add(serial, Steps { signed: Some(signed), ..Steps::default() });
+    }
+
+    fn add(&mut self, serial: Serial, steps: Steps) {
+        if self.by_serial.insert(serial, steps).is_none() {
+            self.order.push_back(serial);
+        }
         if self.order.len() > MOST
             && let Some(oldest) = self.order.pop_front()
         {
             self.by_serial.remove(&oldest);
+            self.unsaved.insert(oldest, None);
+        }
+    }
+
+    fn recognise(&mut self, serial: Serial) {
+        if !self.by_serial.contains_key(&serial) {
+            self.add(serial, Steps::default());
         }
     }
 
@@ -170,20 +214,23 @@ impl Followed {
         let Some(steps) = self.by_serial.get_mut(&serial) else {
             return;
         };
+        let was_held = steps.held.is_some();
         let (first, histogram) = match step {
             Step::Pushed => (&mut steps.pushed, Some(&histograms.pushed)),
             Step::Accepted => (&mut steps.accepted, Some(&histograms.accepted)),
             Step::Presented => (&mut steps.presented, Some(&histograms.presented)),
+            Step::Converged => (&mut steps.converged, Some(&histograms.converged)),
             Step::Loaded => (&mut steps.held, None),
         };
         if first.is_none() {
             *first = Some(at);
-            if let Some(histogram) = histogram {
-                histogram.observe(at.duration_since(steps.signed).unwrap_or_default().as_secs_f64());
+            if let (Some(histogram), Some(signed)) = (histogram, steps.signed) {
+                histogram.observe(at.duration_since(signed).unwrap_or_default().as_secs_f64());
             }
         }
-        if step != Step::Pushed {
-            steps.held.get_or_insert(at);
+        if step != Step::Pushed && !was_held {
+            steps.held = Some(at);
+            self.unsaved.insert(serial, Some(at));
         }
     }
 }
@@ -204,6 +251,7 @@ fn told(view: &NodeView) -> Vec<(Serial, Step, SystemTime)> {
             told.extend(version.parse().ok().map(|serial| (serial, step, at)));
         }
     }
+    told.extend(converged(&report.secrets, moment));
     for presented in &report.presented {
         let serial = presented.leaf.as_ref().and_then(|leaf| leaf.serial);
         told.extend(serial.map(|serial| (serial, Step::Presented, moment(presented.at_unix_ms))));
@@ -211,6 +259,22 @@ fn told(view: &NodeView) -> Vec<(Serial, Step, SystemTime)> {
     let loaded = report.loaded.iter().filter_map(|loaded| loaded.serial);
     told.extend(loaded.map(|serial| (serial, Step::Loaded, view.reported_at)));
     told
+}
+
+/// The certificate that every stream which was sent one took, and when the last did.
+fn converged(
+    secrets: &[SecretState],
+    moment: impl Fn(i64) -> SystemTime,
+) -> Option<(Serial, Step, SystemTime)> {
+    let mut sent = secrets.iter().filter_map(|secret| Some((secret.sent.parse::<Serial>().ok()?, secret)));
+    let (serial, _) = sent.clone().next()?;
+    let is_everywhere = sent.all(|(other, secret)| other == serial && secret.accepted == secret.sent);
+    let last = secrets
+        .iter()
+        .filter(|secret| secret.sent.parse() == Ok(serial))
+        .map(|secret| secret.at_unix_ms)
+        .max()?;
+    is_everywhere.then(|| (serial, Step::Converged, moment(last)))
 }
 
 fn lock(followed: &Mutex<Followed>) -> MutexGuard<'_, Followed> {
@@ -224,7 +288,7 @@ fn seconds(moment: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use signet_ca::nodes::{Report, SecretState};
+    use signet_ca::nodes::{Line, Report};
     use signet_policies::identity::Workload;
 
     use super::*;
@@ -242,7 +306,9 @@ mod tests {
     #[test]
     fn the_first_sight_of_each_step_counts_by_the_servers_clock() {
         let mut registry = Registry::default();
-        let deliveries = Deliveries::new(&mut registry, at(0));
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let deliveries = Deliveries::open(&mut registry, database, at(0)).unwrap();
         let serial: Serial = "0123456789abcdef0123456789abcdef".parse().unwrap();
         lock(&deliveries.followed).follow(serial, at(10));
         let nodes = Nodes::default();
@@ -264,7 +330,7 @@ mod tests {
             ..Report::default()
         };
         let mut seen = HashMap::new();
-        let session = nodes.connect(key, None, report("", 11, 11), at(11)).unwrap();
+        let session = nodes.connect(key, Line::default(), report("", 11, 11), at(11)).unwrap();
         let mut look = || deliveries.look(&nodes.subscribe().borrow().clone(), &mut seen);
         look();
         assert!(deliveries.held().is_empty(), "it was sent, and nobody has it yet");
@@ -279,6 +345,7 @@ mod tests {
             "signet_certificate_accepted_seconds_sum 3.0",
             "signet_certificate_accepted_seconds_count 1",
             "signet_certificate_presented_seconds_count 0",
+            "signet_certificate_converged_seconds_sum 3.0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
