@@ -1,5 +1,6 @@
 //! The parts of a mesh on loopback: a server, and sidecars that are an agent with its Envoy.
 
+mod observed;
 mod restart;
 
 use std::{

@@ -213,3 +213,71 @@ async fn a_ledger_that_cannot_write_withholds_the_certificate_and_is_not_shown_t
     // The token was used up first, so that it never makes two certificates.
     assert_eq!(fixture.service.tokens.peek(&token, NOW), Err(TokenError::Used));
 }
+
+/// A registry that has lost everything.
+struct NoNodes;
+
+impl Registry for NoNodes {
+    fn registration(&self, _workload: &Workload) -> Option<Registration> {
+        None
+    }
+}
+
+/// Each step of a join, in its order, made to fail by itself.
+type Break = fn(&mut Fixture);
+
+#[tokio::test]
+async fn whichever_step_on_the_way_to_a_certificate_fails_none_is_given_and_none_recorded() {
+    let steps: [(&str, Break, Code); 6] = [
+        (
+            "admission",
+            |fixture| {
+                let limits = Limits { at_once: 0, waiting: 0, ..Limits::DEFAULT };
+                fixture.service.admission = Admission::new(limits, fixtures::clock());
+            },
+            Code::ResourceExhausted,
+        ),
+        ("registration", |fixture| fixture.service.registry = Arc::new(NoNodes), Code::PermissionDenied),
+        (
+            "decision",
+            |fixture| fixture.service.terms.trust_domain = "other.test".parse().unwrap(),
+            Code::PermissionDenied,
+        ),
+        (
+            "token",
+            |fixture| {
+                let folder = tempfile::tempdir().unwrap();
+                fixture.service.tokens = JoinTokens::new(Database::open(folder.path()).unwrap()).unwrap();
+            },
+            Code::Unauthenticated,
+        ),
+        (
+            "signature",
+            |fixture| {
+                // The issuer has ended.
+                let late: Timestamp = Timestamp::from_unix(NOW.unix() + 4_000 * 86_400);
+                let at = std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(late.unix()).unwrap());
+                let ledger = Arc::new(MemoryLedger::default());
+                let random = Random::dangerously_from_seed(2);
+                let authority = Arc::new(fixtures::authority().1);
+                fixture.service.issuing = Issuing::new(authority, ledger, random, Arc::new(move || at));
+            },
+            Code::Unavailable,
+        ),
+        (
+            "record",
+            |fixture| fixture.service.issuing = fixtures::issuing(Arc::new(FullLedger)).1,
+            Code::Unavailable,
+        ),
+    ];
+    for (step, spoil, code) in steps {
+        let mut fixture = Fixture::new();
+        let token = fixture.token(&node("a")).await;
+        let ledger = fixture.service.issuing.clone();
+        spoil(&mut fixture);
+        let refused = fixture.join(&token, sound_csr("a")).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{step}: {refused}");
+        assert!(ledger.ledger().list(None, 10).await.unwrap().is_empty(), "{step}");
+        assert!(fixture.records().await.is_empty(), "{step}");
+    }
+}

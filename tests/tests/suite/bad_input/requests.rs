@@ -49,6 +49,29 @@ fn raw(csr: Vec<u8>) -> Attack {
     Attack::Join { csr, codes: &[Code::InvalidArgument, Code::OutOfRange, Code::ResourceExhausted] }
 }
 
+/// One element of DER: tag, length, content.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let head = match content.len() {
+        0..128 => vec![tag, length.last().copied().unwrap_or(0)],
+        _ => [&[tag, 0x80 | length.len().to_le_bytes()[0]], length].concat(),
+    };
+    [head, content.to_vec()].concat()
+}
+
+/// A request (RFC 2986, section 4) whose signature costs seconds to whoever verifies it.
+fn huge_rsa() -> Vec<u8> {
+    let number = |bits: usize| der(2, &[vec![0x7f], vec![0xff; bits / 8 - 1]].concat());
+    let with_null = |oid: &[u8]| der(0x30, &[der(6, oid), vec![5, 0]].concat());
+    let bits = |content: &[u8]| der(3, &[&[0], content].concat());
+    let key = der(0x30, &[number(16_384), number(4096)].concat());
+    let key = der(0x30, &[with_null(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"), bits(&key)].concat());
+    let info = der(0x30, &[vec![2, 1, 0, 0x30, 0], key, vec![0xa0, 0]].concat());
+    let algorithm = with_null(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b");
+    der(0x30, &[info, algorithm, bits(&[1; 2048])].concat())
+}
+
 /// A request for somebody else's key: the signature is another's.
 fn stolen_key() -> Result<Vec<u8>> {
     let mut csr = good()?;
@@ -74,6 +97,7 @@ pub(super) fn rows(_: &Place) -> Result<Vec<Row>> {
         ("B2", "a slash at the end", named(&["spiffe://signet.internal/mesh/m/virtual-node/a/"])?),
         ("B2", "an upper-case trust domain", named(&["spiffe://SIGNET.internal/mesh/m/virtual-node/a"])?),
         ("B2", "another trust domain", named(&["spiffe://other.test/mesh/m/virtual-node/a"])?),
+        ("B10", "an RSA key of 16,384 bits whose exponent has 4,096", raw(huge_rsa())),
         ("B11", "nothing", raw(Vec::new())),
         ("B11", "junk", raw(vec![0x30; 4096])),
         ("B11", "a megabyte of junk", raw(vec![0x30; 1 << 20])),

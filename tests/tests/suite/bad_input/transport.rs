@@ -114,6 +114,20 @@ fn x509_serial(certificate: &CertificateDer<'_>) -> Result<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_ten_thousand_certificates_is_cut_off_and_the_next_client_is_served() -> Result<()> {
+    let mut place = Place::new().await?;
+    let held = place.holder.certificate();
+    let issuer = held.chain.get(1).context("the issuer goes with the leaf")?;
+    let chain = std::iter::once(held.chain[0].clone()).chain(std::iter::repeat_n(issuer.clone(), 9_999));
+    let certificate = ClientCertificate { chain: chain.collect(), key: held.key.clone_key() };
+    place.refused(&Attack::Connect(certificate)).await?;
+    assert!(!place.server.log().contains("panicked"), "{}", place.server.log());
+    place.joins().await?;
+    place.server.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_session_is_resumed_so_that_none_outlives_the_root_it_was_made_under() -> Result<()> {
     let mut place = Place::new().await?;
     let held = place.holder.certificate();
