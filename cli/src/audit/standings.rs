@@ -1,6 +1,6 @@
 //! How far each authority is in its life, by what the ledger says of changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use signet_audit::inventory::{Authority, Standing};
 
@@ -47,9 +47,32 @@ pub(super) fn settle(current: &mut [Authority], others: &mut [Authority], phases
             };
         }
     }
+    if !is_over {
+        let ended = if is_new_signing(last) { signs_since } else { phases.last().map(|last| last.at) };
+        divide(current, is_new_signing(last), signs_since.is_some(), ended.unwrap_or(i64::MAX));
+    }
     if is_new_signing(last) {
         for one in current.iter_mut().filter(|one| names.contains(&one.name)) {
             (one.standing, one.since) = (Standing::Retiring, signs_since.unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// While a change lasts, the server may have both of a name in place: the one that comes is known for less long. `ended` is
+/// when the other one, or it where the change goes back, ceased to sign.
+fn divide(current: &mut [Authority], is_new_signing: bool, has_signed: bool, ended: i64) {
+    let mut known: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for one in current.iter() {
+        known.entry(one.name.clone()).or_default().push(one.since);
+    }
+    for one in current.iter_mut() {
+        let since = known.get(&one.name).filter(|since| since.len() > 1);
+        let Some(newest) = since.and_then(|since| since.iter().max()) else { continue };
+        match (is_new_signing, one.since == *newest) {
+            (true, false) => (one.standing, one.since) = (Standing::Retiring, ended),
+            (false, true) if has_signed => (one.standing, one.since) = (Standing::Retiring, ended),
+            (false, true) => one.standing = Standing::Distributed,
+            (true, true) | (false, false) => {}
         }
     }
 }
@@ -101,6 +124,27 @@ mod tests {
             (&["distribute", "withdraw", "aborted"], [(Active, 5), (Retiring, i64::MAX)]),
         ] {
             assert_eq!(standings(phases), expected, "{phases:?}");
+        }
+    }
+
+    #[test]
+    fn two_that_are_in_place_while_a_change_lasts_do_not_sign_at_a_time() {
+        use Standing::{Active, Distributed, Retiring};
+        for (phases, expected) in [
+            (&["distribute"] as &[&str], [(Active, 5), (Distributed, 101)]),
+            (&["distribute", "issue"], [(Retiring, 110), (Active, 101)]),
+            (&["distribute", "issue", "retire"], [(Retiring, 110), (Active, 101)]),
+            (&["distribute", "issue", "return"], [(Active, 5), (Retiring, 120)]),
+        ] {
+            let entered = |(number, phase): (usize, &&str)| Entered {
+                rotation: "r".to_owned(),
+                phase: (*phase).to_owned(),
+                at: 100 + 10 * i64::try_from(number).unwrap(),
+            };
+            let entered: Vec<Entered> = phases.iter().enumerate().map(entered).collect();
+            let mut current = [authority("root", 1, 5), authority("root", 2, 101)];
+            settle(&mut current, &mut [], &entered);
+            assert_eq!(current.map(|one| (one.standing, one.since)), expected, "{phases:?}");
         }
     }
 

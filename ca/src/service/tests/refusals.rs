@@ -270,6 +270,7 @@ async fn whichever_step_on_the_way_to_a_certificate_fails_none_is_given_and_none
             Code::Unavailable,
         ),
     ];
+    let log = Log::new();
     for (step, spoil, code) in steps {
         let mut fixture = Fixture::new();
         let token = fixture.token(&node("a")).await;
@@ -279,5 +280,6 @@ async fn whichever_step_on_the_way_to_a_certificate_fails_none_is_given_and_none
         assert_eq!(refused.code(), code, "{step}: {refused}");
         assert!(ledger.ledger().list(None, 10).await.unwrap().is_empty(), "{step}");
         assert!(fixture.records().await.is_empty(), "{step}");
+        assert!(!log.take().is_empty(), "{step} is not logged");
     }
 }
