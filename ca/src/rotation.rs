@@ -12,6 +12,7 @@
 mod control;
 mod gate;
 mod given;
+mod holders;
 mod machine;
 mod record;
 mod status;
@@ -35,12 +36,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    Authority, Error, Issuing, LedgerError, Nodes, Record as Issued, Succession, TrustFeed,
+    Authority, Error, Issuing, LedgerError, Nodes, Succession, TrustFeed,
     ledger::{Entry, What},
     nodes::{NodeKey, Window},
 };
 pub use gate::{FRESH, Laggard};
-use gate::{Facts, Holders, Standing};
+use gate::{Facts, Standing};
+use holders::{Holders, Known};
 pub use machine::Phase;
 pub use record::{Entered, Override, Record, RecordError};
 pub use status::{Plan, Status};
@@ -98,13 +100,6 @@ struct Inner {
     /// The last of these that the server's own certificate followed.
     followed: watch::Sender<u64>,
     known: Mutex<Known>,
-}
-
-/// What was read of the ledger: certificates that are valid, up to a position.
-#[derive(Default)]
-struct Known {
-    position: u64,
-    issued: Vec<Issued>,
 }
 
 impl Rotations {
@@ -283,13 +278,13 @@ impl Rotations {
             let position = last.position + 1;
             for entry in &page {
                 if let Entry::Issued(issued) = entry.entry()? {
-                    known.issued.push(Issued { certificate: None, ..issued });
+                    known.note(issued);
                 }
             }
             known.position = position;
         }
-        known.issued.retain(|issued| issued.validity.not_after() >= now.into());
-        Ok(Holders::new(&known.issued, &self.0.nodes.departed(), now.into()))
+        known.forget_ended(now.into());
+        Ok(known.holders(&self.0.nodes.departed(), now.into()))
     }
 
     /// Keeps a record, and then does what it says. What it replaces is safe to go on from until then.

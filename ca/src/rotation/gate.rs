@@ -1,20 +1,17 @@
 //! Whether everybody has moved: from what agents report and what the ledger knows. Pure.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, SystemTime},
 };
 
 use serde::Serialize;
-use signet_policies::{
-    identity::{ResourceName, TrustDomain, Workload},
-    time::Timestamp,
-};
+use signet_policies::identity::{ResourceName, TrustDomain};
 
-use super::{Override, Phase};
+use super::{Holders, Override, Phase};
 use crate::{
-    IssuerName, Record as Issued, Serial, Succession,
-    nodes::{Departed, NodeView, NodeViews, PresentedLeaf},
+    IssuerName, Succession,
+    nodes::{NodeView, NodeViews, PresentedLeaf},
 };
 
 /// A report that is older says nothing of now. Agents report every 10 s.
@@ -179,75 +176,4 @@ enum Missing {
 
 fn proof(why: String) -> Option<Missing> {
     Some(Missing::Proof(why))
-}
-
-/// Who may hold valid certificates, by the ledger. All certificates that descend from one join are one agent's: a
-/// renewal is asked for with the certificate before it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Holders {
-    /// Of each family the certificates, and whose they are.
-    families: BTreeMap<Serial, Family>,
-    ancestors: BTreeMap<Serial, Serial>,
-}
-
-#[derive(Clone, Debug)]
-struct Family {
-    whose: Workload,
-    /// The one that was issued last.
-    newest: (Timestamp, Serial),
-}
-
-impl Holders {
-    /// Reads the families of the certificates that are valid at `now`. `gone` are the last certificates of agents that
-    /// are gone for good.
-    pub(crate) fn new(records: &[Issued], gone: &Departed, now: Timestamp) -> Self {
-        let valid = |record: &&Issued| record.validity.contains(now);
-        let valid: BTreeMap<Serial, &Issued> =
-            records.iter().filter(valid).map(|record| (record.serial, record)).collect();
-        let mut holders = Self::default();
-        let mut gone_families = BTreeMap::new();
-        for record in valid.values() {
-            let Some(workload) = &record.workload else { continue };
-            let ancestor = ancestor(record, &valid);
-            holders.ancestors.insert(record.serial, ancestor);
-            if let Some(departure) = gone.get(&record.serial) {
-                let last = gone_families.entry(ancestor).or_insert(departure.at);
-                *last = departure.at.max(*last);
-            }
-            let newest = (record.issued_at, record.serial);
-            let family = holders
-                .families
-                .entry(ancestor)
-                .or_insert_with(|| Family { whose: workload.clone(), newest });
-            family.newest = family.newest.max(newest);
-        }
-        // Whoever was issued another certificate after it had left is back.
-        let is_gone = |ancestor: &Serial, family: &Family| {
-            gone_families.get(ancestor).is_some_and(|left| family.newest.0 <= *left)
-        };
-        holders.families.retain(|ancestor, family| !is_gone(ancestor, family));
-        holders
-    }
-
-    /// The newest certificate of each family of which no known agent holds one, and whose it is.
-    fn unaccounted(&self, accounted: &BTreeSet<Serial>) -> Vec<(Serial, &Workload)> {
-        let known: BTreeSet<Serial> =
-            accounted.iter().filter_map(|serial| self.ancestors.get(serial)).copied().collect();
-        let others = self.families.iter().filter(|(ancestor, _)| !known.contains(ancestor));
-        others.map(|(_, family)| (family.newest.1, &family.whose)).collect()
-    }
-}
-
-/// The oldest certificate of the same agent that is still valid.
-fn ancestor(record: &Issued, valid: &BTreeMap<Serial, &Issued>) -> Serial {
-    let mut oldest = record;
-    // As many steps as there are records: a circle cannot be, and would not hold this up.
-    for _ in 0..valid.len() {
-        match oldest.origin.predecessor.and_then(|before| valid.get(&before)) {
-            Some(before) => oldest = before,
-            None => break,
-        }
-    }
-    // Siblings share a predecessor that may have ended.
-    oldest.origin.predecessor.unwrap_or(oldest.serial)
 }
