@@ -1,8 +1,10 @@
 //! Issuing: the authority signs, the ledger remembers, and only then anybody sees the certificate.
 
+mod latest;
+
 use std::{
     sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use signet_policies::{
@@ -18,6 +20,7 @@ use crate::{
     ledger::Entry,
     standing::{Guard, Halt, Refused},
 };
+use latest::Latest;
 
 /// A certificate whose record is durable. Only these leave the crate's service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,7 @@ pub struct Issuing {
     guard: Guard,
     random: Random,
     clock: Clock,
+    latest: Latest,
     listener: Option<OnIssued>,
 }
 
@@ -68,7 +72,24 @@ impl Issuing {
     #[must_use]
     pub fn new(authority: Arc<Authority>, ledger: Arc<dyn Ledger>, random: Random, clock: Clock) -> Self {
         let guard = Guard::of_new(Arc::clone(&ledger));
-        Self { authority: Arc::new(RwLock::new(authority)), ledger, guard, random, clock, listener: None }
+        let (authority, latest) = (Arc::new(RwLock::new(authority)), Latest::new(UNIX_EPOCH.into()));
+        Self { authority, ledger, guard, random, clock, latest, listener: None }
+    }
+
+    /// The same, which knows when the ledger's last entry was added, and so whether the clock was set back since.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn recalling(self) -> Result<Self, LedgerError> {
+        let last = self.ledger.read(self.ledger.size().saturating_sub(1), 1).await?;
+        let Some(last) = last.first() else { return Ok(self) };
+        Ok(Self { latest: Latest::new(last.entry()?.at()), ..self })
+    }
+
+    /// How far the clock is behind the last moment at which anything was issued; zero but where it was set back.
+    #[must_use]
+    pub fn clock_behind(&self) -> Duration {
+        self.latest.behind((self.clock)().into())
     }
 
     /// The same, guarded by what a ledger's events say is in force.
@@ -112,6 +133,7 @@ impl Issuing {
     /// The authority does not sign, or the ledger does not remember.
     pub async fn issue(&self, csr: &VerifiedCsr, grant: &Grant, origin: Origin) -> Result<Issued, NotIssued> {
         let now = self.now();
+        self.latest.note(now);
         self.check(grant, origin.predecessor)?;
         let signed = self.authority().issue(csr, grant, Serial::draw(&self.random), now);
         let certificate = self.looked_at(signed, now).await?;
@@ -128,6 +150,7 @@ impl Issuing {
         origin: Origin,
     ) -> Result<(PrivateKey, Issued), NotIssued> {
         let now = self.now();
+        self.latest.note(now);
         self.check(grant, origin.predecessor)?;
         let signed = self.authority().issue_with_new_key(grant, Serial::draw(&self.random), now);
         let (key, certificate) = self.looked_at(signed, now).await?;

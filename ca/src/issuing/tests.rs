@@ -46,6 +46,40 @@ async fn the_servers_own_certificate_is_remembered_too() {
     assert_eq!(record.key_hash, sha256(key.public().spki()));
 }
 
+/// An authority whose clock is set.
+fn with_clock(ledger: Arc<dyn Ledger>, clock: Clock) -> (tempfile::TempDir, Issuing) {
+    let (folder, issuing) = issuing(ledger);
+    (folder, Issuing { clock, ..issuing })
+}
+
+fn at(now: Timestamp) -> Clock {
+    let moment = UNIX_EPOCH + Duration::from_secs(now.unix().unsigned_abs());
+    Arc::new(move || moment)
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_is_told_also_after_a_restart_and_starts_no_life_in_the_future() {
+    let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
+    let ten_minutes = Duration::from_secs(600);
+    let grant = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
+    let (_folder, first) = with_clock(ledger.clone(), at(NOW + ten_minutes));
+    first.issue(&csr(), &grant, JOINED).await.unwrap();
+    assert_eq!(first.clock_behind(), Duration::ZERO);
+    let back = Issuing { clock: at(NOW), ..first };
+    let issued = back.issue(&csr(), &grant, JOINED).await.unwrap();
+    assert!(issued.certificate().validity().not_before() < NOW);
+    assert_eq!(back.clock_behind(), ten_minutes);
+
+    let (_folder, restarted) = with_clock(ledger.clone(), at(NOW - ten_minutes));
+    let restarted = restarted.recalling().await.unwrap();
+    assert_eq!(restarted.clock_behind(), ten_minutes, "the last entry is what counts");
+    let caught_up = Issuing { clock: at(NOW + ten_minutes), ..restarted };
+    caught_up.issue(&csr(), &grant, JOINED).await.unwrap();
+    assert_eq!(caught_up.clock_behind(), Duration::ZERO);
+    let corrected = Issuing { clock: at(NOW + ten_minutes - Duration::from_secs(2)), ..caught_up };
+    assert_eq!(corrected.clock_behind(), Duration::ZERO, "clocks are corrected by a second or two");
+}
+
 #[tokio::test]
 async fn what_the_ledger_does_not_remember_is_withheld() {
     let (_folder, issuing) = issuing(Arc::new(FullLedger));

@@ -42,6 +42,7 @@ use tracing::warn;
 use super::{
     STORE, ServerArgs,
     asked::Asked,
+    behind::Behind,
     bundles::Bundles,
     credentials::{self, ServerKeys},
     deliveries::Deliveries,
@@ -197,6 +198,7 @@ impl Running {
         });
         let admission = Admission::new(Limits::DEFAULT, clock.clone());
         parts.meters.register_collector(Box::new(Asked(admission.clone())));
+        parts.meters.register_collector(Box::new(Behind(parts.issuing.clone())));
         let nodes = NodeService {
             issuing: parts.issuing.clone(),
             tokens: parts.tokens.clone(),
@@ -251,7 +253,7 @@ impl Parts {
         let mut meters = Registry::default();
         let deliveries = Deliveries::open(&mut meters, database.clone(), clock())?;
         let issuing = Issuing::new(Arc::new(authority), ledger.clone(), random.clone(), clock.clone());
-        let issuing = issuing.guarded_by(guard).telling(deliveries.listener());
+        let issuing = issuing.guarded_by(guard).telling(deliveries.listener()).recalling().await?;
         let proxies = Proxies::new(clock.clone());
         proxies.recall_refusals(&database)?;
         let nodes = Nodes::default();

@@ -28,6 +28,13 @@ pub fn renewal_at(leaf: &Leaf) -> SystemTime {
     wall(if leaf.is_first() { validity.first_renewal_at(draw) } else { validity.renewal_at(draw) })
 }
 
+/// How long a leaf that came at `now` is held at least: a sixtieth of what it has left, and a second. One of an authority
+/// whose clock is behind may be due when it comes, and so may be all that follow it.
+pub(super) fn least_wait(leaf: &Leaf, now: SystemTime) -> Duration {
+    let left = wall(leaf.validity().not_after()).duration_since(now).unwrap_or_default();
+    (left / 60).max(Duration::from_secs(1))
+}
+
 /// The leaf's moment in a window that the authority advises; the draw is that of [`renewal_at`].
 pub(super) fn advised_at(leaf: &Leaf, window: Validity) -> SystemTime {
     wall(window.at(draw(leaf)))

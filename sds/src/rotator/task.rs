@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{
     Advice, Command, LONGEST_SLEEP, Renewal, RotateError, Rotation, SIGNER_TIMEOUT, renewal_at,
-    schedule::{advised_at, wall},
+    schedule::{advised_at, least_wait, wall},
 };
 use crate::{
     keypair::{KeyError, KeyPair},
@@ -209,7 +209,7 @@ impl<S: Signer> Rotator<S> {
 
     fn publish(&mut self, secrets: Secrets, now: SystemTime) {
         let leaf = secrets.leaf();
-        let next = renewal_at(leaf);
+        let next = renewal_at(leaf).max(now + least_wait(leaf, now));
         info!(
             spiffe_id = %leaf.identity(), serial = leaf.serial(),
             not_after = leaf.validity().not_after().unix(), renewal_at = Timestamp::from(next).unix(),

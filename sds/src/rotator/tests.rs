@@ -334,3 +334,16 @@ async fn the_first_certificate_of_an_agent_draws_from_the_wide_window_and_a_rest
     }
     assert!((40..64).contains(&early), "five sixths are renewed in the first half: {early}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_whose_clock_is_behind_is_not_asked_at_once_again_and_again() {
+    let mut world = start(&[Answer::Behind(LIFE * 4 / 5); 40]);
+    let start = world.first().await;
+    let calls = world.signer.called(40).await;
+    let (first, last) = (calls[0], calls[calls.len() - 1]);
+    // Each has a fifth of its life left, and is past the moment of its renewal when it comes.
+    let least = LIFE / 5 / 60;
+    assert!(last.duration_since(first).unwrap() >= 39 * least, "{:?} is the last call", last);
+    let held = world.next_after(&start).await;
+    assert!(wall(held.leaf().validity().not_after()) > world.now());
+}

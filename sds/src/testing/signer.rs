@@ -42,6 +42,8 @@ pub enum Answer {
     Early,
     /// For another key.
     OtherKey,
+    /// A good certificate of an authority whose clock is behind by this.
+    Behind(Duration),
     /// Under a root that is not in the bundle.
     OtherRoot,
     /// Good for a client, not for a server.
@@ -122,6 +124,7 @@ impl FakeSigner {
         let (not_before, not_after) = match answer {
             Answer::Expired => (now - 2 * self.life, now - self.life),
             Answer::Early => (now + self.life, now + 2 * self.life),
+            Answer::Behind(behind) => (now - behind, now + self.life - behind),
             _ => (now, now + self.life),
         };
         let usages = if answer == Answer::ClientOnly { &BOTH[1..] } else { BOTH };
