@@ -1,4 +1,6 @@
+mod herd;
 mod refusals;
+mod versions;
 mod watch;
 mod wire;
 
