@@ -169,7 +169,7 @@ impl Authority {
 
     /// Signs a certificate for the key of a request, with the names of the grant.
     ///
-    /// It starts [`BACKDATE`] before `now` and ends with the granted life, or with the first certificate
+    /// It starts [`BACKDATE`] before `now`, or a fifth of a life that is shorter than any asked for, and ends with the granted life, or with the first certificate
     /// above it if that ends sooner. The first certificate of a mesh waits for the disk, since its issuer
     /// is made.
     ///
@@ -248,7 +248,7 @@ fn leaf_life(chain: Validity, grant: &Grant, now: Timestamp) -> Result<Validity,
     if end <= now {
         return Err(Error::ChainEnded { not_after: end, now });
     }
-    Validity::new(now - BACKDATE, end).map_err(|_| Error::Clock(now))
+    Validity::new(now - profile::backdate(grant.lifetime()), end).map_err(|_| Error::Clock(now))
 }
 
 #[cfg(test)]

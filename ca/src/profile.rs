@@ -30,3 +30,9 @@ pub const ROOT_LIFE: Duration = DAY.saturating_mul(3650);
 pub const ISSUER_LIFE: Duration = DAY.saturating_mul(365);
 /// How far every certificate's start lies before its issue, for peers whose clocks are slow.
 pub const BACKDATE: Duration = Duration::from_secs(60);
+
+/// How far a leaf's start lies before its issue: [`BACKDATE`], which is a fifth of the shortest life that may be asked
+/// for, and no more than a fifth of a shorter one: it would be due for renewal when it is issued.
+pub(crate) fn backdate(life: Duration) -> Duration {
+    BACKDATE.min(life / 5)
+}

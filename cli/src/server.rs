@@ -3,6 +3,7 @@
 mod admission;
 mod asked;
 mod assembly;
+mod behind;
 mod bundles;
 mod credentials;
 mod deliveries;
@@ -47,6 +48,8 @@ use crate::{WrongUsage, ca::CustodyArgs};
 pub(crate) const STORE: &str = "store";
 /// How long draining may take; supervisors kill after ten seconds.
 const DRAIN: Duration = Duration::from_secs(7);
+/// Shortest life of a leaf in a soak, in seconds.
+const SOAK_LEAF_LIFE: u64 = 10;
 
 /// Examples for `--help`.
 pub const HELP: &str = "Examples:\n  \
@@ -84,8 +87,11 @@ pub struct ServerArgs {
     trust_domain: TrustDomain,
     /// Life of a workload's certificate in seconds, 300 to 7776000
     #[arg(long, env = "SIGNET_LEAF_LIFETIME", value_name = "SECONDS", default_value_t = DEFAULT_LEAF_LIFE.as_secs(),
-          value_parser = clap::value_parser!(u64).range(MIN_LEAF_LIFE.as_secs()..=MAX_LEAF_LIFE.as_secs()))]
+          value_parser = clap::value_parser!(u64).range(SOAK_LEAF_LIFE..=MAX_LEAF_LIFE.as_secs()))]
     leaf_lifetime: u64,
+    /// Take lives from 10 s on for --leaf-lifetime, for soaks: whoever misses the server for that long is lost
+    #[arg(long, hide = true)]
+    dangerously_short_leaves: bool,
     #[command(flatten)]
     ca_keys: CustodyArgs,
     #[command(flatten)]
@@ -114,6 +120,14 @@ pub async fn run(args: ServerArgs, clock: Clock) -> Result<()> {
             "--api-addr {} can be reached from elsewhere, and the API has no TLS; put a proxy with TLS before a \
              loopback address, or say --dangerously-plaintext-api",
             args.api_addr
+        )));
+    }
+    let shortest = MIN_LEAF_LIFE.as_secs();
+    if args.leaf_lifetime < shortest && !args.dangerously_short_leaves {
+        bail!(WrongUsage(format!(
+            "--leaf-lifetime {} is too short; it must be {shortest} to {}",
+            args.leaf_lifetime,
+            MAX_LEAF_LIFE.as_secs()
         )));
     }
     let mut terminate = signal(SignalKind::terminate())?;

@@ -54,7 +54,8 @@ pub struct Registration {
 pub struct Terms {
     /// The trust domain that this server issues for.
     pub trust_domain: TrustDomain,
-    /// Life of a leaf that asks for none; within [`MIN_LEAF_LIFE`] and [`MAX_LEAF_LIFE`].
+    /// Life of a leaf that asks for none. The operator's word: [`MIN_LEAF_LIFE`] and [`MAX_LEAF_LIFE`] bound what is
+    /// asked for.
     pub default_lifetime: Duration,
 }
 
@@ -185,10 +186,10 @@ pub fn decide(
     if let Some(stranger) = request.dns_names.iter().find(|name| !registration.dns_names.contains(name)) {
         return Err(Denied::Dns { workload, requested: stranger.clone() });
     }
-    let lifetime = request.lifetime.unwrap_or(terms.default_lifetime);
-    if !(MIN_LEAF_LIFE..=MAX_LEAF_LIFE).contains(&lifetime) {
-        return Err(Denied::Lifetime(lifetime));
+    if let Some(outside) = request.lifetime.filter(|life| !(MIN_LEAF_LIFE..=MAX_LEAF_LIFE).contains(life)) {
+        return Err(Denied::Lifetime(outside));
     }
+    let lifetime = request.lifetime.unwrap_or(terms.default_lifetime);
     let dns_names = registration.dns_names.clone();
     Ok(Grant { workload: Some(workload), spiffe_id, dns_names, lifetime })
 }
@@ -294,5 +295,15 @@ mod tests {
             let decided = decide(&caller, &ask(lifetime), Some(&registration()), &terms());
             assert_eq!(decided.is_ok(), fits, "{lifetime:?}");
         }
+    }
+
+    #[test]
+    fn who_asks_for_no_life_gets_the_operators_however_short() {
+        let short = Terms { default_lifetime: Duration::from_secs(20), ..terms() };
+        let caller = Caller::Joining(node("a"));
+        let grant = decide(&caller, &Request::default(), Some(&registration()), &short).unwrap();
+        assert_eq!(grant.lifetime(), short.default_lifetime);
+        let asked = Request { lifetime: Some(short.default_lifetime), ..Request::default() };
+        assert!(decide(&caller, &asked, Some(&registration()), &short).is_err());
     }
 }

@@ -12,7 +12,9 @@
 pub mod app;
 pub mod call;
 pub mod clock;
+pub mod disk;
 pub mod grpc;
+pub mod ledger;
 pub mod namespace;
 pub mod observer;
 pub mod pair;

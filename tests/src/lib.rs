@@ -8,11 +8,13 @@
 pub mod bed;
 pub mod ceremony;
 pub mod conformance;
+pub mod dice;
 pub mod node_service {
     //! The client side of the node service, for requests that no agent would send.
     #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
     tonic::include_proto!("signet.node.v1");
 }
+pub mod soak;
 
 use std::{
     future::Future,
@@ -63,16 +65,17 @@ pub fn python_tool(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The `signet` binary that was built beside this test.
+/// The `signet` binary that was built beside this test, or beside this program.
 ///
 /// # Errors
 /// It was not built.
 pub fn program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("the test lies in no target folder")?;
-    let program = folder.join("signet");
-    ensure!(program.exists(), "{} is not there; `cargo build --workspace` makes it", program.display());
-    Ok(program)
+    // Tests lie in a folder of their own below.
+    let beside = test.ancestors().skip(1).take(2).map(|folder| folder.join("signet"));
+    let found = beside.clone().find(|program| program.is_file());
+    let wanted = || beside.map(|program| program.display().to_string()).collect::<Vec<_>>().join(" or ");
+    found.with_context(|| format!("{} is not there; `cargo build --workspace` makes it", wanted()))
 }
 
 /// The Envoy that is tested with.

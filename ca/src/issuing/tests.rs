@@ -62,10 +62,13 @@ async fn a_clock_that_was_set_back_is_told_also_after_a_restart_and_starts_no_li
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
     let ten_minutes = Duration::from_secs(600);
     let grant = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
-    let (_folder, first) = with_clock(ledger.clone(), at(NOW + ten_minutes));
+    // Its issuer is older than what follows.
+    let (_folder, first) = with_clock(ledger.clone(), at(NOW));
     first.issue(&csr(), &grant, JOINED).await.unwrap();
-    assert_eq!(first.clock_behind(), Duration::ZERO);
-    let back = Issuing { clock: at(NOW), ..first };
+    let ahead = Issuing { clock: at(NOW + ten_minutes), ..first };
+    ahead.issue(&csr(), &grant, JOINED).await.unwrap();
+    assert_eq!(ahead.clock_behind(), Duration::ZERO);
+    let back = Issuing { clock: at(NOW), ..ahead };
     let issued = back.issue(&csr(), &grant, JOINED).await.unwrap();
     assert!(issued.certificate().validity().not_before() < NOW);
     assert_eq!(back.clock_behind(), ten_minutes);
@@ -73,7 +76,8 @@ async fn a_clock_that_was_set_back_is_told_also_after_a_restart_and_starts_no_li
     let (_folder, restarted) = with_clock(ledger.clone(), at(NOW - ten_minutes));
     let restarted = restarted.recalling().await.unwrap();
     assert_eq!(restarted.clock_behind(), ten_minutes, "the last entry is what counts");
-    let caught_up = Issuing { clock: at(NOW + ten_minutes), ..restarted };
+    let random = Random::dangerously_from_seed(9);
+    let caught_up = Issuing { clock: at(NOW + ten_minutes), random, ..restarted };
     caught_up.issue(&csr(), &grant, JOINED).await.unwrap();
     assert_eq!(caught_up.clock_behind(), Duration::ZERO);
     let corrected = Issuing { clock: at(NOW + ten_minutes - Duration::from_secs(2)), ..caught_up };

@@ -71,6 +71,7 @@ pub struct Server {
     process: Process,
     program: PathBuf,
     folder: PathBuf,
+    flags: Vec<String>,
     /// Where it is to be reached.
     pub ready: ServerReady,
 }
@@ -91,18 +92,20 @@ impl Server {
     pub async fn start_on(program: &Path, folder: &Path, grpc: IpAddr) -> Result<Self> {
         let free = "127.0.0.1:0";
         let grpc = SocketAddr::new(grpc, 0).to_string();
-        let (process, ready) = Self::launch(program, folder, [free, &grpc, free]).await?;
-        Ok(Self { process, program: program.to_owned(), folder: folder.to_owned(), ready })
+        let (process, ready) = Self::launch(program, folder, [free, &grpc, free], &[]).await?;
+        Ok(Self { process, program: program.to_owned(), folder: folder.to_owned(), flags: Vec::new(), ready })
     }
 
     async fn launch(
         program: &Path,
         folder: &Path,
         [api, grpc, ops]: [&str; 3],
+        flags: &[String],
     ) -> Result<(Process, ServerReady)> {
         let data = folder.join("data").display().to_string();
         let args = ["server", "--data-dir", &data, "--api-addr", api, "--grpc-addr", grpc, "--ops-addr", ops];
-        let mut process = Process::start("server", program, &args.map(str::to_owned), folder)?;
+        let args: Vec<String> = args.map(str::to_owned).iter().chain(flags).cloned().collect();
+        let mut process = Process::start("server", program, &args, folder)?;
         let line = process.line(READY).await?;
         let ready = serde_json::from_str(&line).with_context(|| format!("the server printed {line:?}"))?;
         Ok((process, ready))
@@ -114,17 +117,6 @@ impl Server {
     /// It cannot be killed.
     pub async fn kill(&mut self) -> Result<()> {
         self.process.kill().await
-    }
-
-    /// Starts it again on the same ports, after [`Server::kill`] or [`Server::stop`].
-    ///
-    /// # Errors
-    /// It does not become ready.
-    pub async fn restart(&mut self) -> Result<()> {
-        let [api, grpc, ops] = [&self.ready.api, &self.ready.grpc, &self.ready.ops]
-            .map(|url| url.split("://").nth(1).unwrap_or(url).to_owned());
-        (self.process, self.ready) = Self::launch(&self.program, &self.folder, [&api, &grpc, &ops]).await?;
-        Ok(())
     }
 
     /// Lets it drain and end.

@@ -93,6 +93,12 @@ impl Trial {
         })
     }
 
+    /// What the load met since this was asked last; the verdict then knows nothing of it.
+    #[must_use]
+    pub fn take(&self) -> Tally {
+        self.load.take()
+    }
+
     /// What the server's listener presented so far.
     #[must_use]
     pub fn observed(&self, pair: &Pair) -> Observed {
@@ -250,7 +256,9 @@ pub fn memory(pair: &Pair) -> BTreeMap<String, u64> {
     pids.into_iter().filter_map(|(name, pid)| Some((name, resident(pid?)?))).collect()
 }
 
-fn resident(pid: Pid) -> Option<u64> {
+/// Resident memory of a process, in kilobytes; nothing once it has ended.
+#[must_use]
+pub fn resident(pid: Pid) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().trim_end_matches(" kB").parse().ok()
 }

@@ -9,7 +9,7 @@ use signet::{
     client::{Client, Refusal},
     local::mesh::Server,
 };
-use signet_tests::{clock, machine, program};
+use signet_tests::{clock, dice::Dice, machine, program};
 use tokio::{sync::mpsc, task::JoinSet};
 
 const ROUNDS: usize = 50;
@@ -18,20 +18,6 @@ const WRITERS: usize = 8;
 const MOST_WRITES: u64 = 160;
 const SEED: u64 = 0x5167_6e65_7421;
 const NODES: [&str; 4] = ["a", "b", "c", "d"];
-
-/// SplitMix64: the moments differ, and are the same in every run.
-#[derive(Clone)]
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
 
 /// What is to be seen of a virtual node.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +49,7 @@ struct Writer {
 
 impl Writer {
     fn new(number: usize) -> Self {
-        let dice = Dice(SEED.wrapping_mul(number as u64 + 2));
+        let dice = Dice::new(SEED.wrapping_mul(number as u64 + 2));
         Self { mesh: format!("m{number}"), dice, requests: 0, acknowledged: BTreeMap::new(), open: None }
     }
 
@@ -186,7 +172,7 @@ async fn a_server_killed_at_any_moment_has_all_that_it_acknowledged_and_no_half_
     let _machine = machine().await?;
     let folder = tempfile::tempdir()?;
     let mut server = Server::start(&program()?, folder.path()).await?;
-    let mut dice = Dice(SEED);
+    let mut dice = Dice::new(SEED);
     let mut writers: Vec<Writer> = (0..WRITERS).map(Writer::new).collect();
     let client = server.client(clock())?;
     for writer in &writers {

@@ -29,6 +29,7 @@ mod rotation;
 mod routes;
 mod sealing;
 mod secrets;
+mod soak;
 mod spec;
 mod strangers;
 mod streams;

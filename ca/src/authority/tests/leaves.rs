@@ -10,7 +10,9 @@ use signet_policies::{
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::super::*;
-use crate::fixtures::{NOW, authority, csr, csr_of, csr_params_for, grant_for, node, serial, server_grant};
+use crate::fixtures::{
+    NOW, authority, csr, csr_of, csr_params_for, grant_for, node, serial, server_grant, terms,
+};
 use crate::profile::{ISSUER_LIFE, Template, faults};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,6 +31,18 @@ fn a_leaf_starts_a_minute_early_and_ends_with_the_granted_life() {
         let (leaf, validity) = (parsed(certificate.leaf_der()), certificate.validity());
         assert_eq!(leaf.validity().not_before.timestamp(), validity.not_before().unix());
         assert_eq!(leaf.validity().not_after.timestamp(), validity.not_after().unix());
+    }
+}
+
+#[test]
+fn a_leaf_of_seconds_is_not_due_for_renewal_when_it_is_issued() {
+    let (_folder, authority) = authority();
+    for seconds in [10, 20, 299] {
+        let life = Duration::from_secs(seconds);
+        let grant = Grant::for_server(&Terms { default_lifetime: life, ..terms() }, Vec::new());
+        let issued = authority.issue(&csr(), &grant, serial(1), NOW).unwrap();
+        assert_eq!(issued.validity().not_before(), NOW - life / 5, "{seconds} s");
+        assert!(issued.validity().renewal_at(0) > NOW, "{seconds} s");
     }
 }
 
@@ -123,7 +137,7 @@ fn the_names_are_the_grants_whatever_the_request_asks_for() {
 #[test]
 fn a_grant_of_another_trust_domain_is_refused() {
     let (_folder, authority) = authority();
-    let terms = Terms { trust_domain: "other.test".parse().unwrap(), ..crate::fixtures::terms() };
+    let terms = Terms { trust_domain: "other.test".parse().unwrap(), ..terms() };
     let refused = authority.issue(&csr(), &Grant::for_server(&terms, vec![]), serial(1), NOW);
     assert!(matches!(refused, Err(Error::ForeignGrant(_))), "{refused:?}");
 }

@@ -40,6 +40,7 @@ fn a_report_of_an_earlier_agent_says_what_it_said_and_of_a_later_one_what_is_kno
                 at_unix_ms: 1_795_392_000_000,
                 rejected: String::new(),
                 reason: String::new(),
+                ignores_lists: false,
             }]
         );
         assert_eq!(report.loaded[0].uris, ["spiffe://signet.internal/mesh/my-mesh/virtual-node/a"]);
