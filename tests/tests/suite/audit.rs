@@ -1,5 +1,6 @@
 //! `signet audit` against a server with real Envoys, in good order and with real faults.
 
+mod change;
 mod decoy;
 mod reported;
 mod wire;
