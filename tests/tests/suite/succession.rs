@@ -1,6 +1,6 @@
 //! Roots and issuers replaced under load: each request a handshake of its own, beside connections that last.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use signet_tests::{
         pair::Pair,
         trial::{Trial, Verdict},
     },
+    ceremony::openssl,
     eventually,
 };
 
@@ -121,4 +122,65 @@ async fn f11_a_dead_proxy_holds_a_root_change_up_by_name_through_a_kill_of_the_s
     .await?;
     pair.end().await?;
     Ok(())
+}
+
+/// An operator's root in a folder of its own, made by OpenSSL.
+fn make_root(folder: &Path, name: &str) -> Result<String> {
+    openssl(
+        folder,
+        &format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -noenc -keyout {name}.key -out {name}.pem -days 3650 \
+             -subj '/O=Example/CN={name} root' -addext basicConstraints=critical,CA:TRUE \
+             -addext keyUsage=critical,keyCertSign,cRLSign -addext subjectAltName=URI:spiffe://signet.internal"
+        ),
+    )?;
+    Ok(folder.join(format!("{name}.pem")).display().to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_of_the_server_goes_for_an_offline_one_and_that_for_another_and_no_request_fails() -> Result<()>
+{
+    let pair = Pair::start(HANDSHAKES).await?;
+    let folder = pair.bed.path("operator");
+    std::fs::create_dir(&folder)?;
+    let path = |name: &str| folder.join(name).display().to_string();
+    let trial = Trial::begin(&pair).await?;
+    for name in ["first", "second"] {
+        let file = make_root(&folder, name)?;
+        let plan = pair.told(&["rotate", "--plan", "--root", "--root-file", &file])?;
+        assert!(plan.contains("signet ca csr mesh/m --next") && plan.contains("csr server --next"), "{plan}");
+        pair.told(&["rotate", "start", "--root", "--root-file", &file, "--spread", "2"])?;
+        let issuers = [("server", "server"), ("mesh/m", "mesh-m")];
+        eventually("it waits for the operator alone", PATIENCE, || async {
+            let status = pair.status().await?;
+            ensure!(status["phase"] == "distribute" && status["proven"] == 2, "{status:#}");
+            let waiting: Vec<&str> = laggards(&status);
+            ensure!(waiting == ["mesh/m", "server"], "{status:#}");
+            Ok(())
+        })
+        .await?;
+        for (issuer, short) in issuers {
+            let (request, certificate) = (path(&format!("{short}.csr")), path(&format!("{short}.pem")));
+            pair.told(&["csr", issuer, "--next", "--out", &request])?;
+            let signing = format!("-CA {name}.pem -CAkey {name}.key -copy_extensions copyall -days 365");
+            openssl(&folder, &format!("x509 -req -in {short}.csr {signing} -out {short}.pem"))?;
+            pair.told(&["install", issuer, &certificate, "--next"])?;
+        }
+        let said = pair.told(&["rotate", "status", "--wait"])?;
+        println!("{name}: {} (ms)", phases(&pair.status().await?));
+        assert!(said.contains("completed"), "{said}");
+        let trusted = std::fs::read_to_string(pair.bed.server.ca_file())?;
+        assert_eq!(trusted.trim(), std::fs::read_to_string(&file)?.trim());
+    }
+    let verdict = trial.end(&pair).await?;
+    println!("{verdict}");
+    flawless(&verdict)?;
+    assert!(pair.told(&["show"])?.contains("offline"));
+    pair.end().await?;
+    Ok(())
+}
+
+fn laggards(status: &Value) -> Vec<&str> {
+    let all = status["laggards"].as_array().into_iter().flatten();
+    all.filter_map(|laggard| laggard["node"].as_str()).collect()
 }
