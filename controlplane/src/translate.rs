@@ -57,7 +57,7 @@ pub(crate) use reach::{Part, reach};
 pub const EGRESS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What translation must know of one Envoy.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Proxy {
     /// The virtual node or gateway that it stands for.
     pub workload: Workload,
@@ -70,7 +70,7 @@ pub struct Proxy {
 }
 
 /// How traffic gets to a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Interception {
     /// By itself: callers use the proxy's ports.
     None,

@@ -38,5 +38,5 @@ pub use batch::Resources;
 pub use pool::Pool;
 pub use resource::{Resource, ResourceType};
 pub use session::Session;
-pub use snapshot::Snapshot;
+pub use snapshot::{Replacements, Snapshot};
 pub use status::{Rejection, ResourceStatus, Status};

@@ -2,12 +2,14 @@
 
 mod difference;
 mod kind;
+mod replacements;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::resource::{Resource, ResourceType};
 
 pub(crate) use kind::{Kind, digest};
+pub use replacements::Replacements;
 
 /// The whole of what one client should hold: one resource per kind and name, in order of both.
 ///

@@ -1,7 +1,7 @@
 //! Whom a change concerns: which workloads' proxies depend on which parts of their mesh.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -122,8 +122,8 @@ impl Audience {
     }
 
     /// The workloads that depend on what was touched, and the writes that touched it.
-    pub(super) fn of(&self, touched: &Touched) -> BTreeMap<Workload, Vec<Arc<Written>>> {
-        let mut concerned: BTreeMap<Workload, Vec<Arc<Written>>> = BTreeMap::new();
+    pub(super) fn of(&self, touched: &Touched) -> HashMap<Workload, Vec<Arc<Written>>> {
+        let mut concerned: HashMap<Workload, Vec<Arc<Written>>> = HashMap::new();
         let mut add = |workload: &Workload, writes: &[Arc<Written>]| {
             concerned.entry(workload.clone()).or_default().extend(writes.iter().cloned());
         };

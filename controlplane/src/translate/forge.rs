@@ -3,7 +3,7 @@
 use std::{any::Any, collections::HashMap};
 
 use signet_policies::identity::ResourceName;
-use signet_xds::{Resource, ResourceType, pb::envoy::config::cluster::v3::Cluster};
+use signet_xds::{Replacements, Resource, ResourceType, pb::envoy::config::cluster::v3::Cluster};
 
 use super::backend::Destination;
 use crate::model::{ClientTls, PortMapping};
@@ -37,6 +37,8 @@ pub(crate) struct Forge {
     made: HashMap<(ResourceType, String), Vec<Made>>,
     /// The clusters that lead to a node of a mesh.
     clusters: HashMap<(ResourceName, ResourceName), Vec<Way>>,
+    /// What took another's place in what proxies were told before.
+    pub(super) replacements: Replacements,
     remembered: usize,
     encoded: u64,
 }

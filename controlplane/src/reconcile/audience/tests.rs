@@ -142,7 +142,8 @@ fn patched(before: &Model, model: &Model, touched: &Touched, workload: &Workload
     proxies(workload).map(|proxy| {
         let nodes = touched.nodes(&workload.mesh).filter(|_| !touched.has(workload))?;
         let old = given(before, |given| given.snapshot(&proxy, &mut Forge::default()));
-        given(model, |given| given.patch(&proxy, &old, before, &nodes, &mut Forge::default()))
+        let elsewhere = touched.may_lead_elsewhere(workload);
+        given(model, |given| given.patch(&proxy, &old, before, &nodes, elsewhere, &mut Forge::default()))
     })
 }
 
@@ -201,7 +202,9 @@ proptest! {
             let concerned = audience.of(&touched);
             for workload in &workloads() {
                 if concerned.contains_key(workload) || number == 0 {
-                    audience.note(&model, workload);
+                    if number == 0 || touched.may_lead_elsewhere(workload) {
+                        audience.note(&model, workload);
+                    }
                 } else {
                     spared += 1;
                     prop_assert_eq!(

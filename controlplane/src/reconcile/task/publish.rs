@@ -1,11 +1,12 @@
 //! Telling proxies what they should hold: those that a change concerns, and those that are new.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use signet_xds::Snapshot;
 
 use super::{Task, Touched};
 use crate::{
+    model::Written,
     proxies::{Cause, Concerned, Told},
     reconcile::Memory,
     translate::{Forge, Given, Proxy},
@@ -26,9 +27,11 @@ impl<M: Memory> Task<M> {
         }
         // Asked after the look: who was admitted by a newer model was seen with that model already there.
         let is_outdated = self.context.model.has_changed().unwrap_or(true);
-        let mut made: BTreeMap<Proxy, Arc<Snapshot>> = BTreeMap::new();
+        let mut made: HashMap<Proxy, Arc<Snapshot>> = HashMap::new();
         let mut forge = Forge::default();
         let mut told = Vec::new();
+        // Most are told because of the same writes.
+        let mut known: Option<(&[Arc<Written>], Arc<Cause>)> = None;
         for Concerned { key, proxy, wanted } in concerned {
             if told.len() == AT_ONCE {
                 self.context.proxies.publish(std::mem::take(&mut told));
@@ -53,7 +56,14 @@ impl<M: Memory> Task<M> {
                 }
             };
             let cause = match writes.get(&workload) {
-                Some(writes) if !is_new => Cause::of(writes, self.model.revision),
+                Some(writes) if !is_new => match &known {
+                    Some((of, cause)) if is_same(of, writes) => Arc::clone(cause),
+                    _ => {
+                        let cause = Cause::of(writes, self.model.revision);
+                        known = Some((writes, Arc::clone(&cause)));
+                        cause
+                    }
+                },
                 // Everything is new to it, so it may be any write that it depends on.
                 _ => Cause::of(
                     &self.audience.reached(&workload, self.model.changes.newest()),
@@ -85,9 +95,10 @@ impl<M: Memory> Task<M> {
         };
         // What it was told before is of the model before, unless it is new.
         let nodes = touched.nodes(&proxy.workload.mesh).filter(|_| !touched.has(&proxy.workload));
+        let elsewhere = touched.may_lead_elsewhere(&proxy.workload);
         let patched = before
             .zip(nodes)
-            .and_then(|(before, nodes)| given.patch(proxy, before, &self.told, &nodes, forge));
+            .and_then(|(before, nodes)| given.patch(proxy, before, &self.told, &nodes, elsewhere, forge));
         let mut snapshot = patched.unwrap_or_else(|| given.snapshot(proxy, forge));
         if let Some(before) = before {
             snapshot.share_with(before);
@@ -95,4 +106,8 @@ impl<M: Memory> Task<M> {
         self.pool.intern(&mut snapshot);
         Arc::new(snapshot)
     }
+}
+
+fn is_same(a: &[Arc<Written>], b: &[Arc<Written>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
 }
