@@ -242,6 +242,12 @@ async fn what_was_said_in_the_ledger_is_proven_offline_and_an_older_folder_is_re
     place.server.restart().await?;
     told(&place.server, &["revoke", &serial(&holder)?, "--wait", "0"])?;
     std::fs::write(&evidence, told(&place.server, &["why", &serial(&holder)?, "--format", "json"])?)?;
+    let story = told(&place.server, &["why", &serial(&holder)?])?;
+    let proven = story.lines().find(|line| line.starts_with("PROVEN BY")).unwrap_or_default();
+    assert!(
+        proven.contains("with the one-time join token ") && proven.contains(", made by admin"),
+        "{story}"
+    );
     let verify = |arguments: &[&str]| -> Result<(bool, String)> {
         let output = Command::new(program()?).args(["ca", "verify"]).args(arguments).output()?;
         let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();

@@ -1,11 +1,14 @@
 //! Keys on a PKCS #11 token.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use signet::local::mesh::{Server, put};
 use signet_tests::{
-    ceremony::{Signet, SoftToken, openssl},
-    machine,
+    Outsider,
+    ceremony::{Signet, SoftToken, openssl, run},
+    clock, machine,
 };
 
 use super::{mutual_tls, verify_strictly};
@@ -32,6 +35,64 @@ async fn envoys_do_mutual_tls_while_every_key_of_the_ca_is_on_a_token() -> Resul
         let record = fs::read_to_string(place.join("key.json"))?;
         assert!(record.starts_with(r#"{"v":1,"key":"pkcs11:token=signet;object=signet%20"#), "{record}");
     }
+    Ok(())
+}
+
+/// A PKCS #11 module that is SoftHSM's, but for a bit of each signature while there is a file that `LIE` names. Of the
+/// list of functions, C_Sign is number 43 (PKCS #11 v2.40, section 3.1).
+const LIAR: &str = r#"
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+typedef unsigned long number;
+struct list { unsigned char version[2]; void *functions[68]; };
+static struct list ours;
+static number (*theirs)(number, unsigned char *, number, unsigned char *, number *);
+static number lying(number session, unsigned char *data, number size, unsigned char *signature, number *length) {
+    number result = theirs(session, data, size, signature, length);
+    if (result == 0 && signature && access(getenv("LIE"), F_OK) == 0) signature[*length - 1] ^= 1;
+    return result;
+}
+number C_GetFunctionList(struct list **out) {
+    struct list *list;
+    void *module = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW);
+    number (*get)(struct list **) = (number (*)(struct list **))dlsym(module, "C_GetFunctionList");
+    if (get(&list)) return 5;
+    ours = *list;
+    theirs = (number (*)(number, unsigned char *, number, unsigned char *, number *))ours.functions[43];
+    ours.functions[43] = (void *)lying;
+    *out = &ours;
+    return 0;
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_begins_to_sign_wrongly_halts_issuing_with_its_first_wrong_signature() -> Result<()> {
+    let folder = tempfile::Builder::new().prefix("signet-liar-").tempdir()?;
+    let token = SoftToken::new(folder.path())?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (source, module, lie) = (path("liar.c"), path("liar.so"), path("lie"));
+    fs::write(&source, LIAR)?;
+    run(Path::new("cc"), &["-shared", "-fPIC", "-o", &module, &source, "-ldl"])?;
+    let uri = token.uri("").replace("/usr/lib/softhsm/libsofthsm2.so", &module);
+    let variables = [("SOFTHSM2_CONF", token.config()), ("SIGNET_CA_KEY", uri), ("LIE", lie.clone())];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let signet = Signet::new(folder.path(), &variables)?;
+    let server = Server::start(&signet.program, folder.path()).await?;
+    let client = server.client(clock())?;
+    put(&client, "meshes", json!({"meshName": "m"})).await?;
+    put(&client, "meshes/m/virtualNodes", json!({"virtualNodeName": "a", "spec": {}})).await?;
+    for _ in 0..3 {
+        Outsider::join(&server, &client, "m", "a").await?;
+    }
+    fs::write(&lie, "")?;
+    assert!(Outsider::join(&server, &client, "m", "a").await.is_err());
+    // It signs rightly again, and nobody has looked.
+    fs::remove_file(&lie)?;
+    assert!(Outsider::join(&server, &client, "m", "a").await.is_err());
+    let revocations = client.call(http::Method::GET, "/v1/ca/revocations", None).await?;
+    let cause = revocations["halted"]["cause"].as_str().context("issuing is not halted")?;
+    assert!(cause.contains("a signature was made that is not the key's"), "{cause}");
     Ok(())
 }
 
