@@ -9,6 +9,7 @@ use crate::{
     checks::CHECKS,
     evidence::{Evidence, is_reporting},
     finding::{Finding, Subject},
+    format::rfc3339,
     inventory::{Gap, Inventory, Need},
     report::{Coverage, Outcome, Ran, Report, SCHEMA},
     thresholds::Thresholds,
@@ -141,8 +142,8 @@ fn gaps(inventory: &Inventory, thresholds: &Thresholds) -> Vec<Gap> {
     for node in inventory.nodes.iter().filter(|node| !is_reporting(node, inventory.taken_at, age)) {
         let reason = match (node.is_connected, node.reported_at) {
             (_, None) => "its agent never reported".to_owned(),
-            (false, Some(at)) => format!("its agent is not connected, and reported last at {at}"),
-            (true, Some(at)) => format!("its agent reported last at {at}"),
+            (false, Some(at)) => format!("its agent is not connected, and reported last at {}", rfc3339(at)),
+            (true, Some(at)) => format!("its agent reported last at {}", rfc3339(at)),
         };
         gaps.push(Gap { need: Need::Nodes, node: Some(node.name()), reason });
     }

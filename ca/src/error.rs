@@ -162,7 +162,7 @@ pub enum Error {
     #[error("{0} is not of the trust domain that this authority issues for")]
     ForeignGrant(SpiffeId),
     /// A certificate above the leaf ends at, or before, the moment of issue.
-    #[error("the chain that would sign ended at {not_after}; it is {now} (seconds since the epoch)")]
+    #[error("the chain that would sign ended at {not_after}; it is {now}")]
     ChainEnded {
         /// The earliest end in the chain.
         not_after: Timestamp,
@@ -170,7 +170,7 @@ pub enum Error {
         now: Timestamp,
     },
     /// The clock stands before the chain's start, or beyond what certificates can say.
-    #[error("no certificate can be issued at {0} (seconds since the epoch); check the clock")]
+    #[error("no certificate can be issued at {0}; check the clock")]
     Clock(Timestamp),
     /// A root or issuer cannot be replaced now.
     #[error("no change of root or issuer can begin: {0}")]
@@ -260,10 +260,10 @@ pub enum Unfit {
     #[error("it was not signed by the authority above it, or does not name it")]
     Signature,
     /// It ended.
-    #[error("it ended at {0} (seconds since the epoch)")]
+    #[error("it ended at {0}")]
     Ended(Timestamp),
     /// It starts later.
-    #[error("it starts at {0} (seconds since the epoch); check the clock")]
+    #[error("it starts at {0}; check the clock")]
     NotYetValid(Timestamp),
 }
 

@@ -48,7 +48,7 @@ pub enum NotIssued {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// Something was signed that should not have been; nothing is until somebody has looked.
-    #[error("issuing is halted since {since} (seconds since the epoch): {cause}", since = .0.at, cause = .0.cause)]
+    #[error("issuing is halted since {since}: {cause}", since = .0.at, cause = .0.cause)]
     Halted(Halt),
 }
 

@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 use signet_ca::{Adopted, Authority, Rotations};
 use signet_durable::Database;
 use signet_policies::time::Clock;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub use self::{custody::CustodyArgs, passphrase::PassphraseArgs};
 use crate::{WrongUsage, format::Format};
@@ -175,8 +174,7 @@ impl FolderArgs {
 
 /// Says what was taken over.
 fn tell(format: Format, mut json: Value, name: &str, done: &str, adopted: &Adopted) {
-    let until = OffsetDateTime::from_unix_timestamp(adopted.not_after.unix()).ok();
-    let until = until.and_then(|until| until.format(&Rfc3339).ok()).unwrap_or_default();
+    let until = adopted.not_after.to_string();
     match format {
         Format::Json => {
             json["serial"] = adopted.serial.clone().into();

@@ -9,8 +9,10 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use signet_controlplane::{access::Policy, credentials::KeyView};
-use signet_policies::{identity::ResourceName, time::Clock};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use signet_policies::{
+    identity::ResourceName,
+    time::{Clock, Timestamp},
+};
 
 use crate::{
     WrongUsage,
@@ -202,8 +204,7 @@ fn table(keys: &[KeyView]) -> Table {
             (true, None) => "enabled".to_owned(),
             (true, Some(why)) => format!("unusable: {why}"),
         };
-        let created = OffsetDateTime::from_unix_timestamp(key.created_at).ok();
-        let created = created.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default();
+        let created = Timestamp::from_unix(key.created_at).to_string();
         table.add_row([key.access_key_id.clone(), key.name.clone(), state, created, rights(key)]);
     }
     table

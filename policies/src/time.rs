@@ -8,6 +8,7 @@ use std::{
 };
 
 use thiserror::Error;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A source of wall-clock time, made once in `cli` and passed in; tests pass their own.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -63,10 +64,14 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
-/// RFC 3339 would need a calendar; logs print the number.
+/// RFC 3339 in UTC, `2026-11-26T15:00:00Z`; the number of seconds where there is no such date (beyond the year 9999).
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        let date = OffsetDateTime::from_unix_timestamp(self.0).ok();
+        match date.and_then(|date| date.format(&Rfc3339).ok()) {
+            Some(date) => f.write_str(&date),
+            None => write!(f, "{}", self.0),
+        }
     }
 }
 
@@ -186,6 +191,13 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(life.contains(a) && life.contains(b));
         assert!(!life.contains(a - second) && !life.contains(b + second));
+    }
+
+    #[test]
+    fn a_moment_is_written_as_a_date_that_people_read_and_as_its_number_where_there_is_none() {
+        assert_eq!(Timestamp::from_unix(1_795_705_200).to_string(), "2026-11-26T15:00:00Z");
+        assert_eq!(Timestamp::from_unix(-1).to_string(), "1969-12-31T23:59:59Z");
+        assert_eq!(Timestamp::from_unix(i64::MAX).to_string(), i64::MAX.to_string());
     }
 
     proptest! {

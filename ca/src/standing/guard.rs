@@ -48,7 +48,7 @@ pub enum NotRevoked {
     #[error("{0} was revoked before")]
     Already(Subject),
     /// It ended by itself.
-    #[error("the certificate {serial} ended by itself at {not_after} (seconds since the epoch)")]
+    #[error("the certificate {serial} ended by itself at {not_after}")]
     Ended {
         /// Which.
         serial: Serial,

@@ -35,9 +35,8 @@ use signet_controlplane::{
 };
 use signet_policies::{
     identity::{TrustDomain, Workload, WorkloadKind},
-    time::Clock,
+    time::{Clock, Timestamp},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -161,7 +160,7 @@ async fn create_token(
         token: token.reveal().to_owned(),
         id: token.id(),
         resource: workload.to_string(),
-        expires_at: OffsetDateTime::from(now + ttl).format(&Rfc3339).unwrap_or_default(),
+        expires_at: Timestamp::from(now + ttl).to_string(),
     };
     Ok((StatusCode::OK, Json(answer)))
 }

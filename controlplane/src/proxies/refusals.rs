@@ -6,8 +6,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use signet_policies::time::Timestamp;
 
-use super::{Key, RejectionView, view::rfc3339};
+use super::{Key, RejectionView};
 
 /// Refusals that are kept; the oldest goes first.
 const KEPT: usize = 500;
@@ -57,7 +58,7 @@ impl Refusals {
         for (number, mut view) in records {
             recalled.next = number + 1;
             if view.ended_at.is_none() {
-                view.ended_at = Some(rfc3339(now));
+                view.ended_at = Some(Timestamp::from(now).to_string());
                 recalled.unsaved.insert(number, Some(view.clone()));
             }
             recalled.kept.push_back(Kept { number, stream: None, view });
@@ -106,14 +107,14 @@ impl Refusals {
         let open =
             self.kept.iter_mut().filter(|kept| kept.stream == Some(stream) && kept.view.ended_at.is_none());
         for over in open.filter(|kept| !stands(&kept.view.rejection)) {
-            over.view.ended_at = Some(rfc3339(now));
+            over.view.ended_at = Some(Timestamp::from(now).to_string());
             self.unsaved.insert(over.number, Some(over.view.clone()));
         }
         for rejection in new {
             let mut rejection = rejection.clone();
             self.explain(workload, &mut rejection);
             let view = RefusalView {
-                at: rfc3339(now),
+                at: Timestamp::from(now).to_string(),
                 ended_at: None,
                 workload: workload.to_owned(),
                 ingress_address: ingress_address.to_owned(),

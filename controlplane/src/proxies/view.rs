@@ -2,12 +2,12 @@
 
 use std::{
     fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
+use signet_policies::time::Timestamp;
 use signet_xds::{Rejection, ResourceType};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Entry, origins::Cause};
 use crate::model::{Author, Written};
@@ -46,13 +46,6 @@ pub struct GoneView {
     pub ingress_address: String,
     /// For how many seconds.
     pub gone_for_seconds: u64,
-}
-
-/// In whole seconds, in UTC.
-pub(super) fn rfc3339(at: SystemTime) -> String {
-    let at = OffsetDateTime::from(at);
-    // Fails only beyond the year 9999.
-    at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
 }
 
 /// Whether a proxy runs what it should.
@@ -133,7 +126,7 @@ impl ChangeView {
             resource: write.key.to_string(),
             access_key_id: text(|by| &by.access_key_id),
             user: text(|by| &by.user),
-            at: rfc3339(UNIX_EPOCH + Duration::from_millis(write.at)),
+            at: Timestamp::from(UNIX_EPOCH + Duration::from_millis(write.at)).to_string(),
         }
     }
 
@@ -173,9 +166,9 @@ impl ProxyView {
             ingress_address: entry.proxy.ingress_address.to_string(),
             envoy: entry.envoy.clone(),
             instance: entry.instance.clone(),
-            connected_since: rfc3339(entry.since),
+            connected_since: Timestamp::from(entry.since).to_string(),
             status,
-            stale_since: entry.stale_since.map(rfc3339),
+            stale_since: entry.stale_since.map(|since| Timestamp::from(since).to_string()),
             rejections,
         }
     }

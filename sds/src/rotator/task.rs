@@ -212,7 +212,7 @@ impl<S: Signer> Rotator<S> {
         let next = renewal_at(leaf).max(now + least_wait(leaf, now));
         info!(
             spiffe_id = %leaf.identity(), serial = leaf.serial(),
-            not_after = leaf.validity().not_after().unix(), renewal_at = Timestamp::from(next).unix(),
+            not_after = %leaf.validity().not_after(), renewal_at = %Timestamp::from(next),
             "new certificate"
         );
         self.held_once = true;

@@ -12,7 +12,6 @@ use signet_ca::{
 };
 use signet_controlplane::api::{ApiError, Caller};
 use signet_policies::time::Timestamp;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::{error, info, warn};
 
 use super::V1;
@@ -156,7 +155,7 @@ async fn install(
         installed: issuer,
         serial,
         fingerprint: hex::encode(fingerprint),
-        not_after: rfc3339(not_after),
+        not_after: not_after.to_string(),
     }))
 }
 
@@ -191,8 +190,8 @@ impl One {
             subject: view.subject.clone(),
             serial: view.serial.clone(),
             fingerprint: hex::encode(view.fingerprint),
-            not_before: rfc3339(view.validity.not_before()),
-            not_after: rfc3339(view.validity.not_after()),
+            not_before: view.validity.not_before().to_string(),
+            not_after: view.validity.not_after().to_string(),
             key: match &view.key {
                 KeyPlace::File => "file".to_owned(),
                 KeyPlace::Token(uri) => uri.clone(),
@@ -201,9 +200,4 @@ impl One {
             is_successor_requested: view.is_successor_requested,
         }
     }
-}
-
-fn rfc3339(moment: Timestamp) -> String {
-    let moment = OffsetDateTime::from_unix_timestamp(moment.unix()).ok();
-    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
 }

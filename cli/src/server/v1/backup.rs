@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, extract::State, routing::get};
 use signet_controlplane::api::ApiError;
 use signet_durable::Database;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use signet_policies::time::Timestamp;
 use tracing::{info, warn};
 
 use super::V1;
@@ -43,7 +43,7 @@ async fn backup(State(v1): State<V1>) -> Result<Bytes, ApiError> {
     };
     // What the store refers to is made before it is in the store, so the files come after it.
     let store = v1.backup.database.dump().await.map_err(|error| unavailable(error.into()))?;
-    let taken_at = OffsetDateTime::from((v1.clock)()).format(&Rfc3339).unwrap_or_default();
+    let taken_at = Timestamp::from((v1.clock)()).to_string();
     let data_dir = v1.backup.data_dir.clone();
     let made = tokio::task::spawn_blocking(move || {
         let mut files = Vec::new();

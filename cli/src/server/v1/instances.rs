@@ -1,6 +1,10 @@
 //! `/v1/instances`: where the nodes are that are found by Cloud Map's names, and how they are.
 
-use std::{collections::BTreeMap, sync::Arc, time::UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::{
     Json, Router,
@@ -16,7 +20,7 @@ use signet_controlplane::{
     api::{ApiError, Caller},
     discovery::{DiscoveryError, Health, Instance, InstanceKey},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use signet_policies::time::Timestamp;
 use tracing::{info, warn};
 
 use super::V1;
@@ -209,14 +213,12 @@ impl V1 {
 
 fn view((namespace, service, id): (String, String, String), instance: &Instance) -> InstanceView {
     let Instance { attributes, health, registered_at } = instance;
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(*registered_at) * 1_000_000);
     InstanceView {
         namespace,
         service,
         id,
         health: *health,
-        // Fails only beyond the year 9999.
-        registered_at: at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default(),
+        registered_at: Timestamp::from(UNIX_EPOCH + Duration::from_millis(*registered_at)).to_string(),
         attributes: attributes.all().clone(),
     }
 }

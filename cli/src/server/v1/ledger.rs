@@ -13,7 +13,6 @@ use signet_ca::{
 };
 use signet_controlplane::api::ApiError;
 use signet_policies::time::Timestamp;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::error;
 
 use super::V1;
@@ -156,9 +155,9 @@ impl V1 {
             dns_names: record.dns_names.iter().map(ToString::to_string).collect(),
             workload: record.workload.as_ref().map(ToString::to_string),
             issuer: record.issuer.to_string(),
-            not_before: moment(record.validity.not_before()),
-            not_after: moment(record.validity.not_after()),
-            issued_at: moment(record.issued_at),
+            not_before: record.validity.not_before().to_string(),
+            not_after: record.validity.not_after().to_string(),
+            issued_at: record.issued_at.to_string(),
             attestation: match record.origin.attestation {
                 Attestation::Join => "join",
                 Attestation::Renew => "renew",
@@ -178,7 +177,7 @@ impl V1 {
                 None => "ended",
             },
             revocation: revoked.map(|revoked| RevokedAnswer {
-                at: moment(revoked.at),
+                at: revoked.at.to_string(),
                 reason: revoked.reason.name(),
                 by: revoked.by.clone(),
             }),
@@ -200,7 +199,7 @@ fn delivery(view: &NodeView, serial: Serial) -> Option<Delivery> {
     let delivery = Delivery {
         node: view.key.to_string(),
         connected: view.connected,
-        reported_at: OffsetDateTime::from(view.reported_at).format(&Rfc3339).unwrap_or_default(),
+        reported_at: Timestamp::from(view.reported_at).to_string(),
         held: report.held.as_ref().is_some_and(|leaf| is_it(leaf.serial)),
         accepted_by: accepted.map(|secret| format!("{} ({})", secret.stream, secret.name)).collect(),
         loaded: report.loaded.iter().any(|loaded| is_it(loaded.serial)),
@@ -213,12 +212,6 @@ fn delivery(view: &NodeView, serial: Serial) -> Option<Delivery> {
     };
     let concerns = delivery.held || delivery.loaded || is_it(view.line.serial);
     (concerns || !delivery.accepted_by.is_empty() || !delivery.presented_at.is_empty()).then_some(delivery)
-}
-
-/// RFC 3339, in UTC.
-pub(super) fn moment(moment: Timestamp) -> String {
-    let date = OffsetDateTime::from_unix_timestamp(moment.unix()).ok();
-    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| moment.to_string())
 }
 
 pub(super) fn unreadable(error: LedgerError) -> ApiError {

@@ -1,6 +1,6 @@
 //! `/v1/nodes`: what each agent told last.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::collections::BTreeSet;
 
 use axum::{
     Json, Router,
@@ -10,7 +10,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use signet_ca::nodes::{Loaded, NodeKey, NodeView, NotForgotten, Presented, SecretState};
 use signet_controlplane::api::{ApiError, Caller};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use signet_policies::time::Timestamp;
 
 use tracing::error;
 
@@ -134,7 +134,7 @@ impl From<&NodeView> for View {
             workload: view.key.workload.to_string(),
             instance: view.key.instance.clone(),
             connected: view.connected,
-            reported_at: moment(view.reported_at),
+            reported_at: Timestamp::from(view.reported_at).to_string(),
             agent_version: report.agent_version.clone(),
             trust_version: report.trust_version.clone(),
             held_serial: report.held.as_ref().and_then(|leaf| leaf.serial).map(|serial| serial.to_string()),
@@ -169,8 +169,4 @@ impl From<&Loaded> for LoadedView {
         let serial = loaded.serial.map(|serial| serial.to_string());
         Self { serial, path: loaded.path.clone(), uris: loaded.uris.clone() }
     }
-}
-
-fn moment(at: SystemTime) -> String {
-    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }

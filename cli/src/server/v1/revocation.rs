@@ -14,7 +14,7 @@ use signet_controlplane::api::{ApiError, Caller};
 use signet_policies::identity::SpiffeId;
 use tracing::error;
 
-use super::{V1, ledger::moment};
+use super::V1;
 use crate::server::revocation::Effect;
 
 /// Longest reason that somebody gives in words, in characters.
@@ -147,18 +147,19 @@ fn answer(standing: &Standing, effect: Effect) -> ListAnswer {
     let certificates = standing.certificates().map(|(serial, revoked)| CertificateView {
         serial: serial.to_string(),
         issuer: revoked.issuer.to_string(),
-        not_after: moment(revoked.not_after),
-        at: moment(revoked.at),
+        not_after: revoked.not_after.to_string(),
+        at: revoked.at.to_string(),
         reason: revoked.reason.name(),
         by: revoked.by.clone(),
     });
     let bans = standing.bans().map(|(identity, ban)| BanView {
         identity: identity.to_string(),
-        at: moment(ban.at),
+        at: ban.at.to_string(),
         reason: ban.reason.name(),
         by: ban.by.clone(),
     });
-    let halted = standing.halted().map(|halt| HaltView { at: moment(halt.at), cause: halt.cause.clone() });
+    let halted =
+        standing.halted().map(|halt| HaltView { at: halt.at.to_string(), cause: halt.cause.clone() });
     ListAnswer { certificates: certificates.collect(), banned: bans.collect(), halted, effect }
 }
 
