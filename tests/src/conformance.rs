@@ -27,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use signet_xds::{ResourceType, pb::envoy::config::core::v3::Node, session::Variant};
-use tonic::transport::Channel;
+use tonic::{Code, Status, transport::Channel};
 
 pub use self::{
     driver::{Driver, World},
@@ -76,6 +76,22 @@ impl Lane {
             Variant::Delta => "delta",
         };
         format!("{variant} {}", self.service.map_or("ads".to_owned(), |kind| kind.to_string()))
+    }
+
+    /// Whether the server has the service at all; what is not served can keep to no statement and break none.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub async fn is_served(&self) -> Result<bool> {
+        match self.open().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.downcast_ref::<Status>().map(Status::code) {
+                Some(Code::Unimplemented) => Ok(false),
+                // Whoever refuses a stream serves it to others.
+                Some(_) => Ok(true),
+                None => Err(error),
+            },
+        }
     }
 
     /// Judges the server by every statement.

@@ -35,7 +35,8 @@ const HELP: &str = "Examples:\n  \
         --drive http://127.0.0.1:7080 --credentials signet-data/credentials\n\n\
     Without --drive only what needs no change on the server is tried. With it, a mesh of that name is made on a\n\
     Signet server and changed through its API, and the client joins as a node of it.\n\n\
-    Exit codes: 0 every statement that applies holds; 1 one does not; 2 the flags are wrong or the server is not there.";
+    Exit codes: 0 every statement that applies holds; 1 one does not; 2 the flags are wrong, or the server is\n\
+    not there or serves no such service.";
 
 /// Judges an xDS server by thirty-four statements on the protocol and its safety
 #[derive(Parser)]
@@ -141,10 +142,10 @@ async fn judge(args: &Args) -> Result<Vec<Finding>> {
         Some(api) => driven(args, api).await?,
         None => (target(args).await?, None),
     };
-    let mut findings = Vec::new();
+    let mut lanes = Vec::new();
     for service in &args.services {
         for variant in &args.variants {
-            let lane = Lane {
+            lanes.push(Lane {
                 target: target.clone(),
                 variant: match variant {
                     Protocol::Sotw => Variant::Sotw,
@@ -154,9 +155,24 @@ async fn judge(args: &Args) -> Result<Vec<Finding>> {
                 names: args.resource.clone(),
                 driver: driver.clone(),
                 quiet: Duration::from_millis(args.quiet),
-            };
-            findings.extend(lane.judge().await);
+            });
         }
+    }
+    let mut unserved = Vec::new();
+    for lane in &lanes {
+        if !lane.is_served().await? {
+            unserved.push(lane.name());
+        }
+    }
+    if !unserved.is_empty() {
+        let names = unserved.join(", ");
+        bail!(
+            "the server does not serve {names}; leave it out of --services (a Signet server serves ADS alone)"
+        );
+    }
+    let mut findings = Vec::new();
+    for lane in &lanes {
+        findings.extend(lane.judge().await);
     }
     Ok(findings)
 }

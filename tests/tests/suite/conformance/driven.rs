@@ -37,6 +37,14 @@ async fn a_server_keeps_to_every_statement_while_its_api_changes_the_mesh() -> R
         let lane = lane(&server, mesh, variant).await?;
         lanes.spawn(async move { lane.judge().await });
     }
+    // A service that is not there is no broken statement.
+    let (address, ca_file) = (server.grpc_address().to_owned(), server.ca_file());
+    let mut judge = Command::new(env!("CARGO_BIN_EXE_xds-conformance"));
+    judge.args(["--services", "ads,rds", "--target", &address, "--ca-file"]).arg(ca_file);
+    let told = tokio::task::block_in_place(|| judge.output())?;
+    let words = String::from_utf8(told.stderr)?;
+    let names = "does not serve sotw route, delta route;";
+    assert!(told.status.code() == Some(2) && words.contains(names), "{words}");
     for findings in lanes.join_all().await {
         assert!(!findings.iter().any(Finding::is_fail), "{}", table(&findings));
         let passed = findings.iter().filter(|finding| finding.verdict == Verdict::Pass).count();
