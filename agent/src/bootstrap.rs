@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use signet_policies::identity::{SpiffeId, Workload};
 use signet_sds::translate::{DEFAULT, ROOT_CA};
 
-use crate::server_addr::ServerAddr;
+use crate::{server_addr::ServerAddr, tracer::Tracer};
 
 /// The cluster that leads to the agent's socket; what the control plane sends refers to it by this name.
 pub const SDS_CLUSTER: &str = "static_cluster_sds_unix_socket";
@@ -72,6 +72,8 @@ pub struct Bootstrap<'a> {
     pub interception: Interception,
     /// How long Envoy waits for its first clusters and listeners before it serves without; zero is for ever.
     pub initial_fetch_timeout: Duration,
+    /// Where spans are sent; nowhere without.
+    pub tracer: Option<&'a Tracer>,
 }
 
 impl Bootstrap<'_> {
@@ -83,7 +85,10 @@ impl Bootstrap<'_> {
             "initial_fetch_timeout": format!("{}s", self.initial_fetch_timeout.as_secs()),
             "ads": {}
         });
-        json!({
+        let tracer = self.tracer.and_then(Tracer::cluster);
+        let clusters: Vec<Value> =
+            [self.sds_cluster(), self.control_plane_cluster()].into_iter().chain(tracer).collect();
+        let mut bootstrap = json!({
             "node": self.node(),
             "admin": { "address": socket_address(&ADMIN_ADDRESS.to_string(), self.admin_port) },
             "dynamic_resources": {
@@ -96,7 +101,7 @@ impl Bootstrap<'_> {
                 "cds_config": ads,
                 "lds_config": ads
             },
-            "static_resources": { "clusters": [self.sds_cluster(), self.control_plane_cluster()] },
+            "static_resources": { "clusters": clusters },
             "layered_runtime": { "layers": [
                 { "name": "static_layer_0", "static_layer": { "re2": { "max_program_size": { "error_level": 1000 } } } },
                 { "name": "admin_layer", "admin_layer": {} }
@@ -108,7 +113,11 @@ impl Bootstrap<'_> {
                     "max_active_downstream_connections": MAX_DOWNSTREAM_CONNECTIONS.to_string()
                 }
             }] }
-        })
+        });
+        if let Some(tracer) = self.tracer {
+            bootstrap["tracing"] = tracer.provider(self.workload);
+        }
+        bootstrap
     }
 
     /// All numbers are strings: a protobuf `Struct` has only doubles.
@@ -220,18 +229,18 @@ fn http2(options: Value) -> Value {
     } })
 }
 
-fn load_assignment(cluster: &str, address: Value) -> Value {
+pub(crate) fn load_assignment(cluster: &str, address: Value) -> Value {
     json!({
         "cluster_name": cluster,
         "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }]
     })
 }
 
-fn socket_address(address: &str, port: u16) -> Value {
+pub(crate) fn socket_address(address: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": address, "port_value": port } })
 }
 
-fn type_url(message: &str) -> String {
+pub(crate) fn type_url(message: &str) -> String {
     format!("type.googleapis.com/{message}")
 }
 
@@ -256,6 +265,7 @@ mod tests {
             instance: "pod-1-42",
             interception,
             initial_fetch_timeout: Duration::ZERO,
+            tracer: None,
         };
         bootstrap.render()
     }

@@ -1,11 +1,13 @@
 //! What App Mesh's users set on their Envoy containers, read from a map of variables.
 
+mod tracer;
+
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use signet_policies::identity::Workload;
 use thiserror::Error;
 
-use crate::server_addr::ServerAddr;
+use crate::{server_addr::ServerAddr, tracer::Tracer};
 
 /// The variables that name the workload, the one that counts first.
 const RESOURCE: [&str; 3] = ["APPMESH_RESOURCE_ARN", "APPMESH_RESOURCE_NAME", "APPMESH_VIRTUAL_NODE_NAME"];
@@ -30,6 +32,9 @@ pub struct Environment {
     pub concurrency: Option<u16>,
     /// `ENVOY_INITIAL_FETCH_TIMEOUT`, seconds: how long Envoy waits for its first listeners and clusters.
     pub initial_fetch_timeout: Option<Duration>,
+    /// `ENABLE_ENVOY_XRAY_TRACING`, `ENABLE_ENVOY_JAEGER_TRACING` or `ENABLE_ENVOY_DATADOG_TRACING`, and what is said of
+    /// that provider: where Envoy sends its spans.
+    pub tracer: Option<Tracer>,
 }
 
 /// How much Envoy logs.
@@ -120,6 +125,7 @@ impl Environment {
             concurrency: reader
                 .first(&["ENVOY_CONCURRENCY"], |text| text.parse().map_err(|_| whole_number("threads"))),
             initial_fetch_timeout: reader.first(&["ENVOY_INITIAL_FETCH_TIMEOUT"], seconds),
+            tracer: tracer::read(&mut reader),
         };
         match reader.mistakes.is_empty() {
             true => Ok(environment),
@@ -208,6 +214,7 @@ mod tests {
             admin_port: Some(9902),
             concurrency: Some(2),
             initial_fetch_timeout: Some(Duration::from_secs(30)),
+            tracer: None,
         };
         assert_eq!(environment, Ok(expected));
         assert_eq!(parse(&[("ENVOY_LOG_LEVEL", "loud")]).unwrap().log_level, Some(LogLevel::Info));

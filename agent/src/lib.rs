@@ -30,6 +30,7 @@ pub mod server_addr;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod tracer;
 pub mod trust;
 mod watch;
 

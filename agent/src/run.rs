@@ -46,6 +46,7 @@ use crate::{
     join::{NodeSigner, Server, Token, identity_of},
     server_addr::ServerAddr,
     state::{CacheKey, StateDir},
+    tracer::Tracer,
     trust::Anchors,
     watch::Watch,
 };
@@ -93,6 +94,8 @@ pub struct AgentConfig {
     pub interception: Interception,
     /// How long Envoy waits for its first clusters and listeners before it serves without; zero is for ever.
     pub initial_fetch_timeout: Duration,
+    /// Where Envoy sends its spans; nowhere without.
+    pub tracer: Option<Tracer>,
 }
 
 /// What a running agent may be told.

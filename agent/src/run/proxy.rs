@@ -67,6 +67,7 @@ impl Plan {
             instance: &state.instance(),
             interception: config.interception,
             initial_fetch_timeout: config.initial_fetch_timeout,
+            tracer: config.tracer.as_ref(),
         };
         let bootstrap = format!("{:#}\n", bootstrap.render()).into_bytes();
         let mut plan = Self { bootstrap, admin_port, egress_port, running: None };

@@ -99,6 +99,7 @@ impl Node {
             ingress_address: Ipv4Addr::new(127, 0, 0, 8).into(),
             interception: Interception::None,
             initial_fetch_timeout: Duration::ZERO,
+            tracer: None,
         }
     }
 

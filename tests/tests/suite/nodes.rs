@@ -8,4 +8,5 @@ mod logs;
 mod redirected;
 mod served;
 mod tls;
+mod traced;
 mod vended;
