@@ -30,6 +30,8 @@ pub(crate) enum InvalidFormat {
     Unneeded(String),
     #[error("%{0}% takes no length")]
     Length(String),
+    #[error("%{0}% has a length that is too large for any number")]
+    HugeLength(String),
     #[error("%{name}({found})%: {expected}")]
     Parameter { name: String, found: String, expected: String },
 }
@@ -38,7 +40,8 @@ pub(crate) enum InvalidFormat {
 struct Operator<'a> {
     name: &'a str,
     parameter: &'a str,
-    has_length: bool,
+    /// Digits, at least one.
+    length: Option<&'a str>,
 }
 
 /// Reads a format as Envoy's formatter does.
@@ -70,7 +73,7 @@ fn read(text: &str) -> Option<(Operator<'_>, &str)> {
     if name.is_empty() {
         return None;
     }
-    let operator = |parameter, (has_length, behind)| (Operator { name, parameter, has_length }, behind);
+    let operator = |parameter, (length, behind)| (Operator { name, parameter, length }, behind);
     let Some(inside) = behind.strip_prefix('(') else {
         return end(behind).map(|end| operator("", end));
     };
@@ -84,13 +87,13 @@ fn read(text: &str) -> Option<(Operator<'_>, &str)> {
 }
 
 /// `%` or `:LENGTH%`, and what is behind it.
-fn end(text: &str) -> Option<(bool, &str)> {
+fn end(text: &str) -> Option<(Option<&str>, &str)> {
     let Some(length) = text.strip_prefix(':') else {
-        return Some((false, text.strip_prefix('%')?));
+        return Some((None, text.strip_prefix('%')?));
     };
     let (digits, behind) = length.split_once('%')?;
-    let is_length = digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u64>().is_ok();
-    is_length.then_some((true, behind))
+    let is_length = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_length.then_some((Some(digits), behind))
 }
 
 impl Operator<'_> {
@@ -113,8 +116,11 @@ impl Operator<'_> {
         };
         let expected = match takes {
             Takes::Language => return Err(InvalidFormat::Unchecked(name())),
+            _ if self.length.is_some_and(|digits| digits.parse::<u64>().is_err()) => {
+                return Err(InvalidFormat::HugeLength(name()));
+            }
             _ if needs_parameter && self.parameter.is_empty() => return Err(InvalidFormat::Needed(name())),
-            _ if self.has_length && !may_have_length => return Err(InvalidFormat::Length(name())),
+            _ if self.length.is_some() && !may_have_length => return Err(InvalidFormat::Length(name())),
             Takes::Nothing if !self.parameter.is_empty() => return Err(InvalidFormat::Unneeded(name())),
             Takes::Nothing | Takes::Format | Takes::Text | Takes::TextAlone => None,
             Takes::Headers => headers(self.parameter),
@@ -168,7 +174,9 @@ fn moments(parameter: &str) -> Option<String> {
 }
 
 fn options(parameter: &str, places: &[&[&str]]) -> Option<String> {
-    let parts = parameter.split(':').zip(places);
+    // Where one word is asked for, a colon is part of it.
+    let most = if places.len() == 1 { 1 } else { usize::MAX };
+    let parts = parameter.splitn(most, ':').zip(places);
     let mut wrong = parts.filter(|(part, allowed)| !part.is_empty() && !allowed.contains(part));
     wrong.next().map(|(_, allowed)| format!("it may be one of {}", allowed.join(", ")))
 }

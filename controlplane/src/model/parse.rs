@@ -4,6 +4,7 @@
 //! What App Mesh does not know is ignored, as AWS ignores it.
 
 mod discovery;
+mod file;
 mod gateway_route;
 mod listener;
 mod log;

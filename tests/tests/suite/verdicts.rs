@@ -4,16 +4,17 @@
 //! accepts or refuses, and here Envoy is asked again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use signet_tests::{envoy_binary, machine};
+use signet_controlplane::model::Document;
+use signet_tests::{dice::Dice, envoy_binary, machine};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Envoys at once.
@@ -101,4 +102,89 @@ async fn envoy_takes_and_refuses_the_log_formats_that_the_api_does() -> Result<(
     let refused = table["refused"].iter();
     let refused = refused.map(|format| (format.clone(), bootstrap(&[], &[with_format(format)])));
     refuses_each(envoy, refused.collect()).await
+}
+
+/// What random expressions are made of.
+const PARTS: &str = r"
+    a k / . * + ? ( ) (?: (?i) (?P<n> (?<m> [ ] [^ - | || (| { } {2} {3,} {1,5} {0} {,3} {10} {100} {500} {1000}
+    {0,1000} \ \d \w \s \S \pL \PN \p{Greek} \p{^Lu} \b \B \A \z \Q \E \C ^ $ é ſ [:alpha:] [[:word:]] [\w-] [\pL]
+    (?s: (?im-s: (?-i) \x41 \x{42} \101 \377 && , \n =";
+/// What random operators are given.
+const PARAMETERS: &str = r#"
+    ;X;x-a;:path;a?b;?b;a?;a?b?c;DYNAMIC:a:b;LISTENER:a:b:c;UPSTREAM_HOST:;DS_RX_BEG:DS_TX_END;a:b:ms;a:b:ns:c;
+    %Y-%m-%dT%H:%M:%E3S;%s.%3f;%1000f;%q;WQ;NQ:ORIG;x)y;(;);a b;é;";\;ORIG;SNI_FIRST:HOST;NUMBER;a:PLAIN;a:FIELD:b;
+    :;%;%%;a,b"#;
+/// Of each sort, so many that the API takes.
+const TAKEN: usize = 1000;
+/// Of those that it takes one in hundreds of those that are tried, at worst.
+const TRIES: usize = 200_000;
+
+/// Random texts that the API takes in a spec, of which there is one for each text. The same in every run.
+fn taken(
+    key: &str,
+    mut text: impl FnMut(&mut Dice) -> String,
+    spec: impl Fn(&str) -> Value,
+) -> Result<Vec<String>> {
+    let (mut dice, mut taken) = (Dice::new(1), Vec::new());
+    for _ in 0..TRIES {
+        let text = text(&mut dice);
+        if Document::parse(key.parse()?, spec(&text)).is_ok() {
+            taken.push(text);
+        }
+        if taken.len() == TAKEN {
+            return Ok(taken);
+        }
+    }
+    bail!("only {} of {TRIES} are taken", taken.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_takes_whatever_expression_the_api_takes() -> Result<()> {
+    let parts: Vec<&str> = PARTS.split_whitespace().collect();
+    let (_machine, envoy) = (machine().await?, envoy_binary()?);
+    let text = |dice: &mut Dice| (0..=dice.roll(16)).map(|_| *dice.pick(&parts)).collect::<String>();
+    let spec = |text: &str| {
+        let targets = json!([{"virtualNode": "n", "weight": 1}]);
+        json!({"httpRoute": {"match": {"path": {"regex": text}}, "action": {"weightedTargets": targets}}})
+    };
+    let taken = taken("mesh/m/virtualRouter/r/route/x", text, spec)?;
+    let routes: Vec<Value> = taken.iter().map(|pattern| with_expression(pattern)).collect();
+    assert_eq!(verdict(&envoy, &bootstrap(&routes, &[]))?, None);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_takes_whatever_log_format_the_api_takes() -> Result<()> {
+    let parameters: Vec<&str> = PARAMETERS.split(';').map(str::trim).collect();
+    let lengths: Vec<&str> =
+        ";;:5;:0;:;:-1;:18446744073709551615;:18446744073709551616;:05".split(';').collect();
+    let (_machine, envoy, table) = (machine().await?, envoy_binary()?, table("log_format.json")?);
+    let is_name = |char: char| char.is_ascii_uppercase() || char.is_ascii_digit() || char == '_';
+    let operators = table["accepted"].iter().flat_map(|format| format.split('%'));
+    let names: BTreeSet<&str> = operators
+        .filter_map(|text| text.split(|char| !is_name(char)).next())
+        .filter(|name| name.len() > 1)
+        .collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let text = |dice: &mut Dice| {
+        let operator = |_| {
+            let (name, length) = (*dice.pick(&names), *dice.pick(&lengths));
+            let (one, other) = (*dice.pick(&parameters), *dice.pick(&parameters));
+            let parameter = match dice.roll(4) {
+                0 => format!("({one}{other})"),
+                1 => String::new(),
+                _ => format!("({one})"),
+            };
+            format!("{}%{name}{parameter}{length}%", *dice.pick(&["", "a", "%%", "\n"]))
+        };
+        (0..2).map(operator).collect::<String>()
+    };
+    let spec = |text: &str| {
+        let file = json!({"path": "/dev/null", "format": {"text": text}});
+        json!({"logging": {"accessLog": {"file": file}}})
+    };
+    let taken = taken("mesh/m/virtualNode/a", text, spec)?;
+    let logs: Vec<Value> = taken.iter().map(|format| with_format(format)).collect();
+    assert_eq!(verdict(&envoy, &bootstrap(&[], &logs))?, None);
+    Ok(())
 }

@@ -18,7 +18,7 @@ pub(super) fn access_log(spec: &Object<'_>) -> Result<Option<AccessLog>, Invalid
 fn file(field: &Field<'_>) -> Result<AccessLog, Invalid> {
     let file = field.object()?;
     Ok(AccessLog {
-        path: file.required("path")?.text(1..=255)?.to_owned(),
+        path: super::file::path(&file.required("path")?)?,
         format: file.read("format", |field| field.object()?.union(&[("text", &text), ("json", &json)]))?,
     })
 }

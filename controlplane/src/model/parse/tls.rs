@@ -13,8 +13,6 @@ use crate::model::{
 
 /// Longest ARN that AWS gives.
 const MAX_ARN: usize = 2048;
-/// Longest path of a file.
-const MAX_PATH: usize = 255;
 
 /// `ListenerTls`, of a listener of `owner`.
 pub(super) fn listener(field: &Field<'_>, owner: &Owner<'_>) -> Result<ListenerTls, Invalid> {
@@ -78,7 +76,7 @@ fn certificate_from_sds(field: &Field<'_>, owner: &Owner<'_>) -> Result<Certific
 }
 
 fn path(file: &Object<'_>, name: &str) -> Result<String, Invalid> {
-    file.required(name)?.text(1..=MAX_PATH).map(str::to_owned)
+    super::file::path(&file.required(name)?)
 }
 
 /// Whether the names that a peer must prove may hold a `*`, which then stands for itself.

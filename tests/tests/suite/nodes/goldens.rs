@@ -25,7 +25,8 @@ fn bootstrap(golden: &Value) -> Value {
     }));
     json!({
         "node": {"id": "golden", "cluster": "golden"},
-        "static_resources": {"clusters": clusters, "listeners": listeners}
+        "static_resources": {"clusters": clusters, "listeners": listeners},
+        "layered_runtime": {"layers": [{"name": "s", "static_layer": {"re2.max_program_size.error_level": 1000}}]}
     })
 }
 

@@ -149,6 +149,10 @@ fn discovery_and_backends_that_break_a_rule_are_refused_by_the_members_path() {
                 json!({"logging": {"accessLog": {}}}),
                 "spec.logging.accessLog: must have exactly one of file; it has none",
             ),
+            (
+                json!({"logging": {"accessLog": {"file": {"path": "/var/log/"}}}}),
+                "spec.logging.accessLog.file.path: must be a file's path, and what ends in '/' is a folder",
+            ),
         ],
     );
 }
@@ -221,6 +225,12 @@ fn tls_that_breaks_a_rule_is_refused_by_the_members_path() {
             with_validation(json!({"trust": {"file": {"certificateChain": ""}}})),
             format!(
                 "{tls}.validation.trust.file.certificateChain: must have 1 to 255 characters; this one has 0"
+            ),
+        ),
+        (
+            with_validation(json!({"trust": {"file": {"certificateChain": "/certs/"}}})),
+            format!(
+                "{tls}.validation.trust.file.certificateChain: must be a file's path, and what ends in '/' is a folder"
             ),
         ),
         (with_names(json!([])), format!("{names}.match.exact: must have 1 or more items; this one has 0")),
