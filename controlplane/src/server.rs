@@ -7,6 +7,8 @@ mod node;
 
 use std::{
     fmt,
+    future::pending,
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -47,6 +49,30 @@ pub struct Ads {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValidUntil(pub SystemTime);
 
+/// Why a peer is not served any more, though its certificate has not expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dismissed {
+    /// Its certificate was revoked.
+    Certificate,
+    /// Its identity is banned.
+    Identity,
+}
+
+/// Resolves once a peer is dismissed, and not before.
+pub type Dismissal = Pin<Box<dyn Future<Output = Dismissed> + Send>>;
+
+/// Whether a peer is still served; the transport puts it beside the [`Caller`], and each stream waits by itself.
+#[derive(Clone)]
+pub struct Welcome(Arc<dyn Fn() -> Dismissal + Send + Sync>);
+
+impl Welcome {
+    /// One that ends when what is given does.
+    #[must_use]
+    pub fn until(dismissal: impl Fn() -> Dismissal + Send + Sync + 'static) -> Self {
+        Self(Arc::new(dismissal))
+    }
+}
+
 /// How often a stream looks whether its certificate has expired: a clock may be set, and a machine may sleep.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -62,6 +88,12 @@ pub enum Refused {
     /// A client certificate that has expired, perhaps since the connection was made.
     #[error("the client certificate of {0} has expired; connect again with its successor")]
     Expired(Workload),
+    /// A client certificate that was revoked, perhaps since the connection was made.
+    #[error("the client certificate of {0} was revoked; its agent has to join again")]
+    Revoked(Workload),
+    /// An identity that may not be used for a while.
+    #[error("{0} is banned until it is allowed with `signet ca allow`")]
+    Banned(Workload),
     /// A certificate of ours that is no workload's.
     #[error("{0} is no workload of trust domain {1}")]
     NotAWorkload(String, TrustDomain),
@@ -99,8 +131,12 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let text = refused.to_string();
         match refused {
-            Refused::Unauthenticated | Refused::Expired(_) => Self::unauthenticated(text),
-            Refused::NotAWorkload(..) | Refused::Impostor { .. } => Self::permission_denied(text),
+            Refused::Unauthenticated | Refused::Expired(_) | Refused::Revoked(_) => {
+                Self::unauthenticated(text)
+            }
+            Refused::NotAWorkload(..) | Refused::Impostor { .. } | Refused::Banned(_) => {
+                Self::permission_denied(text)
+            }
             Refused::Node(_) | Refused::Unknown(_) => Self::invalid_argument(text),
             Refused::TooMany { .. } => Self::resource_exhausted(text),
         }
@@ -139,16 +175,20 @@ impl Ads {
             return Err(Refused::Unknown(proven));
         }
         let mut feed = self.connect(proxy, said)?;
-        if let Some(valid_until) = valid_until {
-            let (clock, told_to_end) = (Arc::clone(&self.clock), feed.end);
-            feed.end = Box::pin(async move {
-                tokio::select! {
-                    biased;
-                    refusal = told_to_end => refusal,
-                    () = expiry(valid_until, clock) => Refused::Expired(proven).into(),
-                }
-            });
-        }
+        let expiry = expiry(valid_until, Arc::clone(&self.clock));
+        let dismissal = extensions.get::<Welcome>().map(|Welcome(until)| until());
+        let told_to_end = feed.end;
+        feed.end = Box::pin(async move {
+            tokio::select! {
+                biased;
+                refusal = told_to_end => refusal,
+                why = async { dismissal.unwrap_or_else(|| Box::pin(pending())).await } => match why {
+                    Dismissed::Certificate => Refused::Revoked(proven).into(),
+                    Dismissed::Identity => Refused::Banned(proven).into(),
+                },
+                () = expiry => Refused::Expired(proven).into(),
+            }
+        });
         Ok(feed)
     }
 
@@ -178,8 +218,11 @@ impl Ads {
     }
 }
 
-/// Waits until a certificate has expired.
-async fn expiry(ValidUntil(end): ValidUntil, clock: Clock) {
+/// Waits until a certificate has expired; for ever, where nobody said when.
+async fn expiry(valid_until: Option<ValidUntil>, clock: Clock) {
+    let Some(ValidUntil(end)) = valid_until else {
+        return pending().await;
+    };
     while let Ok(left) = end.duration_since(clock()) {
         if left.is_zero() {
             return;

@@ -46,7 +46,8 @@ pub(super) use revoked::InForce;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// A peer that says nothing for this long after its handshake is let go.
 const FIRST_WORD: Duration = Duration::from_secs(10);
-/// From the end of a peer's certificate to that of its connection: its streams end first, and say why.
+/// From the end of a peer's certificate, or its revocation, to that of its connection: its streams end first, and say
+/// why.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// Handshakes under way at once; each costs most of a millisecond of CPU, once the peer speaks.
 const MAX_HANDSHAKES: usize = 2048;
@@ -137,6 +138,8 @@ pub(super) struct Peer {
     /// The holder of a certificate of ours, or nobody known.
     holder: Option<Holder>,
     address: IpAddr,
+    /// What is in force, of holders too.
+    standing: InForce,
 }
 
 /// What a good certificate proves.
@@ -292,7 +295,8 @@ async fn handshake(
     let address = tcp.peer_addr()?.ip();
     let stream = acceptor.accept(tcp).await.context("handshake")?;
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = Peer { holder: leaf.map(identity_of).transpose()?, address };
+    let holder = leaf.map(identity_of).transpose()?;
+    let peer = Peer { holder, address, standing: standing.clone() };
     let silence = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
     let holder = peer.holder.as_ref();
     let left = |holder: &Holder| holder.valid_until.duration_since(clock()).unwrap_or_default();
@@ -307,12 +311,14 @@ async fn handshake(
 /// The request came over no connection of this port, which cannot be.
 pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
     let peer = request.extensions().get::<Peer>().cloned();
-    let Peer { holder, address } =
+    let Peer { holder, address, standing } =
         peer.ok_or_else(|| Status::unauthenticated("the connection is not known"))?;
     let extensions = request.extensions_mut();
     extensions.insert(PeerAddress(address));
     match holder {
-        Some(Holder { id, serial, valid_until }) => {
+        Some(holder) => {
+            extensions.insert(revoked::welcome(&holder, &standing));
+            let Holder { id, serial, valid_until } = holder;
             extensions.insert(Caller::Holder(id));
             extensions.insert(PresentedSerial(serial));
             extensions.insert(PresentedEnd(valid_until.into()));

@@ -255,6 +255,30 @@ async fn a_stream_ends_when_its_certificate_does_and_none_is_opened_with_it_afte
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_its_own_code_when_its_certificate_is_revoked_or_its_identity_banned() {
+    let ads = ads();
+    for (why, code, words) in [
+        (Dismissed::Certificate, Code::Unauthenticated, "mesh/m/virtualNode/a was revoked"),
+        (Dismissed::Identity, Code::PermissionDenied, "mesh/m/virtualNode/a is banned"),
+    ] {
+        let (dismiss, dismissed) = watch::channel(None);
+        let mut extensions = Extensions::new();
+        extensions.insert(holder("spiffe://td/mesh/m/virtual-node/a").unwrap());
+        extensions.insert(Welcome::until(move || {
+            let mut dismissed = dismissed.clone();
+            Box::pin(async move { dismissed.wait_for(Option::is_some).await.unwrap().unwrap() })
+        }));
+        let mut feed = ads.open(&extensions, Some(&node("mesh/m/virtualNode/a"))).unwrap();
+        let waits = tokio::time::timeout(Duration::from_secs(3600), feed.end.as_mut()).await;
+        assert!(waits.is_err(), "{waits:?}");
+        dismiss.send_replace(Some(why));
+        let refusal = feed.end.as_mut().await;
+        assert_eq!(refusal.code(), code);
+        assert!(refusal.message().contains(words), "{}", refusal.message());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_stream_of_a_node_that_is_deleted_ends_with_the_code_that_app_mesh_had_for_it() {
     let ads = ads();
     let mut feed = feed_of_a(&ads, 3600).unwrap();

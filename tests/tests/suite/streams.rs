@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use http::Method;
 use serde_json::json;
-use signet::local::mesh::{Server, put};
+use signet::local::{
+    mesh::{Server, put},
+    probe::serial_of,
+};
 use signet_tests::{Outsider, channel, clock, program};
 use signet_xds::pb::envoy::{
     config::core::v3::Node,
@@ -16,7 +20,7 @@ use signet_xds::pb::envoy::{
 use signet_xds::pb::google::protobuf::{Struct, Value, value::Kind};
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Status, Streaming, transport::Channel};
 
 const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
@@ -33,7 +37,7 @@ fn node(id: &str) -> Node {
     Node { id: id.to_owned(), cluster: id.to_owned(), metadata: Some(metadata), ..Node::default() }
 }
 
-async fn first_answer(channel: Channel, node_id: &str) -> Result<DiscoveryResponse, tonic::Status> {
+async fn first_answer(channel: Channel, node_id: &str) -> Result<DiscoveryResponse, Status> {
     let request = DiscoveryRequest {
         node: Some(node(node_id)),
         type_url: CLUSTERS.to_owned(),
@@ -43,9 +47,7 @@ async fn first_answer(channel: Channel, node_id: &str) -> Result<DiscoveryRespon
     let mut client = AggregatedDiscoveryServiceClient::new(channel);
     let mut answers = client.stream_aggregated_resources(requests).await?.into_inner();
     let answer = timeout(Duration::from_secs(10), answers.message()).await;
-    answer
-        .map_err(|_| tonic::Status::deadline_exceeded("no answer"))??
-        .ok_or_else(|| tonic::Status::aborted("ended"))
+    answer.map_err(|_| Status::deadline_exceeded("no answer"))??.ok_or_else(|| Status::aborted("ended"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,30 +87,65 @@ async fn a_stream_is_fed_its_own_nodes_configuration_and_no_others() -> Result<(
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_stream_of_a_deleted_node_ends() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let mut server = Server::start(&program()?, folder.path()).await?;
-    let client = server.client(clock())?;
-    put(&client, "meshes", json!({"meshName": "m"})).await?;
-    put(&client, "meshes/m/virtualNodes", json!({"virtualNodeName": "a", "spec": {}})).await?;
-    let a = Outsider::join(&server, &client, "m", "a").await?;
-    let channel = channel(server.grpc_address(), a.roots(), Some(a.certificate())).await?;
+/// A stream of a node that has had its first answer.
+async fn opened(server: &Server, node_id: &str, joined: &Outsider) -> Result<Streaming<DiscoveryResponse>> {
+    let channel = channel(server.grpc_address(), joined.roots(), Some(joined.certificate())).await?;
     let request = DiscoveryRequest {
-        node: Some(node("mesh/m/virtualNode/a")),
+        node: Some(node(node_id)),
         type_url: CLUSTERS.to_owned(),
         ..DiscoveryRequest::default()
     };
     let requests = tokio_stream::iter([request]).chain(tokio_stream::pending());
-    let mut answers = AggregatedDiscoveryServiceClient::new(channel)
-        .stream_aggregated_resources(requests)
-        .await?
-        .into_inner();
+    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    let mut answers = client.stream_aggregated_resources(requests).await?.into_inner();
     answers.message().await?.context("no first answer")?;
-    client.call(http::Method::DELETE, "/v20190125/meshes/m/virtualNodes/a", None).await?;
-    let ended =
-        timeout(Duration::from_secs(10), async { while let Ok(Some(_)) = answers.message().await {} });
-    ended.await.context("the stream of a deleted node goes on")?;
+    Ok(answers)
+}
+
+/// What a stream ends with.
+async fn end(mut answers: Streaming<DiscoveryResponse>) -> Result<Status> {
+    let ended = timeout(Duration::from_secs(10), async {
+        loop {
+            match answers.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Status::ok("ended"),
+                Err(status) => return status,
+            }
+        }
+    });
+    ended.await.context("the stream goes on")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_a_node_that_is_deleted_or_revoked_ends_with_the_code_that_app_mesh_had_for_it()
+-> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut server = Server::start(&program()?, folder.path()).await?;
+    let client = server.client(clock())?;
+    put(&client, "meshes", json!({"meshName": "m"})).await?;
+    for name in ["deleted", "revoked", "banned"] {
+        put(&client, "meshes/m/virtualNodes", json!({"virtualNodeName": name, "spec": {}})).await?;
+        let joined = Outsider::join(&server, &client, "m", name).await?;
+        let answers = opened(&server, &format!("mesh/m/virtualNode/{name}"), &joined).await?;
+        let serial = format!("{:0>32}", serial_of(&joined.certificate().chain[0])?);
+        let revoke = |subject: String| json!({"subject": subject, "reason": "keyCompromise"});
+        let (method, path, body) = match name {
+            "deleted" => (Method::DELETE, "/v20190125/meshes/m/virtualNodes/deleted", None),
+            "revoked" => (Method::POST, "/v1/ca/revocations", Some(revoke(serial))),
+            _ => {
+                let id = "spiffe://signet.internal/mesh/m/virtual-node/banned".to_owned();
+                (Method::POST, "/v1/ca/revocations", Some(revoke(id)))
+            }
+        };
+        client.call(method, path, body.as_ref()).await?;
+        let status = end(answers).await.context(name)?;
+        let (code, words) = match name {
+            "deleted" => (Code::InvalidArgument, "mesh/m/virtualNode/deleted does not exist"),
+            "revoked" => (Code::Unauthenticated, "certificate of mesh/m/virtualNode/revoked was revoked"),
+            _ => (Code::PermissionDenied, "mesh/m/virtualNode/banned is banned"),
+        };
+        assert!(status.code() == code && status.message().contains(words), "{name}: {status:?}");
+    }
     server.stop().await;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! connections that are open already.
 
 use std::{
+    future::pending,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,9 +15,10 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use signet_ca::standing::Standing;
-use tokio::sync::watch;
+use signet_controlplane::server::{Dismissed, Welcome};
+use tokio::{sync::watch, time::sleep};
 
-use super::{Holder, identity_of};
+use super::{Holder, LAST_WORD, identity_of};
 
 /// What is in force, and every change.
 pub(in crate::server) type InForce = watch::Receiver<Arc<Standing>>;
@@ -102,16 +104,43 @@ impl ClientCertVerifier for Unrevoked {
     }
 }
 
-/// Waits for the end of a holder's welcome. At once, where a session was resumed that began before it ended: a
-/// resumption verifies nothing.
-pub(super) fn refusal(holder: &Holder, mut standing: InForce) -> Refusal {
+/// Waits for the end of a holder's connection, which comes a last word after that of its welcome. At once, where a
+/// session was resumed that began before it ended: a resumption verifies nothing.
+pub(super) fn refusal(holder: &Holder, standing: InForce) -> Refusal {
     let holder = holder.clone();
     Refusal(Box::pin(async move {
-        // Without its sender the server is going down, and ends its connections itself.
-        if standing.wait_for(|standing| is_refused(standing, &holder)).await.is_err() {
-            std::future::pending::<()>().await;
+        let was_welcome = !is_refused(&standing.borrow(), &holder);
+        dismissal(holder, standing).await;
+        if was_welcome {
+            sleep(LAST_WORD).await;
         }
     }))
+}
+
+/// What each stream of a holder's is told of its welcome.
+pub(super) fn welcome(holder: &Holder, standing: &InForce) -> Welcome {
+    let (holder, standing) = (holder.clone(), standing.clone());
+    Welcome::until(move || Box::pin(dismissal(holder.clone(), standing.clone())))
+}
+
+async fn dismissal(holder: Holder, mut standing: InForce) -> Dismissed {
+    // A ban revokes the certificates of its identity too, and is what their holder has to hear of.
+    let why = |standing: &Standing| {
+        let is_banned = standing.check(None, &holder.id).is_err();
+        is_refused(standing, &holder).then_some(match is_banned {
+            true => Dismissed::Identity,
+            false => Dismissed::Certificate,
+        })
+    };
+    let dismissed = match standing.wait_for(|standing| why(standing).is_some()).await {
+        Ok(standing) => why(&standing),
+        Err(_) => None,
+    };
+    match dismissed {
+        Some(dismissed) => dismissed,
+        // Without its sender the server is going down, and ends its connections itself.
+        None => pending().await,
+    }
 }
 
 fn is_refused(standing: &Standing, holder: &Holder) -> bool {
