@@ -1,8 +1,9 @@
 //! Nodes whose traffic is redirected to Envoy by iptables, each on a host of its own.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 use signet_tests::{
     bed::{
@@ -30,7 +31,7 @@ struct Three {
     b: Host,
     c: Host,
     apps: Vec<App>,
-    _nodes: Vec<Node>,
+    nodes: Vec<Node>,
     _resolver: Resolver,
 }
 
@@ -61,7 +62,7 @@ impl Three {
             a.redirected(&mut bed, "m", "a", "7000").await?,
         ];
         bed.synced().await?;
-        let three = Self { bed, a, b, c, apps, _nodes: nodes, _resolver: resolver };
+        let three = Self { bed, a, b, c, apps, nodes, _resolver: resolver };
         eventually("a first call goes through", PATIENCE, || three.a_calls("b.test", three.b(HTTP))).await?;
         Ok(three)
     }
@@ -86,6 +87,42 @@ impl Three {
         let mut heard = vec![0; 64];
         let read = timeout(Duration::from_secs(5), stream.read(&mut heard)).await?.unwrap_or(0);
         Ok(String::from_utf8_lossy(heard.get(..read).unwrap_or_default()).trim().to_owned())
+    }
+
+    /// Which counters have counted nothing, of those that dashboards know by the names that App Mesh gave to listeners,
+    /// clusters and connection managers, and of those that each chain has of its own.
+    async fn silent(&self) -> Result<Vec<String>> {
+        let of_a = [
+            "listener.0.0.0.0_15001.downstream_cx_total",
+            "http.egress.downstream_rq_2xx",
+            "cluster.cds_egress_m_b_http_8080.upstream_rq_total",
+            "cluster.cds_egress_m_b_tcp_9090.upstream_cx_total",
+            "cluster.cds_egress_m_mesh-allow-all.upstream_cx_total",
+            "cluster.cds_egress_m_amazonaws.upstream_cx_total",
+            "tcp.egress_tcp_9090.downstream_cx_total",
+            "tcp.egress_mesh_allow_all.downstream_cx_total",
+            "tcp.egress_amazonaws.downstream_cx_total",
+        ];
+        let of_b = [
+            "listener.0.0.0.0_15000.downstream_cx_total",
+            "http.ingress_http_8080_plaintext.downstream_rq_2xx",
+            "cluster.cds_ingress_m_b_http_8080.upstream_rq_total",
+            "tcp.ingress_tcp_9090_plaintext.downstream_cx_total",
+            "cluster.cds_ingress_m_b_tcp_9090.upstream_cx_total",
+        ];
+        let [b, a] = &self.nodes[..] else { bail!("two nodes have Envoys") };
+        let mut silent = Vec::new();
+        for (host, node, names) in [(&self.a, a, &of_a[..]), (&self.b, b, &of_b)] {
+            let admin = node.sidecar.ready.admin;
+            let stats = Call::to(admin, "admin").path("/stats?usedonly");
+            let text = stats.send_on(host.namespace.connect(admin)?).await?.body;
+            let counts = |name: &str| {
+                let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+                values.any(|value| value != "0")
+            };
+            silent.extend(names.iter().filter(|name| !counts(name)).map(ToString::to_string));
+        }
+        Ok(silent)
     }
 
     /// Whether the start of a TLS handshake from host a comes through to port 443 of host c.
@@ -143,6 +180,7 @@ fn redirected_traffic_goes_where_the_egress_filter_lets_it() -> Result<()> {
         assert!(three.tls_to("example.com").await? && three.tls_to("s3.amazonaws.com").await?);
         // What dials Envoy's own port is not sent back to it.
         assert_eq!(three.a_hears(([127, 0, 0, 1], 15_001).into()).await?, "");
+        assert_eq!(three.silent().await?, Vec::<String>::new(), "names that dashboards know count nothing");
         strangers(&three).await?;
         drop(three.apps);
         three.bed.end().await;
@@ -160,6 +198,12 @@ async fn strangers(three: &Three) -> Result<()> {
     assert!(straight.is_err(), "port 15000 is nobody's destination: {straight:?}");
     let mut spec = listening("b.test", HTTP, "http");
     spec["listeners"][0]["tls"] = json!({"mode": "STRICT", "certificate": {"acm": {"certificateArn": "arn:aws:acm:us-east-1:000000000000:c/1"}}});
+    // Envoy is another user's.
+    let log = three.bed.path("b.log");
+    std::fs::write(&log, "")?;
+    std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o666))?;
+    let format = json!({"text": "sni=%REQUESTED_SERVER_NAME%\n"});
+    spec["logging"] = json!({"accessLog": {"file": {"path": log, "format": format}}});
     three.bed.respec("m", "b", spec).await?;
     three.bed.synced().await?;
     eventually("a stranger is refused in plaintext", PATIENCE, || async {
@@ -169,7 +213,14 @@ async fn strangers(three: &Three) -> Result<()> {
     })
     .await?;
     assert_eq!(three.a_calls("b.test", three.b(HTTP)).await?, "200 b", "and the mesh's own speak TLS");
-    Ok(())
+    let envoy = three.nodes.first().and_then(|b| Pid::from_raw(b.sidecar.ready.envoy_pid));
+    eventually("they name the server that they mean", PATIENCE, || async {
+        rustix::process::kill_process(envoy.context("a pid")?, Signal::USR1)?;
+        let text = std::fs::read_to_string(&log)?;
+        ensure!(text.lines().any(|line| line == "sni=b.test"), "{text:?}");
+        Ok(())
+    })
+    .await
 }
 
 #[test]
