@@ -68,7 +68,7 @@ impl Carrier {
         let mut trusted = self.trust.subscribe();
         loop {
             let standing = self.standing.borrow_and_update().clone();
-            trusted.borrow_and_update();
+            let bundle = trusted.borrow().bundle().to_vec();
             self.note_roots().await;
             let given = self.give_lists(&standing);
             if standing.generation() > self.effect.borrow().generation {
@@ -85,8 +85,8 @@ impl Carrier {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 changed = self.standing.changed() => if changed.is_err() { return Ok(()) },
-                // Other roots, or other issuers, want other lists; our own change is no news.
-                _ = trusted.changed() => {}
+                // Other roots want other lists. Other issuers are news of the standing, and lists are what is made here.
+                _ = trusted.wait_for(|trust| trust.bundle() != bundle) => {}
                 () = sleep_until(again) => {}
             }
         }

@@ -1,6 +1,6 @@
 //! Revocation over the real ports: by the server itself, by OpenSSL, and by real Envoys under load.
 
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     path::Path,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use signet::local::{
     load::{Load, Plan},
@@ -42,19 +42,28 @@ fn mutual() -> Value {
 
 /// A client with a stolen certificate.
 #[derive(Clone)]
-struct Thief {
+pub(crate) struct Thief {
     tls: TlsConnector,
     server: SocketAddr,
 }
 
 impl Thief {
     fn new(stolen: &Outsider, server: SocketAddr) -> Result<Self> {
+        Self::trusting(stolen, stolen.roots(), server)
+    }
+
+    /// One that trusts roots of its own choice.
+    pub(crate) fn trusting(
+        stolen: &Outsider,
+        roots: &[CertificateDer<'static>],
+        server: SocketAddr,
+    ) -> Result<Self> {
         let certificate: ClientCertificate = stolen.certificate();
-        Ok(Self { tls: tls_connector(stolen.roots(), Some(certificate), &[])?, server })
+        Ok(Self { tls: tls_connector(roots, Some(certificate), &[])?, server })
     }
 
     /// A new connection that was served once, since in TLS 1.3 a refusal shows only after the handshake.
-    async fn connect(&self) -> Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.server).await?;
         let mut stream = self.tls.connect(ServerName::IpAddress(self.server.ip().into()), tcp).await?;
         ask(&mut stream).await?;
@@ -157,6 +166,11 @@ async fn a_banned_identity_loses_new_and_open_connections_and_nobody_else_loses_
         "the last handshake was let in after {last_shake:?}, the last connection ended after {last_end:?}"
     );
     assert!(last_shake < HANDSHAKES, "{last_shake:?}");
+
+    // One revocation is one change of what is trusted, however long ago it was.
+    let log = server.sidecar.log();
+    let changes = log.matches("what is trusted has changed").count();
+    assert_eq!(changes, 1, "what is trusted changed {changes} times in {:?}", start.elapsed());
 
     // The thief's own proxy: it has no stream any more, and its calls fail.
     eventually("its proxy is cut off", Duration::from_secs(20), || async {
