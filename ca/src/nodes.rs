@@ -8,6 +8,7 @@
 //! Agents tell it all again after a restart of the server. Only that one left for good nobody would tell again: that is
 //! in the ledger.
 
+mod clocks;
 mod departure;
 mod leaf;
 mod report;
@@ -208,8 +209,10 @@ impl Nodes {
             session: number,
         };
         let is_let_in = self.0.views.send_if_modified(|views| {
-            let there_is_room = views.len() < MAX_NODES || views.get(&key).is_some();
+            let before = views.get(&key);
+            let there_is_room = views.len() < MAX_NODES || before.is_some();
             if there_is_room {
+                clocks::tell(before.map(Arc::as_ref), &view);
                 *views = Arc::new(NodeViews(views.0.insert(key.clone(), Arc::new(view))));
             }
             there_is_room
@@ -279,7 +282,10 @@ impl Nodes {
                 return false;
             };
             let next = match change(view) {
-                Some(next) => views.0.insert(key.clone(), Arc::new(next)),
+                Some(next) => {
+                    clocks::tell(Some(view), &next);
+                    views.0.insert(key.clone(), Arc::new(next))
+                }
                 None => views.0.remove(key),
             };
             *views = Arc::new(NodeViews(next));

@@ -39,6 +39,18 @@ fn the_last_report_of_each_instance_is_kept_and_who_is_connected_is_known() {
 }
 
 #[test]
+fn a_clock_that_is_more_than_a_minute_from_the_servers_in_either_direction_is_apart_by_the_last_report() {
+    let nodes = Nodes::default();
+    let session = connect(&nodes, "one");
+    let view = || nodes.subscribe().borrow().get(&key("a", "one")).unwrap().clone();
+    let at = i64::try_from(now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    for (ahead, apart) in [(0, false), (60_000, false), (60_001, true), (-60_000, false), (-60_001, true)] {
+        session.report(Report { now_unix_ms: at + ahead, ..told("1") }, now());
+        assert_eq!((view().clock_ahead_ms(), view().is_clock_apart()), (ahead, apart));
+    }
+}
+
+#[test]
 fn another_stream_of_an_instance_takes_the_place_of_the_first_whose_end_changes_nothing() {
     let nodes = Nodes::default();
     let first = connect(&nodes, "one");

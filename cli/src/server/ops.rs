@@ -1,6 +1,10 @@
 //! Health, readiness and metrics.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::{Display, Write as _},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -125,29 +129,53 @@ fn exposition(proxies: &Proxies, standing: &Standing) -> String {
     text
 }
 
-/// Of each mesh, how long the certificate that ends first has left, and how many agents cannot renew.
+/// What agents of one mesh report.
+#[derive(Default)]
+struct Lives {
+    /// Least life left of a certificate, in seconds.
+    least: Option<i64>,
+    /// Agents that cannot renew.
+    failing: usize,
+    /// The clock that is furthest from the server's, in milliseconds.
+    apart: u64,
+}
+
+/// Of each mesh, how long the certificate that ends first has left, how many agents cannot renew, and how far their
+/// clocks are from this one.
 fn lives(text: &mut String, views: &NodeViews, now: Timestamp) {
-    let mut meshes: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
+    let mut meshes: BTreeMap<&str, Lives> = BTreeMap::new();
     for view in views.iter().filter(|view| view.connected) {
-        let mesh = meshes.entry(view.key.workload.mesh.as_str()).or_insert((i64::MAX, 0));
-        if let Some(held) = &view.report.held {
-            mesh.0 = mesh.0.min(held.not_after.unix() - now.unix());
-        }
-        mesh.1 += usize::from(view.report.renewal.failures > 0);
+        let mesh = meshes.entry(view.key.workload.mesh.as_str()).or_default();
+        let left = view.report.held.as_ref().map(|held| held.not_after.unix() - now.unix());
+        mesh.least = mesh.least.into_iter().chain(left).min();
+        mesh.failing += usize::from(view.report.renewal.failures > 0);
+        mesh.apart = mesh.apart.max(view.clock_ahead_ms().unsigned_abs());
     }
-    let (least, failing) = ("signet_certificate_remaining_seconds", "signet_agents_failing_to_renew");
-    let _ = writeln!(
-        text,
-        "# TYPE {least} gauge\n# UNIT {least} seconds\n# HELP {least} Least life left of a certificate that a connected agent holds."
-    );
-    for (mesh, (left, _)) in meshes.iter().filter(|(_, (left, _))| *left != i64::MAX) {
-        let _ = writeln!(text, "{least}{{mesh=\"{mesh}\"}} {left}");
+    let help = "Least life left of a certificate that a connected agent holds.";
+    let least = meshes.iter().filter_map(|(mesh, lives)| Some((*mesh, lives.least?)));
+    by_mesh(text, "signet_certificate_remaining_seconds", help, least);
+    let help = "Connected agents whose last renewal failed.";
+    let failing = meshes.iter().map(|(mesh, lives)| (*mesh, lives.failing));
+    by_mesh(text, "signet_agents_failing_to_renew", help, failing);
+    let help = "Furthest that the clock of a connected agent is from the server's, in either direction.";
+    let apart = meshes.iter().map(|(mesh, lives)| (*mesh, lives.apart / 1000));
+    by_mesh(text, "signet_agent_clock_apart_seconds", help, apart);
+}
+
+/// A gauge with a value for each mesh.
+fn by_mesh<'a, V: Display>(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (&'a str, V)>,
+) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "# TYPE {name} gauge");
+    if name.ends_with("_seconds") {
+        let _ = writeln!(text, "# UNIT {name} seconds");
     }
-    let _ = writeln!(
-        text,
-        "# TYPE {failing} gauge\n# HELP {failing} Connected agents whose last renewal failed."
-    );
-    for (mesh, (_, count)) in &meshes {
-        let _ = writeln!(text, "{failing}{{mesh=\"{mesh}\"}} {count}");
+    let _ = writeln!(text, "# HELP {name} {help}");
+    for (mesh, value) in values {
+        let _ = writeln!(text, "{name}{{mesh=\"{mesh}\"}} {value}");
     }
 }

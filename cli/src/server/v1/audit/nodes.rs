@@ -1,6 +1,6 @@
 //! What agents report, and which proxies have none that does.
 
-use std::{collections::BTreeMap, time::UNIX_EPOCH};
+use std::collections::BTreeMap;
 
 use signet_audit::inventory::{
     Der, Gap, Listener, Loaded, Need, Node, Presented, Probe, Renewal, Rival, Secret, Tickets,
@@ -35,8 +35,6 @@ fn silent(v1: &V1, views: &nodes::NodeViews) -> Vec<Gap> {
 
 fn node(view: &NodeView) -> Node {
     let report = &*view.report;
-    let reported_ms = view.reported_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let reported_ms = i64::try_from(reported_ms).unwrap_or(i64::MAX);
     Node {
         workload: view.key.workload.to_string(),
         instance: view.key.instance.clone(),
@@ -44,7 +42,7 @@ fn node(view: &NodeView) -> Node {
         reported_at: Some(Timestamp::from(view.reported_at).unix()),
         address: view.line.address.map(|address| address.to_string()),
         rival: view.rival.map(rival),
-        clock_ahead_ms: Some(report.now_unix_ms.saturating_sub(reported_ms)),
+        clock_ahead_ms: Some(view.clock_ahead_ms()),
         trust_version: Some(report.trust_version.clone()).filter(|version| !version.is_empty()),
         secrets: report.secrets.iter().map(secret).collect(),
         presented: report.presented.iter().map(presented).collect(),
