@@ -42,23 +42,13 @@ pub struct Wanted {
     pub handshakes: u32,
     /// Life of a leaf, in seconds.
     pub leaf_secs: u64,
-    /// How long everybody is left to renew in its own time, in each round and in milliseconds.
-    pub calm_ms: u64,
     /// Whether anything goes wrong.
     pub faults: bool,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self {
-            seed: 1,
-            rotations: 1000,
-            root_changes: 20,
-            handshakes: 100,
-            leaf_secs: 20,
-            calm_ms: 15_000,
-            faults: true,
-        }
+        Self { seed: 1, rotations: 1000, root_changes: 20, handshakes: 100, leaf_secs: 20, faults: true }
     }
 }
 

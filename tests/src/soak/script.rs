@@ -100,11 +100,8 @@ pub enum Step {
         /// How often.
         times: u64,
     },
-    /// Everybody renews in its own time, for a while.
-    Calm {
-        /// How long, in milliseconds.
-        ms: u64,
-    },
+    /// Everybody is left alone until it has renewed in its own time.
+    Calm,
     /// Something goes wrong.
     Fault(Fault),
     /// The mesh's issuer is replaced.
@@ -132,7 +129,7 @@ pub fn script(wanted: &Wanted) -> Vec<Step> {
                 steps.push(Step::Fault(fault(&mut dice, kills)));
             }
         }
-        steps.push(Step::Calm { ms: wanted.calm_ms });
+        steps.push(Step::Calm);
         if wanted.faults && dice.roll(4) == 0 {
             steps.push(Step::Issuer);
         }
@@ -192,7 +189,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Renew { .. } => f.write_str("renewals"),
-            Self::Calm { .. } => f.write_str("renewals in their own time"),
+            Self::Calm => f.write_str("renewals in their own time"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Issuer => f.write_str("change of the issuer"),
             Self::Root(Twist::None) => f.write_str("F10 change of the root"),
@@ -264,7 +261,7 @@ mod tests {
     fn without_faults_nothing_goes_wrong() {
         let steps = script(&Wanted { faults: false, ..wanted(7) });
         let harmless =
-            |step: &Step| matches!(step, Step::Renew { .. } | Step::Calm { .. } | Step::Root(Twist::None));
+            |step: &Step| matches!(step, Step::Renew { .. } | Step::Calm | Step::Root(Twist::None));
         assert!(steps.iter().all(harmless));
     }
 }

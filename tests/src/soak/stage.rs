@@ -46,6 +46,8 @@ pub(super) struct Stage {
     phases: BTreeMap<String, Vec<i64>>,
     root_changes: u64,
     broken: Vec<String>,
+    /// Of a leaf.
+    life: Duration,
 }
 
 impl Stage {
@@ -89,6 +91,7 @@ impl Stage {
             phases: BTreeMap::new(),
             root_changes: 0,
             broken: Vec::new(),
+            life: Duration::from_secs(wanted.leaf_secs),
             pair,
         };
         stage.renewed().await?;
@@ -122,19 +125,32 @@ impl Stage {
 
     /// Has everybody renew now, and waits until each Envoy runs what is new.
     pub(super) async fn renewed(&self) -> Result<()> {
-        let nodes = [&self.pair.server, &self.pair.caller];
-        let mut before = Vec::new();
-        for node in nodes {
-            before.push(node.admin().serials().await?);
-        }
-        for node in nodes {
+        let before = self.serials().await?;
+        for node in [&self.pair.server, &self.pair.caller] {
             node.sidecar.rotate()?;
         }
-        eventually("everybody has a new certificate", PATIENCE, || async {
-            for (node, before) in nodes.iter().zip(&before) {
-                let serials = node.admin().serials().await?;
+        self.replaced(&before, PATIENCE).await
+    }
+
+    /// Waits until each agent has renewed by itself, which it does before its certificate ends.
+    async fn left_alone(&self) -> Result<()> {
+        let before = self.serials().await?;
+        self.replaced(&before, self.life).await
+    }
+
+    /// What each Envoy runs.
+    async fn serials(&self) -> Result<[Vec<String>; 2]> {
+        let [server, caller] = [&self.pair.server, &self.pair.caller].map(Node::admin);
+        Ok([server.serials().await?, caller.serials().await?])
+    }
+
+    /// Until each Envoy runs another certificate than those.
+    async fn replaced(&self, before: &[Vec<String>; 2], patience: Duration) -> Result<()> {
+        eventually("everybody has a new certificate", patience, || async {
+            let nodes = [&self.pair.server, &self.pair.caller];
+            for ((node, now), before) in nodes.iter().zip(self.serials().await?).zip(before) {
                 let log = || node.sidecar.log().lines().rev().take(3).collect::<Vec<_>>().join("\n");
-                ensure!(serials.iter().any(|serial| !before.contains(serial)), "{serials:?}: {}", log());
+                ensure!(now.iter().any(|serial| !before.contains(serial)), "{now:?}: {}", log());
             }
             Ok(())
         })
@@ -150,7 +166,7 @@ impl Stage {
                 }
                 return self.look();
             }
-            Step::Calm { ms } => tokio::time::sleep(Step::pause(*ms)).await,
+            Step::Calm => self.left_alone().await?,
             Step::Fault(fault) => self.wrong(*fault).await?,
             Step::Issuer => {
                 self.told(&["rotate", "start", "--issuer", "m", "--spread", "1"])?;
