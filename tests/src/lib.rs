@@ -10,7 +10,8 @@ pub mod ceremony;
 pub mod conformance;
 pub mod dice;
 pub mod node_service {
-    //! The client side of the node service, for requests that no agent would send.
+    //! The node service: its client, for requests that no agent would send, and its server, for answers that no Signet
+    //! server would give.
     #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
     tonic::include_proto!("signet.node.v1");
 }

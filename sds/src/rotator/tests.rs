@@ -127,6 +127,7 @@ async fn every_failed_renewal_leaves_the_old_certificate_in_place_until_one_succ
         Answer::OtherKey,
         Answer::OtherRoot,
         Answer::ClientOnly,
+        Answer::Alone,
         Answer::Never,
     ];
     let mut world = start(&[Answer::Good]);

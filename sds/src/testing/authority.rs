@@ -7,7 +7,7 @@ use rcgen::{
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     SanType, SerialNumber,
 };
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject as _};
 use signet_policies::identity::TrustDomain;
 
 use crate::signer::Signed;
@@ -51,6 +51,15 @@ impl MiniCa {
         let issuer_key = KeyPair::generate().unwrap();
         let intermediate = issuer_params.signed_by(&issuer_key, &root_issuer).unwrap().der().clone();
         Self { root, intermediate, issuer: Issuer::new(issuer_params, issuer_key) }
+    }
+
+    /// An authority that is there already, by its root, its issuer and the issuer's key, all PEM.
+    #[must_use]
+    pub fn of(root: &str, issuer: &str, key: &str) -> Self {
+        let certificate = |text: &str| CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
+        let key = KeyPair::from_pem(key).unwrap();
+        let issued = Issuer::from_ca_cert_pem(issuer, key).unwrap();
+        Self { root: certificate(root), intermediate: certificate(issuer), issuer: issued }
     }
 
     #[must_use]

@@ -8,10 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use rcgen::ExtendedKeyUsagePurpose;
-use signet_policies::{
-    identity::{SpiffeId, TrustDomain},
-    time::Clock,
-};
+use signet_policies::{identity::SpiffeId, time::Clock};
 use tokio::sync::watch;
 
 use super::{MiniCa, Order};
@@ -50,6 +47,8 @@ pub enum Answer {
     ClientOnly,
     /// Two URI SANs, one of them the right one.
     TwoNames,
+    /// Good, without its issuer's certificate.
+    Alone,
 }
 
 /// Signs with a [`MiniCa`].
@@ -70,10 +69,15 @@ impl FakeSigner {
     /// Signs for `identity`, lives of `life` from the moment of the call.
     #[must_use]
     pub fn new(identity: &SpiffeId, clock: Clock, life: Duration) -> Self {
-        let authority = |domain: &TrustDomain| MiniCa::new(domain, clock());
+        Self::of(MiniCa::new(identity.trust_domain(), clock()), identity, clock, life)
+    }
+
+    /// The same, by an authority that is there already.
+    #[must_use]
+    pub fn of(ca: MiniCa, identity: &SpiffeId, clock: Clock, life: Duration) -> Self {
         Self {
-            ca: authority(identity.trust_domain()),
-            stranger: authority(identity.trust_domain()),
+            ca,
+            stranger: MiniCa::new(identity.trust_domain(), clock()),
             identity: identity.clone(),
             clock: Arc::clone(&clock),
             life,
@@ -136,6 +140,10 @@ impl FakeSigner {
             }
             Answer::OtherRoot => {
                 Signed { bundle: vec![self.ca.root().clone()], ..self.stranger.issue(request, &order) }
+            }
+            Answer::Alone => {
+                let signed = self.ca.issue(request, &order);
+                Signed { chain: signed.chain.into_iter().take(1).collect(), ..signed }
             }
             _ => self.ca.issue(request, &order),
         }

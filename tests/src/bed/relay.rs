@@ -51,7 +51,7 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct Shared {
-    target: Target,
+    target: watch::Sender<Target>,
     manner: watch::Sender<Manner>,
     /// Connections that began before it was raised are cut.
     cuts: watch::Sender<u64>,
@@ -100,6 +100,11 @@ impl Relay {
         self.shared.manner.send_replace(manner);
     }
 
+    /// Passes connections that begin from now on to another address.
+    pub fn redirect(&self, target: SocketAddr) {
+        self.shared.target.send_replace(Target::Tcp(target));
+    }
+
     /// Cuts every connection that is open.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
@@ -115,7 +120,7 @@ impl Relay {
 impl Shared {
     fn new(target: Target) -> Arc<Self> {
         let (manner, cuts) = (watch::Sender::new(Manner::Pass), watch::Sender::new(0));
-        Arc::new(Self { target, manner, cuts, accepted: AtomicU64::new(0) })
+        Arc::new(Self { target: watch::Sender::new(target), manner, cuts, accepted: AtomicU64::new(0) })
     }
 
     async fn relay<S>(self: Arc<Self>, client: S)
@@ -126,7 +131,8 @@ impl Shared {
         cuts.mark_unchanged();
         self.accepted.fetch_add(1, Ordering::SeqCst);
         let passing = async {
-            match &self.target {
+            let target = self.target.borrow().clone();
+            match target {
                 Target::Tcp(address) => {
                     let server = TcpStream::connect(address).await?;
                     drop(server.set_nodelay(true));

@@ -5,8 +5,13 @@
 
 mod agent;
 mod authority;
+mod changes;
 mod clock;
+mod disk;
+mod imposter;
+mod number;
 mod socket;
+mod torn;
 
 use std::{path::Path, time::Duration};
 

@@ -3,6 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
+use signet::local::admin::Admin;
+use signet_sds::testing::{Answer, MiniCa};
 use signet_tests::{
     bed::{
         Bed,
@@ -10,12 +12,14 @@ use signet_tests::{
         relay::{Manner, Relay},
         trial::Trial,
     },
-    eventually,
+    clock, eventually,
 };
 use tokio::time::Instant;
 
-use super::{PATIENCE, RATE, flawless, guest, held, renewed, until_logged, until_presented};
-use crate::secrets::bed::Variant;
+use super::{
+    PATIENCE, RATE, flawless, guest, held, imposter::Imposter, renewed, until_logged, until_presented,
+};
+use crate::secrets::bed::{Variant, bad_list};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f01_a_server_that_is_killed_at_a_renewal_fails_nothing_and_an_envoy_that_starts_meanwhile_is_served()
@@ -140,6 +144,98 @@ async fn f12_a_proxy_that_refuses_the_roots_ends_their_change_with_its_reason_an
     ensure!(refuser.accept().await? == first, "the old bundle comes back, byte for byte");
     ensure!(pair.root().await? == old, "the root is another one");
     pair.until_converged(PATIENCE).await?;
+    println!("{}", flawless(trial, pair).await?);
+    Ok(())
+}
+
+/// Roots that an Envoy took.
+const TAKEN: &str = "sds.ROOTCA.update_success";
+
+/// What an authority may answer wrongly, and what the agent says of it.
+const LIES: [(Answer, &str); 8] = [
+    (Answer::OtherKey, "is for another key than ours"),
+    (Answer::SomebodyElses, "-other\"], not for"),
+    (Answer::TwoNames, "-other\"], not for"),
+    (Answer::Early, "is valid from"),
+    (Answer::Expired, "is valid from"),
+    (Answer::OtherRoot, "is no client certificate under the bundle"),
+    (Answer::Alone, "is no client certificate under the bundle"),
+    (Answer::ClientOnly, "is no server certificate under the bundle"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f14_f22_an_authority_that_answers_wrongly_and_pushes_bad_roots_is_not_believed_and_what_was_held_stays()
+-> Result<()> {
+    let mut bed = Bed::start().await?;
+    let right = bed.server.grpc_address().parse()?;
+    let (relay, address) = Relay::tcp(right).await?;
+    bed.server.ready.grpc = format!("https://{address}");
+    let pair = Pair::start_in(bed, RATE).await?;
+    let nodes = [&pair.caller, &pair.server];
+    let mut trial = Trial::begin(&pair).await?;
+    trial.answered(&pair, 60).await?;
+    let before = held(&pair).await?;
+    let imposter = Imposter::start(&pair.bed.server.ready.data_dir).await?;
+    relay.redirect(imposter.address);
+    relay.cut();
+    // What Envoys refuse, they go on without; what is right again, they take.
+    let authority = imposter.authority();
+    imposter.trust("bad", authority.root(), vec![bad_list(&authority)?]);
+    for node in nodes {
+        eventually("Envoy refuses the roots", PATIENCE, || async {
+            ensure!(node.total("sds.ROOTCA.update_rejected").await? > 0);
+            Ok(())
+        })
+        .await?;
+    }
+    trial.answered(&pair, 60).await?;
+    let taken = [nodes[0].total(TAKEN).await?, nodes[1].total(TAKEN).await?];
+    imposter.trust("good", authority.root(), Vec::new());
+    for (node, taken) in nodes.iter().zip(taken) {
+        eventually("Envoy takes the roots", PATIENCE, || async {
+            ensure!(node.total(TAKEN).await? > taken);
+            Ok(())
+        })
+        .await?;
+    }
+    // What would not vouch for what is held does not come to Envoy.
+    let stranger = MiniCa::new(&"signet.internal".parse()?, clock()());
+    imposter.trust("stranger", stranger.root(), Vec::new());
+    for node in nodes {
+        until_logged(node, "what the server says to trust is not handed on", 1).await?;
+    }
+    let updates = pair.server.total("ssl_context_update_by_sds").await?;
+    for (lie, words) in LIES {
+        imposter.answer(lie);
+        let told = nodes.map(|node| node.sidecar.log().matches(words).count());
+        for (node, told) in nodes.iter().zip(told) {
+            node.sidecar.rotate()?;
+            until_logged(node, words, told + 1).await.with_context(|| format!("{lie:?}"))?;
+        }
+    }
+    let asked = imposter.asked();
+    ensure!(asked.len() == 2 && asked.values().all(|count| *count >= 8), "{asked:?}");
+    trial.answered(&pair, 60).await?;
+    ensure!(trial.observed(&pair).serials().len() == 1, "another certificate came about");
+    ensure!(pair.server.total("ssl_context_update_by_sds").await? == updates, "Envoy was sent something");
+
+    relay.redirect(right);
+    relay.cut();
+    let back = Instant::now();
+    // The right server hears that they failed, before they ask again by themselves, and makes a metric of it.
+    let ops = Admin::new(pair.bed.server.ready.ops.trim_start_matches("http://").parse()?);
+    eventually("the failures are counted", PATIENCE, || async {
+        let metrics = ops.text("/metrics").await?;
+        ensure!(metrics.contains("signet_agents_failing_to_renew{mesh=\"m\"} 2"), "{metrics}");
+        Ok(())
+    })
+    .await?;
+    ensure!(held_again(&pair).await? == before, "somebody holds another certificate");
+    for node in nodes {
+        node.sidecar.rotate()?;
+    }
+    renewed(&pair, &before).await?;
+    println!("converged {} ms after the end", trial.converged(&pair, back).await?.as_millis());
     println!("{}", flawless(trial, pair).await?);
     Ok(())
 }

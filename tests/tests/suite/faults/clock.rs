@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use signet::local::admin::Admin;
 use signet_tests::bed::{Bed, clock::FalseClock, pair::Pair, trial::Trial};
 use tokio::time::Instant;
 
@@ -75,6 +76,16 @@ async fn f07_a_node_whose_clock_is_two_hours_ahead_serves_and_renews_and_no_othe
         renewed(&pair, &before).await?;
         trial.converged(&pair, Instant::now()).await?;
     }
+    // The server says whose clock it is, once, and how far.
+    let log = pair.bed.server.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("more than a minute apart")).collect();
+    ensure!(told.len() == 1 && told[0].contains("virtualNode/server"), "{told:?}");
+    let ops = pair.bed.server.ready.ops.trim_start_matches("http://").parse()?;
+    let metrics = Admin::new(ops).text("/metrics").await?;
+    let apart =
+        metrics.lines().find_map(|line| line.strip_prefix("signet_agent_clock_apart_seconds{mesh=\"m\"} "));
+    let apart: u64 = apart.context("no such metric")?.parse()?;
+    ensure!((7190..=7200).contains(&apart), "{apart} s");
     let nodes = pair.get("/v1/nodes").await?;
     ensure!(nodes["nodes"].as_array().is_some_and(|all| all.iter().all(|node| node["connected"] == true)));
     println!("{}", flawless(trial, pair).await?);

@@ -24,7 +24,7 @@ use signet_sds::{
     secret::Secrets,
     server::{self, Serving},
     socket,
-    testing::{Answer, FakeSigner, Order},
+    testing::{Answer, FakeSigner, MiniCa, Order},
     verify::{trust, verify},
 };
 use signet_tests::{clock, envoy_binary, eventually};
@@ -79,12 +79,18 @@ impl Authority {
 
     /// The same leaf with roots that Envoy refuses: with a revocation list of a version that does not exist.
     pub(crate) fn with_bad_list(&self, held: &Secrets) -> Result<Arc<Secrets>> {
-        let mut list = self.own.authority().revocation_list(clock()());
-        let version = list.windows(3).position(|bytes| bytes == [2, 1, 1]).context("no version")?;
-        list[version + 2] = 5;
+        let list = bad_list(self.own.authority())?;
         let roots = held.bundle().roots().to_vec();
         Ok(Arc::new(trust(held, roots, vec![list.into()], clock()().into())?))
     }
+}
+
+/// A revocation list of a version that does not exist, which agents hand on and Envoys refuse.
+pub(crate) fn bad_list(authority: &MiniCa) -> Result<Vec<u8>> {
+    let mut list = authority.revocation_list(clock()());
+    let version = list.windows(3).position(|bytes| bytes == [2, 1, 1]).context("no version")?;
+    list[version + 2] = 5;
+    Ok(list)
 }
 
 /// The agent's SDS server, in this process.
