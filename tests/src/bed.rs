@@ -10,7 +10,6 @@
 //! mesh of its own in it, or changes one route and waits until [`Bed::synced`].
 
 pub mod app;
-pub mod asker;
 pub mod call;
 pub mod clock;
 pub mod disk;

@@ -5,6 +5,7 @@
 //!
 //! A tool that is missing is a failure that says how to get it, never a test that passes silently.
 
+pub mod asker;
 pub mod bed;
 pub mod ceremony;
 pub mod conformance;

@@ -8,8 +8,8 @@ use serde_json::json;
 use signet::local::mesh::{Server, create_token, put};
 use signet_policies::identity::Workload;
 use signet_tests::{
+    asker::Asker,
     bed::{
-        asker::Asker,
         disk::Disk,
         ledger::{entries, serials, verified},
     },

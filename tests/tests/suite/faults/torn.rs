@@ -16,10 +16,8 @@ use signet::{
     local::mesh::{Server, put},
 };
 use signet_tests::{
-    bed::{
-        asker::Asker,
-        ledger::{entries, serials, verified},
-    },
+    asker::Asker,
+    bed::ledger::{entries, serials, verified},
     clock,
     dice::Dice,
     eventually, machine, program,
