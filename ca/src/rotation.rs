@@ -6,21 +6,24 @@
 //!       record on disk ◀─────┘   └────── Nodes       what proxies accepted, hold and present; whom to advise
 //! ```
 //!
-//! A phase ends when it is proven that everybody moved, and never by time. What is written first is always safe to go on
+//! A phase ends when it is proven that everybody moved, and never by time; a short pause after the proof lets handshakes end
+//! that began before it. What is written first is always safe to go on
 //! from: whoever signs is trusted everywhere before, and for as long as one of its certificates is in use.
 
+mod advice;
 mod control;
 mod gate;
 mod given;
 mod holders;
 mod machine;
 mod record;
+mod settling;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -36,15 +39,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    Authority, Error, Issuing, LedgerError, Nodes, Succession, TrustFeed,
+    Authority, Error, Issuing, LedgerError, Nodes, TrustFeed,
     ledger::{Entry, What},
-    nodes::{NodeKey, Window},
 };
 pub use gate::{FRESH, Laggard};
 use gate::{Facts, Standing};
 use holders::{Holders, Known};
 pub use machine::Phase;
 pub use record::{Entered, Override, Record, RecordError};
+use settling::Settling;
+pub use settling::{DEFAULT_GRACE, MAX_GRACE};
 pub use status::{Plan, Status};
 
 /// Between two looks while a change is under way.
@@ -100,6 +104,9 @@ struct Inner {
     /// The last of these that the server's own certificate followed.
     followed: watch::Sender<u64>,
     known: Mutex<Known>,
+    /// How long what began before a phase's proof may take to end.
+    grace: Duration,
+    settling: Mutex<Settling>,
 }
 
 impl Rotations {
@@ -118,7 +125,8 @@ impl Rotations {
         Ok(())
     }
 
-    /// Takes up a change that was under way, and says what is to be trusted.
+    /// Takes up a change that was under way, and says what is to be trusted. `grace` is how long a handshake may take, at
+    /// most [`MAX_GRACE`].
     ///
     /// # Errors
     /// The record, or what is to come, cannot be read.
@@ -128,6 +136,7 @@ impl Rotations {
         nodes: Nodes,
         trust: TrustFeed,
         clock: Clock,
+        grace: Duration,
     ) -> Result<Self, RotationError> {
         let mut record = Record::read(folder)?;
         let now = clock();
@@ -161,6 +170,8 @@ impl Rotations {
             signing: watch::Sender::new(0),
             followed: watch::Sender::new(0),
             known: Mutex::default(),
+            grace: grace.min(MAX_GRACE),
+            settling: Mutex::default(),
             record: Mutex::new(record.clone()),
         }));
         rotations.apply(record.as_ref());
@@ -213,7 +224,7 @@ impl Rotations {
                 next.reason = reason;
                 next.enter(back, now);
             }
-            _ if record.paused || !standing.laggards.is_empty() => {}
+            _ if record.paused || !standing.laggards.is_empty() || standing.settled_at.is_some() => {}
             _ => next.enter(record.phase.next(), now),
         }
         if next.phase == record.phase {
@@ -240,7 +251,15 @@ impl Rotations {
         Ok(())
     }
 
+    /// How far everybody is, and until when what began before is waited for.
     async fn standing(&self, record: &Record) -> Result<Standing, RotationError> {
+        let mut standing = self.count(record).await?;
+        let now = (self.0.clock)();
+        standing.settled_at = self.0.settling.lock().await.end(record, &standing, self.0.grace, now);
+        Ok(standing)
+    }
+
+    async fn count(&self, record: &Record) -> Result<Standing, RotationError> {
         let authority = self.0.issuing.authority();
         let now = (self.0.clock)();
         let good_issuers: BTreeSet<Vec<u8>> =
@@ -348,32 +367,6 @@ impl Rotations {
             self.0.signing.send_modify(|count| *count += 1);
         }
         self.advise(record);
-    }
-
-    /// Advises those to renew whose certificates are to go, each within the same span from the phase's begin.
-    fn advise(&self, record: &Record) {
-        let mut advice = BTreeMap::<NodeKey, Window>::new();
-        if record.phase.needs_renewal() && !record.paused {
-            let authority = self.0.issuing.authority();
-            let good: BTreeSet<Vec<u8>> =
-                authority.issuer_keys(record.phase.new_signs()).into_iter().collect();
-            let start = record.entered_at();
-            let end = start + Duration::from_secs(record.spread_secs.max(1));
-            let mesh = match &record.what {
-                Succession::Issuer(crate::IssuerName::Mesh(mesh)) => Some(mesh),
-                Succession::Issuer(crate::IssuerName::Server) | Succession::Root => None,
-            };
-            for view in self.0.nodes.subscribe().borrow().iter().filter(|view| view.connected) {
-                let Some(held) = &view.report.held else { continue };
-                let is_bad = held.issuer_key.as_ref().is_none_or(|key| !good.contains(key));
-                let concerns = mesh.is_none_or(|mesh| *mesh == view.key.workload.mesh);
-                if let Some(serial) = held.serial.filter(|_| is_bad && concerns) {
-                    let reason = format!("{} is replaced", record.what).into();
-                    advice.insert(view.key.clone(), Window { serial, start, end, reason });
-                }
-            }
-        }
-        self.0.nodes.advise(advice);
     }
 }
 

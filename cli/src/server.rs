@@ -25,6 +25,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
+use signet_ca::rotation::{DEFAULT_GRACE, MAX_GRACE};
 use signet_policies::{
     identity::TrustDomain,
     issuance::{DEFAULT_LEAF_LIFE, MAX_LEAF_LIFE, MIN_LEAF_LIFE},
@@ -89,6 +90,11 @@ pub struct ServerArgs {
     #[arg(long, env = "SIGNET_LEAF_LIFETIME", value_name = "SECONDS", default_value_t = DEFAULT_LEAF_LIFE.as_secs(),
           value_parser = clap::value_parser!(u64).range(SOAK_LEAF_LIFE..=MAX_LEAF_LIFE.as_secs()))]
     leaf_lifetime: u64,
+    /// How long making a connection may take for anybody in a mesh, in seconds, 0 to 3600: a change of root or issuer waits
+    /// for so long after each proof, for handshakes that began before it
+    #[arg(long, env = "SIGNET_HANDSHAKE_GRACE", value_name = "SECONDS", default_value_t = DEFAULT_GRACE.as_secs(),
+          value_parser = clap::value_parser!(u64).range(..=MAX_GRACE.as_secs()))]
+    handshake_grace: u64,
     /// Take lives from 10 s on for --leaf-lifetime, for soaks: whoever misses the server for that long is lost
     #[arg(long, hide = true)]
     dangerously_short_leaves: bool,

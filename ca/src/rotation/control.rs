@@ -42,7 +42,7 @@ impl Rotations {
         }
         // Whoever accepts the roots of now could be told of others.
         let trial = self.record(what, Duration::ZERO, "", now);
-        let standing = self.standing(&trial).await?;
+        let standing = self.count(&trial).await?;
         let (going, _) = authority.parties(what);
         Ok(Plan {
             what: what.to_string(),

@@ -37,6 +37,8 @@ pub(crate) struct Standing {
     pub(crate) laggards: Vec<Laggard>,
     /// Of those, who refuse what they were given.
     pub(crate) refusals: Vec<Laggard>,
+    /// Where all have moved, until when handshakes may last that began before; `None` where none is waited for.
+    pub(crate) settled_at: Option<SystemTime>,
 }
 
 /// What is to be proven.

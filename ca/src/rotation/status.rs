@@ -37,6 +37,9 @@ pub struct Status {
     pub coverage: u8,
     /// The first of those that have not.
     pub laggards: Vec<Laggard>,
+    /// When it goes on, in milliseconds since the epoch, where everybody has moved: handshakes that began before may last
+    /// until then. `None` where they are not waited for.
+    pub settled_at_unix_ms: Option<i64>,
     /// Those that nobody waits for.
     pub overrides: Vec<Override>,
     /// Every phase so far, and how long it took in milliseconds; the last one may last on.
@@ -91,6 +94,7 @@ impl Status {
             refused: standing.refusals.len(),
             coverage: u8::try_from(coverage).unwrap_or(100),
             laggards: standing.laggards.iter().take(SHOWN).cloned().collect(),
+            settled_at_unix_ms: standing.settled_at.map(millis),
             overrides: Vec::new(),
             phases: Vec::new(),
         };
@@ -106,6 +110,7 @@ impl Status {
         status.phases = phases(&record.entered);
         if status.is_over {
             status.laggards.clear();
+            status.settled_at_unix_ms = None;
         }
         status
     }

@@ -3,10 +3,17 @@
 mod back;
 mod crash;
 mod given;
+mod proof;
+mod settling;
 mod world;
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::{IssuerName, fixtures};
+use crate::{
+    IssuerName, Succession, fixtures,
+    nodes::{NodeKey, Window},
+};
 use world::World;
 
 fn mesh_issuer() -> Succession {

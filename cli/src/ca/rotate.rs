@@ -8,25 +8,27 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use signet_policies::{identity::ResourceName, time::Clock};
+use tokio::time::Instant;
 
 use crate::{client::Client, connect::ConnectArgs, format::Format};
 
 /// Examples for `--help`.
 pub(super) const HELP: &str = "Examples:\n  \
     signet ca rotate --plan --root\n  \
-    signet ca rotate start --root --wait\n  \
+    signet ca rotate start --root --wait --timeout 3600\n  \
     signet ca rotate start --root --root-file new-root.pem        (its key stays with you; see docs/rotation.md)\n  \
     signet ca rotate start --issuer shop --spread 3600\n  \
     signet ca rotate status --format json\n  \
     signet ca rotate resume --override mesh/shop/virtualNode/cart\n  \
     signet ca rotate abort --wait\n\n\
-    A change goes through four phases, and none ends by time:\n  \
+    A change goes through four phases, and none ends by time alone:\n  \
     distribute  every proxy is given old and new root, and has accepted both (Envoy's own ACK on its agent's socket)\n  \
     issue       the new one signs; holders are advised to renew, spread over --spread seconds; it ends when no agent holds,\n              \
     no Envoy has loaded and no listener presents a certificate of the old one, and none is valid whose\n              \
     holder is not known\n  \
     retire      the new root alone is trusted, and every proxy has accepted that\n  \
     completed   what was replaced is kept without its keys\n\
+    Between a proof and what it was waited for lies as long as a handshake may take (signet server --handshake-grace).\n\
     With --issuer only that mesh's issuer is replaced, under the root that stays, and only its proxies renew.\n\n\
     A proxy that refuses the roots stops it: everybody goes back to the old, and the status says who and why. One that is\n\
     silent holds it up, by name, until it is back, its certificate ends, or `resume --override NODE` says not to wait; that is\n\
@@ -83,6 +85,30 @@ impl Given {
     }
 }
 
+/// Whether to wait for the end of a change, and for how long.
+#[derive(Args, Clone, Copy, Debug)]
+struct WaitArgs {
+    /// Wait for the end, and show how it goes
+    #[arg(long)]
+    wait: bool,
+    /// Wait for so many seconds at most, and fail then; the change goes on
+    #[arg(long, value_name = "SECONDS", requires = "wait", value_parser = clap::value_parser!(u64).range(1..=MAX_WAIT))]
+    timeout: Option<u64>,
+}
+
+/// How a change is to end, and when nobody waits any more.
+struct Wanted {
+    end: &'static str,
+    until: Option<Instant>,
+}
+
+impl WaitArgs {
+    fn wanted(self, end: &'static str) -> Option<Wanted> {
+        let until = self.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        self.wait.then_some(Wanted { end, until })
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 struct PlanArgs {
     #[command(flatten)]
@@ -107,9 +133,8 @@ struct StartArgs {
     /// Over how many seconds renewals are spread, 0 to 604800
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=604_800))]
     spread: u64,
-    /// Wait for the end, and show how it goes
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// How to print
     #[arg(long, default_value = "table")]
     format: Format,
@@ -119,9 +144,8 @@ struct StartArgs {
 struct StatusArgs {
     #[command(flatten)]
     connect: ConnectArgs,
-    /// Wait for the end, and show how it goes
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// How to print
     #[arg(long, default_value = "table")]
     format: Format,
@@ -144,9 +168,8 @@ struct ResumeArgs {
     /// number; may be repeated
     #[arg(long = "override", value_name = "NODE")]
     overrides: Vec<String>,
-    /// Wait for the end, and show how it goes
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// How to print
     #[arg(long, default_value = "table")]
     format: Format,
@@ -172,6 +195,7 @@ struct Status {
     proven: usize,
     coverage: u8,
     laggards: Vec<Laggard>,
+    settled_at_unix_ms: Option<i64>,
     overrides: Vec<Override>,
     phases: Vec<PhaseTime>,
 }
@@ -196,6 +220,10 @@ struct PhaseTime {
 }
 
 const PATH: &str = "/v1/ca/rotation";
+/// What is waited for when everybody has moved.
+const HANDSHAKES: &str = "handshakes that began before";
+/// Longest time that is waited for the end of a change, in seconds.
+const MAX_WAIT: u64 = 30 * 24 * 60 * 60;
 /// Between two looks.
 const PULSE: Duration = Duration::from_millis(250);
 
@@ -206,18 +234,18 @@ pub(super) async fn run(args: RotateArgs, clock: Clock) -> Result<()> {
             let body = json!({"what": target.what(), "root": given.read()?});
             let client = connect.client(clock)?;
             let answer = client.call(Method::POST, &format!("{PATH}/plan"), Some(&body)).await?;
-            print_plan(&answer, format)
+            print_plan(&answer, &start_command(&target, &given), format)
         }
         Action::Start(StartArgs { connect, target, given, spread, wait, format }) => {
             let body = json!({"what": target.what(), "root": given.read()?, "spreadSeconds": spread});
             let client = connect.client(clock)?;
             let answer = client.call(Method::POST, PATH, Some(&body)).await?;
-            report(&client, answer, wait.then_some("completed"), format).await
+            report(&client, answer, wait.wanted("completed"), format).await
         }
         Action::Status(StatusArgs { connect, wait, format }) => {
             let client = connect.client(clock)?;
             let answer = client.call(Method::GET, PATH, None).await?;
-            report(&client, answer, wait.then_some("completed"), format).await
+            report(&client, answer, wait.wanted("completed"), format).await
         }
         Action::Pause(OrderArgs { connect, format }) => {
             let client = connect.client(clock)?;
@@ -228,41 +256,52 @@ pub(super) async fn run(args: RotateArgs, clock: Clock) -> Result<()> {
             let client = connect.client(clock)?;
             let body = json!({"overrides": overrides});
             let answer = client.call(Method::POST, &format!("{PATH}/resume"), Some(&body)).await?;
-            report(&client, answer, wait.then_some("completed"), format).await
+            report(&client, answer, wait.wanted("completed"), format).await
         }
         Action::Abort(StatusArgs { connect, wait, format }) => {
             let client = connect.client(clock)?;
             let answer = client.call(Method::POST, &format!("{PATH}/abort"), Some(&json!({}))).await?;
-            report(&client, answer, wait.then_some("aborted"), format).await
+            report(&client, answer, wait.wanted("aborted"), format).await
         }
     }
 }
 
 /// Prints a status; where an end is waited for, each news until then, and fails where it ends otherwise.
-async fn report(client: &Client, answer: Value, wanted: Option<&str>, format: Format) -> Result<()> {
+async fn report(client: &Client, answer: Value, wanted: Option<Wanted>, format: Format) -> Result<()> {
     let mut answer = answer;
     let mut told = String::new();
     loop {
         let status = read(&answer)?;
-        let is_over = wanted.is_none() || status.is_over;
+        let is_late =
+            wanted.as_ref().is_some_and(|wanted| wanted.until.is_some_and(|end| end <= Instant::now()));
         let line = progress(&status);
         if wanted.is_some() && format == Format::Table && line != told {
             println!("{line}");
             told = line;
         }
-        if is_over {
+        if wanted.is_none() || status.is_over || is_late {
             match format {
                 Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
                 Format::Table => print_status(&status),
             }
-            let ended = status.phase.clone().unwrap_or_default();
-            return match wanted.filter(|wanted| *wanted != ended) {
-                Some(_) if status.id.is_some() => bail!("the change ended as {ended}: {}", status.reason),
-                _ => Ok(()),
-            };
+            return judge(&status, wanted);
         }
         tokio::time::sleep(PULSE).await;
         answer = client.call(Method::GET, PATH, None).await?;
+    }
+}
+
+/// Fails where a change did not end as it was to.
+fn judge(status: &Status, wanted: Option<Wanted>) -> Result<()> {
+    let phase = status.phase.as_deref().unwrap_or_default();
+    match wanted {
+        Some(_) if !status.is_over => {
+            bail!("the change is not over yet, in phase {phase}; it goes on: signet ca rotate status --wait")
+        }
+        Some(wanted) if status.id.is_some() && wanted.end != phase => {
+            bail!("the change ended as {phase}: {}", status.reason)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -273,7 +312,9 @@ fn read(answer: &Value) -> Result<Status> {
 fn progress(status: &Status) -> String {
     let phase = status.phase.as_deref().unwrap_or("none");
     let waits = if status.paused { ", paused" } else { "" };
-    let first = status.laggards.first().map(|laggard| format!("; waiting for {}", laggard.node));
+    let handshakes = status.settled_at_unix_ms.map(|_| format!("; waiting for {HANDSHAKES}"));
+    let first =
+        status.laggards.first().map(|laggard| format!("; waiting for {}", laggard.node)).or(handshakes);
     let Status { proven, total, coverage, .. } = status;
     format!("{phase}{waits}: {proven} of {total} ({coverage} %){}", first.unwrap_or_default())
 }
@@ -299,7 +340,25 @@ fn print_status(status: &Status) {
     }
 }
 
-fn print_plan(answer: &Value, format: Format) -> Result<()> {
+/// The command that begins what was planned, for a shell.
+fn start_command(target: &Target, given: &Given) -> String {
+    let target =
+        target.issuer.as_ref().map_or_else(|| "--root".to_owned(), |mesh| format!("--issuer {mesh}"));
+    let file =
+        given.root_file.as_ref().map(|file| format!(" --root-file {}", quoted(&file.to_string_lossy())));
+    format!("signet ca rotate start {target}{}", file.unwrap_or_default())
+}
+
+/// A word as a POSIX shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:@%,".contains(&byte);
+    match word.bytes().all(is_plain) && !word.is_empty() {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+fn print_plan(answer: &Value, start: &str, format: Format) -> Result<()> {
     if format == Format::Json {
         println!("{}", serde_json::to_string_pretty(answer)?);
         return Ok(());
@@ -317,8 +376,27 @@ fn print_plan(answer: &Value, format: Format) -> Result<()> {
     }
     let obstacles = Vec::<String>::deserialize(&answer["obstacles"]).unwrap_or_default();
     match obstacles.as_slice() {
-        [] => println!("it can begin: signet ca rotate start"),
+        [] => println!("it can begin: {start}"),
         obstacles => obstacles.iter().for_each(|obstacle| println!("cannot begin: {obstacle}")),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(issuer: Option<&str>, file: Option<&str>) -> String {
+        let target = Target { root: issuer.is_none(), issuer: issuer.map(|mesh| mesh.parse().unwrap()) };
+        start_command(&target, &Given { root_file: file.map(PathBuf::from) })
+    }
+
+    #[test]
+    fn a_plan_ends_with_the_command_that_begins_what_was_planned() {
+        assert_eq!(command(None, None), "signet ca rotate start --root");
+        assert_eq!(command(Some("shop"), None), "signet ca rotate start --issuer shop");
+        assert_eq!(command(None, Some("/a/b-c.pem")), "signet ca rotate start --root --root-file /a/b-c.pem");
+        let odd = command(None, Some("it's new.pem"));
+        assert_eq!(odd, r"signet ca rotate start --root --root-file 'it'\''s new.pem'");
+    }
 }

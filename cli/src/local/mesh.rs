@@ -103,8 +103,10 @@ impl Server {
         flags: &[String],
     ) -> Result<(Process, ServerReady)> {
         let data = folder.join("data").display().to_string();
-        let args = ["server", "--data-dir", &data, "--api-addr", api, "--grpc-addr", grpc, "--ops-addr", ops];
-        let args: Vec<String> = args.map(str::to_owned).iter().chain(flags).cloned().collect();
+        let addresses = ["--api-addr", api, "--grpc-addr", grpc, "--ops-addr", ops];
+        // Nobody here waits any longer for a connection than Envoys that Signet configures.
+        let all = [&["server", "--data-dir", &data, "--handshake-grace", "1"], &addresses[..]].concat();
+        let args: Vec<String> = all.into_iter().map(str::to_owned).chain(flags.iter().cloned()).collect();
         let mut process = Process::start("server", program, &args, folder)?;
         let line = process.line(READY).await?;
         let ready = serde_json::from_str(&line).with_context(|| format!("the server printed {line:?}"))?;

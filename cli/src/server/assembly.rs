@@ -258,7 +258,9 @@ impl Parts {
         proxies.recall_refusals(&database)?;
         let nodes = Nodes::default();
         nodes.recall(&*ledger, now).await.context("the ledger")?;
-        let rotations = Rotations::open(&keys, issuing.clone(), nodes.clone(), trust.clone(), clock.clone())?;
+        let grace = Duration::from_secs(args.handshake_grace);
+        let rotations =
+            Rotations::open(&keys, issuing.clone(), nodes.clone(), trust.clone(), clock.clone(), grace)?;
         issuing.note_authorities().await.context("the ledger")?;
         publish(&data_dir.join("ca.pem"), &Authority::roots_pem(trust.now().bundle()))?;
         Ok(Self {

@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod bad_input;
 mod certificates;
+mod changes;
 mod clients;
 mod command_line;
 mod conformance;

@@ -3,7 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::Value;
+use signet::local::probe::tls_connector;
 use signet_tests::{
     bed::{
         app::App,
@@ -13,8 +15,11 @@ use signet_tests::{
     ceremony::openssl,
     eventually,
 };
+use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(40);
+/// Of the two, the one that is called.
+const SERVER: &str = "mesh/m/virtualNode/server";
 /// Requests per second, each over a connection, and so a handshake between two Envoys, of its own.
 const HANDSHAKES: u32 = 320;
 
@@ -120,6 +125,81 @@ async fn f11_a_dead_proxy_holds_a_root_change_up_by_name_through_a_kill_of_the_s
         Ok(())
     })
     .await?;
+    pair.end().await?;
+    Ok(())
+}
+
+/// Whether what the server's Envoy presents is good by these roots alone. Nobody is shown for the caller, which a handshake of
+/// TLS 1.3 survives.
+async fn is_good_by(pair: &Pair, roots: &[CertificateDer<'static>]) -> Result<bool> {
+    let at = pair.listener();
+    let tcp = TcpStream::connect(at).await?;
+    let shaken = tls_connector(roots, None, &[])?.connect(ServerName::IpAddress(at.ip().into()), tcp).await;
+    Ok(shaken.is_ok())
+}
+
+/// What is trusted.
+fn trusted(pair: &Pair) -> Result<Vec<CertificateDer<'static>>> {
+    let bundle = std::fs::read(pair.bed.server.ca_file())?;
+    Ok(CertificateDer::pem_slice_iter(&bundle).collect::<Result<_, _>>()?)
+}
+
+/// 37 and 38 of docs/sds.md: who is the last to accept the new root, or to hold a certificate of the old one, is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn s37_s38_no_envoy_presents_a_new_root_before_all_accepted_it_and_the_old_one_is_trusted_while_one_presents_it()
+-> Result<()> {
+    let mut pair = Pair::start(50).await?;
+    let app = App::http("third").await?;
+    let mut third = pair.bed.served("m", "third", &app, "http", |_| {}).await?;
+    pair.until_watched(3).await?;
+    third.sidecar.kill_agent().await?;
+    let trial = Trial::begin(&pair).await?;
+    let old = trusted(&pair)?;
+    pair.told(&["rotate", "start", "--root", "--spread", "600"])?;
+    eventually("two of three accept both roots", PATIENCE, || async {
+        let status = pair.status().await?;
+        ensure!(status["phase"] == "distribute" && status["proven"] == 2, "{status:#}");
+        Ok(())
+    })
+    .await?;
+    let both = trusted(&pair)?;
+    let new: Vec<_> = both.iter().filter(|root| !old.contains(root)).cloned().collect();
+    ensure!((old.len(), new.len(), both.len()) == (1, 1, 2), "{} roots are trusted", both.len());
+    // 37: whoever renews now gets a leaf that the third trusts.
+    let before = pair.held().await?;
+    pair.server.sidecar.rotate()?;
+    eventually("the server's Envoy presents another leaf", PATIENCE, || async {
+        let held = pair.held().await?;
+        let (now, then) = (&held[SERVER], &before[SERVER]);
+        ensure!(now.first() != then.first() && now.iter().all(|one| now.first() == Some(one)), "{held:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(
+        is_good_by(&pair, &old).await? && !is_good_by(&pair, &new).await?,
+        "a leaf of the new root is there"
+    );
+
+    pair.told(&["rotate", "resume", "--override", "mesh/m/virtualNode/third"])?;
+    pair.until("issue").await?;
+    pair.server.sidecar.rotate()?;
+    eventually("the server's Envoy presents the new root's leaf", PATIENCE, || async {
+        ensure!(is_good_by(&pair, &new).await?, "not yet");
+        Ok(())
+    })
+    .await?;
+    // 38: the caller presents one of the old root to an Envoy whose own is of the new one.
+    trial.answered(&pair, 250).await?;
+    let status = pair.status().await?;
+    ensure!(status["phase"] == "issue" && laggards(&status).len() == 1, "{status:#}");
+    ensure!(trusted(&pair)? == both, "what is trusted changed");
+    pair.caller.sidecar.rotate()?;
+    pair.until("completed").await?;
+    let verdict = trial.end(&pair).await?;
+    println!("{verdict}");
+    // The looks from here are handshakes that failed, so only requests are counted.
+    ensure!(verdict.tally.failed == 0 && verdict.tally.requests() > 250, "{:?}", verdict.tally.failures);
+    drop(third);
     pair.end().await?;
     Ok(())
 }

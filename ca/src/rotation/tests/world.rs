@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) nodes: Nodes,
     trust: TrustFeed,
     now: Arc<BlockingMutex<SystemTime>>,
+    /// How long a change waits after each proof.
+    grace: Duration,
 }
 
 /// An agent and its proxy.
@@ -35,7 +37,7 @@ pub(super) struct Agent {
     workload: Workload,
     pub(super) leaf: PresentedLeaf,
     /// The version of what it hands on.
-    trust: String,
+    pub(super) trust: String,
     /// What its proxy accepted, and what it refuses.
     accepted: String,
     rejected: String,
@@ -46,7 +48,13 @@ pub(super) struct Agent {
 impl World {
     pub(super) async fn new() -> Self {
         let now = Arc::new(BlockingMutex::new((fixtures::clock())()));
-        Self::at(Arc::new(tempfile::tempdir().unwrap()), Arc::default(), now).await
+        Self::at(Arc::new(tempfile::tempdir().unwrap()), Arc::default(), now, Duration::ZERO).await
+    }
+
+    /// The same, where a change waits for so long after each proof.
+    pub(super) async fn with_grace(grace: Duration) -> Self {
+        let now = Arc::new(BlockingMutex::new((fixtures::clock())()));
+        Self::at(Arc::new(tempfile::tempdir().unwrap()), Arc::default(), now, grace).await
     }
 
     /// The same below an operator's root that is elsewhere, and an intermediate of it that is here.
@@ -59,18 +67,20 @@ impl World {
         Authority::import(folder.path(), Custody::default(), import, &domain, &random, fixtures::NOW)
             .unwrap();
         let now = Arc::new(BlockingMutex::new((fixtures::clock())()));
-        Self::at(folder, Arc::default(), now).await
+        Self::at(folder, Arc::default(), now, Duration::ZERO).await
     }
 
     /// The same folder and ledger before a server that was just started.
     pub(super) async fn restarted(&self) -> Self {
-        Self::at(Arc::clone(&self.folder), Arc::clone(&self.ledger), Arc::clone(&self.now)).await
+        let (folder, ledger) = (Arc::clone(&self.folder), Arc::clone(&self.ledger));
+        Self::at(folder, ledger, Arc::clone(&self.now), self.grace).await
     }
 
     async fn at(
         folder: Arc<TempDir>,
         ledger: Arc<MemoryLedger>,
         now: Arc<BlockingMutex<SystemTime>>,
+        grace: Duration,
     ) -> Self {
         let clock: Clock = {
             let now = Arc::clone(&now);
@@ -86,12 +96,27 @@ impl World {
         let issuing = Issuing::new(Arc::new(authority), ledger.clone(), random, Arc::clone(&clock));
         let nodes = Nodes::default();
         nodes.recall(&*ledger, clock().into()).await.unwrap();
-        let rotations = Rotations::open(folder.path(), issuing, nodes.clone(), trust.clone(), clock).unwrap();
-        let mut world =
-            Self { folder, rotations, old_issuer: Vec::new(), follows: true, ledger, nodes, trust, now };
+        let rotations =
+            Rotations::open(folder.path(), issuing, nodes.clone(), trust.clone(), clock, grace).unwrap();
+        let mut world = Self {
+            folder,
+            rotations,
+            old_issuer: Vec::new(),
+            follows: true,
+            ledger,
+            nodes,
+            trust,
+            now,
+            grace,
+        };
         world.follow();
         world.old_issuer = world.issuer_of_new_leaf().await;
         world
+    }
+
+    /// The clock is set back.
+    pub(super) fn set_back(&self, time: Duration) {
+        *self.now.lock().unwrap() -= time;
     }
 
     pub(super) fn pass(&self, time: Duration) {
@@ -298,6 +323,18 @@ impl Agent {
         self.trust = world.trust.now().version().to_owned();
         self.accepted.clone_from(&self.trust);
         self.rejected.clear();
+        self.report(world);
+    }
+
+    /// It hands on what is to be trusted, and its proxy has not answered yet.
+    pub(super) fn hand_on(&mut self, world: &World) {
+        self.trust = world.trust.now().version().to_owned();
+        self.report(world);
+    }
+
+    /// Its proxy holds other roots than it accepted before.
+    pub(super) fn forget_trust(&mut self, world: &World) {
+        "others".clone_into(&mut self.accepted);
         self.report(world);
     }
 
