@@ -5,22 +5,24 @@ mod restore;
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use signet_policies::time::Clock;
 
 pub use restore::{HELP as RESTORE_HELP, RestoreArgs, restore};
 
+use self::format::Backup;
 use crate::{WrongUsage, connect::ConnectArgs};
 
 /// Examples for `--help`.
 pub const HELP: &str = "Examples:\n  \
     signet backup /var/backups/signet-monday\n  \
-    signet backup --force signet.backup && scp signet.backup elsewhere:\n\n\
+    signet backup --force signet.backup && scp signet.backup elsewhere:\n  \
+    signet backup - | gpg --encrypt --recipient ops > signet.backup.gpg\n\n\
     The server goes on serving. The file holds everything at one moment: the meshes and their tags, the CA's keys and\n\
     its record of certificates, join tokens, and the key pairs of callers. Whoever reads it can be this server, so it\n\
     is made with mode 0600. Keys that are sealed with a passphrase stay sealed; the passphrase is not in it.";
@@ -30,7 +32,7 @@ pub const HELP: &str = "Examples:\n  \
 pub struct BackupArgs {
     #[command(flatten)]
     connect: ConnectArgs,
-    /// Where the backup goes
+    /// Where the backup goes; - is standard output, which may not be a terminal
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Overwrite the file if it is there
@@ -43,19 +45,33 @@ pub struct BackupArgs {
 /// # Errors
 /// The file is there already, the server refuses or cannot be reached, or what came is damaged.
 pub async fn backup(args: BackupArgs, clock: Clock) -> Result<()> {
-    check_free(&args.file, args.force)?;
+    let is_piped = is_standard(&args.file);
+    if is_piped && io::stdout().is_terminal() {
+        bail!(WrongUsage("a backup holds keys; give a file, or send standard output elsewhere".to_owned()));
+    }
+    if !is_piped {
+        check_free(&args.file, args.force)?;
+    }
     let bytes = args.connect.client(clock)?.fetch("/v1/backup").await?;
     let backup = format::read(&bytes).context("the backup was damaged on its way")?;
-    write_private(&args.file, &bytes).with_context(|| format!("cannot write {}", args.file.display()))?;
     let entries: usize = backup.store.trees.values().map(Vec::len).sum();
-    println!(
-        "{}: {} files and {entries} records of {}, {} bytes",
-        args.file.display(),
-        backup.files.len(),
-        backup.taken_at,
-        bytes.len()
-    );
+    let Backup { files, taken_at, .. } = &backup;
+    let told = format!("{} files and {entries} records of {taken_at}, {} bytes", files.len(), bytes.len());
+    if is_piped {
+        let mut out = io::stdout().lock();
+        out.write_all(&bytes).and_then(|()| out.flush()).context("cannot write to standard output")?;
+        eprintln!("{told}");
+    } else {
+        let name = args.file.display();
+        write_private(&args.file, &bytes).with_context(|| format!("cannot write {name}"))?;
+        println!("{name}: {told}");
+    }
     Ok(())
+}
+
+/// Whether standard input or output is meant, and no file.
+fn is_standard(file: &Path) -> bool {
+    file.as_os_str() == "-"
 }
 
 fn check_free(file: &Path, force: bool) -> Result<()> {

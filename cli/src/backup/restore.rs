@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::Write as _,
+    io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -11,12 +11,16 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use signet_durable::{Database, OpenError};
 
-use super::format::{self, BackedFile, Backup};
+use super::{
+    format::{self, BackedFile, Backup},
+    is_standard,
+};
 use crate::{WrongUsage, server::STORE};
 
 /// Examples for `--help`.
 pub const HELP: &str = "Examples:\n  \
-    signet restore signet.backup --data-dir /var/lib/signet && signet server --data-dir /var/lib/signet\n\n\
+    signet restore signet.backup --data-dir /var/lib/signet && signet server --data-dir /var/lib/signet\n  \
+    gpg --decrypt signet.backup.gpg | signet restore - --data-dir /var/lib/signet\n\n\
     The whole file is checked before anything is written; a damaged one is refused, with the line where it is. A\n\
     folder that holds something is left alone unless --force is given, and even then it is kept beside, under the\n\
     name that is printed. The restored server is the one that was backed up: same root, same key pairs, same meshes.\n\
@@ -26,7 +30,7 @@ pub const HELP: &str = "Examples:\n  \
 /// Flags of `signet restore`.
 #[derive(Args, Clone, Debug)]
 pub struct RestoreArgs {
-    /// The backup
+    /// The backup; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The data folder to make
@@ -43,7 +47,7 @@ pub struct RestoreArgs {
 /// The file is damaged, the folder holds something or belongs to a running server, or the disk cannot be written.
 pub async fn restore(args: RestoreArgs) -> Result<()> {
     let RestoreArgs { file, data_dir, force } = args;
-    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let backup = format::read(&bytes)
         .with_context(|| format!("{} is damaged, and nothing was restored", file.display()))?;
     let taken_at = backup.taken_at.clone();
@@ -63,11 +67,20 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
     Ok(())
 }
 
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    if !is_standard(file) {
+        return fs::read(file);
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Nobody may be at work in the folder, and nothing is lost without being asked.
 fn check_target(data_dir: &Path, force: bool) -> Result<()> {
     let is_empty = match fs::read_dir(data_dir) {
         Ok(mut entries) => entries.next().is_none(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", data_dir.display())),
     };
     if !is_empty && !force {

@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context, Result};
@@ -127,6 +127,37 @@ async fn a_restored_server_is_the_one_that_was_backed_up_while_it_served() -> Re
 
     let (code, said) = end(&restore(&file, &other.join("data"), &["--force"])?);
     assert!(code == Some(1) && said.contains("must be stopped first"), "{said}");
+    restored.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_goes_through_a_pipe_and_leaves_no_file() -> Result<()> {
+    let _machine = machine().await?;
+    let folder = tempfile::tempdir()?;
+    let mut server = start(folder.path(), "one").await?;
+    server.client(clock())?.call(Method::PUT, MESHES, Some(&json!({"meshName": "m"}))).await?;
+    let credentials = server.credentials().display().to_string();
+    let mut from = Command::new(program()?)
+        .args(["backup", "-", "--endpoint", &server.ready.api, "--credentials", &credentials])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let to = Command::new(program()?)
+        .args(["restore", "-", "--data-dir", "two/data"])
+        .current_dir(folder.path())
+        .stdin(from.stdout.take().context("no pipe")?)
+        .output()?;
+    let (code, said) = end(&from.wait_with_output()?);
+    assert!(code == Some(0) && said.contains("records of"), "{said}");
+    assert_eq!(end(&to).0, Some(0), "{}", end(&to).1);
+    assert!(!folder.path().join("-").exists());
+    let root = fs::read(server.ca_file())?;
+    server.stop().await;
+    let mut restored = start(folder.path(), "two").await?;
+    assert_eq!(fs::read(restored.ca_file())?, root, "the root is another one");
+    assert_eq!(names(&restored.client(clock())?).await?, ["m"]);
     restored.stop().await;
     Ok(())
 }
