@@ -11,6 +11,7 @@
 mod clocks;
 mod departure;
 mod leaf;
+mod places;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -36,14 +37,12 @@ use crate::Serial;
 pub(crate) use departure::Departed;
 pub use departure::NotForgotten;
 pub use leaf::PresentedLeaf;
+pub use places::{MAX_NODES, MAX_OF_WORKLOAD, TooManyNodes};
 pub(crate) use report::read;
 pub use report::{
     InvalidReport, ListenerState, Loaded, MAX_CERTIFICATES, MAX_CHAIN, MAX_DER, MAX_SECRETS, MAX_TEXT,
     Presented, RefusedTrust, Renewal, Report, SecretState, Tickets,
 };
-
-/// Agents that are known at once, connected or not.
-pub const MAX_NODES: usize = 50_000;
 
 /// One proxy of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,11 +160,6 @@ struct Hub {
     departed: std::sync::Mutex<Departed>,
 }
 
-/// Why an agent's stream is not let in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{MAX_NODES} agents are connected, which is the most")]
-pub struct TooManyNodes;
-
 impl Default for Nodes {
     fn default() -> Self {
         Self(Arc::new(Hub {
@@ -179,7 +173,8 @@ impl Default for Nodes {
 }
 
 impl Nodes {
-    /// Takes an agent's first report. Another stream of the same instance that is open ends.
+    /// Takes an agent's first report. Another stream of the same instance that is open ends. Where places are taken, whoever
+    /// is gone the longest is known no more but by its certificate, in the ledger.
     ///
     /// # Errors
     /// [`TooManyNodes`].
@@ -208,18 +203,22 @@ impl Nodes {
             report: Arc::new(report),
             session: number,
         };
-        let is_let_in = self.0.views.send_if_modified(|views| {
-            let before = views.get(&key);
-            let there_is_room = views.len() < MAX_NODES || before.is_some();
-            if there_is_room {
-                clocks::tell(before.map(Arc::as_ref), &view);
-                *views = Arc::new(NodeViews(views.0.insert(key.clone(), Arc::new(view))));
+        let mut refused = None;
+        self.0.views.send_if_modified(|views| match views.make_room(&key) {
+            Ok(gone) => {
+                clocks::tell(views.get(&key).map(Arc::as_ref), &view);
+                let rest = gone.map_or_else(|| views.0.clone(), |gone| views.0.remove(&gone));
+                *views = Arc::new(NodeViews(rest.insert(key.clone(), Arc::new(view))));
+                true
             }
-            there_is_room
+            Err(many) => {
+                refused = Some(many);
+                false
+            }
         });
-        if !is_let_in {
+        if let Some(refused) = refused {
             self.lock().remove(&key);
-            return Err(TooManyNodes);
+            return Err(refused);
         }
         info!(node = %key, "an agent watches");
         Ok(Session { nodes: self.clone(), key, number, replaced, left: false })

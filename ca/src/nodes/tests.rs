@@ -219,3 +219,63 @@ fn a_leaf_of_ours_says_its_serial_its_names_its_end_and_the_key_that_signed_it()
     assert_eq!(leaf.issuer_key.as_ref().map(Vec::len), Some(20));
     assert_eq!(leaf.issuer_key, next.issuer_key);
 }
+
+/// As many agents of `a` as may be known, of which one is there, and each of the others is gone a second longer than the next.
+fn full(nodes: &Nodes) {
+    let first = connect(nodes, "0");
+    let view = nodes.subscribe().borrow().get(&key("a", "0")).unwrap().clone();
+    let gone = (1..MAX_OF_WORKLOAD).map(|number| {
+        let since = now() + Duration::from_secs(u64::try_from(number).unwrap());
+        let report = Arc::new(holding(None, 86_400));
+        NodeView {
+            key: key("a", &number.to_string()),
+            connected: false,
+            since,
+            report,
+            ..NodeView::clone(&view)
+        }
+    });
+    let all = gone.chain([NodeView::clone(&view)]).map(|view| (view.key.clone(), Arc::new(view)));
+    nodes.0.views.send_replace(Arc::new(NodeViews(all.collect())));
+    // Its stream stays open.
+    std::mem::forget(first);
+}
+
+#[test]
+fn a_workload_with_ever_new_state_folders_takes_nobody_elses_place() {
+    let nodes = Nodes::default();
+    full(&nodes);
+    let known = |name: &str| {
+        let views = nodes.subscribe().borrow().clone();
+        views.iter().filter(|view| view.key.workload == fixtures::node(name)).count()
+    };
+    assert_eq!(known("a"), MAX_OF_WORKLOAD);
+    let come = |name: &str, instance: &str| {
+        nodes.connect(key(name, instance), Line::default(), told("1"), now() + Duration::from_secs(20_000))
+    };
+    let next = come("a", "next").unwrap();
+    assert_eq!(known("a"), MAX_OF_WORKLOAD);
+    let is_there = |instance: &str| nodes.subscribe().borrow().get(&key("a", instance)).is_some();
+    assert!(!is_there("1") && is_there("2") && is_there("0"), "who is gone the longest goes");
+    let again = come("a", "2").unwrap();
+    assert!(is_there("3"), "who was known takes its own place");
+    let other = come("b", "one").unwrap();
+    assert_eq!((known("a"), known("b")), (MAX_OF_WORKLOAD, 1));
+    drop((next, again, other));
+}
+
+#[test]
+fn a_workload_whose_agents_are_all_there_gets_no_more_and_each_of_them_may_come_again() {
+    let nodes = Nodes::default();
+    full(&nodes);
+    let views = nodes.subscribe().borrow().clone();
+    let there = views.iter().map(|view| NodeView { connected: true, ..NodeView::clone(view) });
+    let there = there.map(|view| (view.key.clone(), Arc::new(view)));
+    nodes.0.views.send_replace(Arc::new(NodeViews(there.collect())));
+    let come = |name: &str, instance: &str| {
+        nodes.connect(key(name, instance), Line::default(), told("1"), now()).map(drop)
+    };
+    assert_eq!(come("a", "more"), Err(TooManyNodes::Of(fixtures::node("a"))));
+    assert!(!nodes.connected(&key("a", "more")) && nodes.connected(&key("a", "0")));
+    assert_eq!((come("a", "7"), come("b", "one")), (Ok(()), Ok(())));
+}
