@@ -43,7 +43,7 @@ use tracing::info;
 use crate::{
     Certificate, Custody, Error, IssuerName, KeyError, PrivateKey, PublicKey, Random, Serial, VerifiedCsr,
     pem,
-    profile::{self, BACKDATE, Leaf, ROOT_LIFE},
+    profile::{self, AUTHORITY_BACKDATE, Leaf, ROOT_LIFE},
 };
 pub use certificates::{AuthorityCertificate, Rank};
 use fit::CaCertificate;
@@ -169,8 +169,8 @@ impl Authority {
 
     /// Signs a certificate for the key of a request, with the names of the grant.
     ///
-    /// It starts [`BACKDATE`] before `now`, or a fifth of a life that is shorter than any asked for, and ends with the granted life, or with the first certificate
-    /// above it if that ends sooner. The first certificate of a mesh waits for the disk, since its issuer
+    /// It starts [`crate::BACKDATE`] before `now`, or a fifth of a life that is shorter than any asked for, and no earlier than
+    /// its chain; it ends with the granted life, or with the first certificate above it if that ends sooner. The first certificate of a mesh waits for the disk, since its issuer
     /// is made.
     ///
     /// # Errors
@@ -230,7 +230,7 @@ fn make_root(
 ) -> Result<Stored, Error> {
     let (key, public) = store.custody.generate("root", random)?;
     let serial = Serial::draw(random);
-    let life = Validity::new(now - BACKDATE, now + ROOT_LIFE).map_err(|_| Error::Clock(now))?;
+    let life = Validity::new(now - AUTHORITY_BACKDATE, now + ROOT_LIFE).map_err(|_| Error::Clock(now))?;
     let signing = key.for_public(&public)?.ok_or(KeyError::Halves)?;
     let der = profile::root(trust_domain, &signing, serial, life)?;
     store.put(Slot::Root, Some(&key), &[&der], serial)?;
@@ -241,14 +241,15 @@ fn make_root(
 /// The granted life, within the chain's.
 fn leaf_life(chain: Validity, grant: &Grant, now: Timestamp) -> Result<Validity, Error> {
     if now < chain.not_before() {
-        return Err(Error::Clock(now));
+        return Err(Error::TooEarly { not_before: chain.not_before(), now });
     }
     let end = chain.not_after().min(now + grant.lifetime());
     // A leaf is never issued for the past, so what its backdating adds does not count as life.
     if end <= now {
         return Err(Error::ChainEnded { not_after: end, now });
     }
-    Validity::new(now - profile::backdate(grant.lifetime()), end).map_err(|_| Error::Clock(now))
+    let start = chain.not_before().max(now - profile::backdate(grant.lifetime()));
+    Validity::new(start, end).map_err(|_| Error::Clock(now))
 }
 
 #[cfg(test)]

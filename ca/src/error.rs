@@ -169,7 +169,18 @@ pub enum Error {
         /// The moment of issue.
         now: Timestamp,
     },
-    /// The clock stands before the chain's start, or beyond what certificates can say.
+    /// The clock stands before the start of the authority's certificates.
+    #[error(
+        "the clock says {now}, and the authority's certificates are good from {not_before} on, so it issues none: one of the \
+         two clocks was wrong; set the clock, and where it was ahead when they were made, replace them: signet ca rotate start"
+    )]
+    TooEarly {
+        /// The latest start in the chain.
+        not_before: Timestamp,
+        /// The moment of issue.
+        now: Timestamp,
+    },
+    /// The clock stands beyond what certificates can say.
     #[error("no certificate can be issued at {0}; check the clock")]
     Clock(Timestamp),
     /// A root or issuer cannot be replaced now.

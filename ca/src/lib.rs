@@ -63,7 +63,7 @@ pub use key::{
 pub use ledger::{Attestation, Ledger, LedgerError, MemoryLedger, Origin, Record, SledLedger};
 pub use nodes::Nodes;
 pub use pem::InvalidPem;
-pub use profile::{BACKDATE, ISSUER_LIFE, ROOT_LIFE};
+pub use profile::{AUTHORITY_BACKDATE, BACKDATE, ISSUER_LIFE, ROOT_LIFE};
 pub use random::Random;
 pub use rotation::Rotations;
 pub use serial::{InvalidSerial, Serial};

@@ -28,8 +28,11 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub const ROOT_LIFE: Duration = DAY.saturating_mul(3650);
 /// Life of an issuer, where the root lives as long.
 pub const ISSUER_LIFE: Duration = DAY.saturating_mul(365);
-/// How far every certificate's start lies before its issue, for peers whose clocks are slow.
+/// How far a leaf's start lies before its issue, for peers whose clocks are slow.
 pub const BACKDATE: Duration = Duration::from_secs(60);
+/// The same of an authority's certificate, as far as the one above it reaches. A leaf never begins outside of its chain, so
+/// this is how far the server's clock may be set back while a young authority goes on issuing.
+pub const AUTHORITY_BACKDATE: Duration = DAY;
 
 /// How far a leaf's start lies before its issue: [`BACKDATE`], which is a fifth of the shortest life that may be asked
 /// for, and no more than a fifth of a shorter one: it would be due for renewal when it is issued.

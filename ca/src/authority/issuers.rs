@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Error, IssuerName, PublicKey, Serial, Unfit,
     key::{KeyKind, SigningKey},
-    profile::{self, Above, BACKDATE, ISSUER_LIFE, Template},
+    profile::{self, AUTHORITY_BACKDATE, Above, ISSUER_LIFE, Template},
 };
 
 /// An issuer that is ready to sign.
@@ -88,7 +88,11 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Issuer, Error> {
         let end = issuer_end(signer, now);
-        let life = Validity::new(now - BACKDATE, end)
+        let start = signer.validity.not_before();
+        if now < start {
+            return Err(Error::TooEarly { not_before: start, now });
+        }
+        let life = Validity::new(start.max(now - AUTHORITY_BACKDATE), end)
             .ok()
             .filter(|life| life.contains(now))
             .ok_or(Error::ChainEnded { not_after: end, now })?;

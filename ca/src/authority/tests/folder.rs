@@ -167,7 +167,7 @@ fn a_root_that_ended_or_has_not_begun_is_refused() {
     assert!(
         matches!(at(end + second), Err(Error::Unfit { unfit: Unfit::Ended(moment), .. }) if moment == end)
     );
-    let start = NOW - BACKDATE;
+    let start = NOW - AUTHORITY_BACKDATE;
     assert!(at(start).is_ok());
     assert!(matches!(at(start - second), Err(Error::Unfit { unfit: Unfit::NotYetValid(_), .. })));
 }

@@ -13,7 +13,7 @@ use super::super::*;
 use crate::fixtures::{
     NOW, authority, csr, csr_of, csr_params_for, grant_for, node, serial, server_grant, terms,
 };
-use crate::profile::{ISSUER_LIFE, Template, faults};
+use crate::profile::{BACKDATE, ISSUER_LIFE, Template, faults};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -72,8 +72,38 @@ fn before_the_chain_starts_there_are_no_leaves() {
     let (_folder, authority) = authority();
     let grant = grant_for(&node("a"), DEFAULT_LEAF_LIFE);
     authority.issue(&csr(), &grant, serial(1), NOW).unwrap();
-    let refused = authority.issue(&csr(), &grant, serial(2), NOW - DAY);
-    assert!(matches!(refused, Err(Error::Clock(_))), "{refused:?}");
+    let second = Duration::from_secs(1);
+    for grant in [grant, grant_of_other_mesh()] {
+        let refused = authority.issue(&csr(), &grant, serial(2), NOW - AUTHORITY_BACKDATE - second);
+        assert!(
+            matches!(refused, Err(Error::TooEarly { not_before, .. }) if not_before == NOW - AUTHORITY_BACKDATE),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_by_a_day_leaves_authorities_that_were_just_made_signing() {
+    let (folder, authority) = authority();
+    let hour = Duration::from_secs(3600);
+    // Its issuer is younger than the root, and neither is as old as the jump.
+    authority.issue(&csr(), &grant_of_other_mesh(), serial(1), NOW + hour).unwrap();
+    for now in [NOW - hour, NOW - AUTHORITY_BACKDATE + hour, NOW - AUTHORITY_BACKDATE + hour * 2] {
+        for (number, grant) in [(2, grant_of_other_mesh()), (3, grant_for(&node("a"), DEFAULT_LEAF_LIFE))] {
+            let issued = authority.issue(&csr(), &grant, serial(number), now).unwrap();
+            let start = issued.validity().not_before();
+            assert!(start <= now, "it is good at once where it is issued");
+            for der in issued.chain_der() {
+                assert!(
+                    parsed(&der).validity().not_before.timestamp() <= start.unix(),
+                    "and its chain with it"
+                );
+            }
+        }
+    }
+    // A server that is started then finds them good, too.
+    let (domain, random) = (crate::fixtures::trust_domain(), Random::dangerously_from_seed(2));
+    Authority::open(folder.path(), Custody::default(), &domain, random, NOW - hour).unwrap();
 }
 
 #[test]
