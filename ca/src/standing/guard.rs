@@ -177,6 +177,23 @@ impl Guard {
         self.append(what, "server", now).await.map(drop)
     }
 
+    /// Notes that somebody installed a certificate of the authority that was signed elsewhere, DER.
+    ///
+    /// # Errors
+    /// The ledger does not remember.
+    pub async fn note_installed(
+        &self,
+        name: &str,
+        der: &[u8],
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let _turn = self.0.turn.lock().await;
+        let (name, certificate) = (name.to_owned(), der.to_vec());
+        let what = What::Authority { change: AuthorityChange::Installed, name, certificate };
+        self.append(what, by, now).await.map(drop)
+    }
+
     /// Notes what the ledger does not say yet of the certificates that an authority has, all of them or those of one name:
     /// that the key of one was made here, that one is there no longer.
     ///

@@ -223,3 +223,27 @@ async fn a_certificate_of_the_authority_that_came_or_went_is_in_the_ledger_once(
     }
     assert_eq!(*place.guard.now(), *place.again().await);
 }
+
+#[tokio::test]
+async fn what_somebody_installed_is_known_at_once_as_it_is_after_a_restart_and_so_is_its_end() {
+    let place = Place::new();
+    place.guard.note_installed("mesh/my-mesh", b"first", "AKID", NOW).await.unwrap();
+    assert_eq!(*place.guard.now(), *place.again().await);
+    // Another one takes its place.
+    let second = AuthorityCertificate {
+        name: "mesh/my-mesh".to_owned(),
+        der: b"second"[..].into(),
+        has_key: true,
+        rank: Rank::Issuer,
+    };
+    place.guard.note_installed("mesh/my-mesh", b"second", "AKID", NOW).await.unwrap();
+    place.guard.note_authorities(&[second], None, NOW).await.unwrap();
+    let told: Vec<_> =
+        place.ledger.events().await.unwrap().into_iter().map(|(_, event)| (event.by, event.what)).collect();
+    let [.., (by, What::Authority { change: AuthorityChange::Retired, certificate, .. })] = told.as_slice()
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((by.as_str(), certificate.as_slice()), ("server", &b"first"[..]));
+    assert_eq!(*place.guard.now(), *place.again().await);
+}

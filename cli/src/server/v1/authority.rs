@@ -6,10 +6,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use signet_ca::{
-    Adopted, Authority, AuthorityView, Error, IssuerName, KeyPlace,
-    ledger::{AuthorityChange, Entry, What},
-};
+use signet_ca::{Adopted, Authority, AuthorityView, Error, IssuerName, KeyPlace};
 use signet_controlplane::api::{ApiError, Caller};
 use signet_policies::time::Timestamp;
 use tracing::{error, info, warn};
@@ -141,8 +138,7 @@ async fn install(
         }
     };
     let Adopted { serial, fingerprint, not_after, der } = adopted;
-    let what = What::Authority { change: AuthorityChange::Installed, name: issuer.clone(), certificate: der };
-    let recorded = v1.issuing.ledger().append(Entry::event(what, caller.user(), now)).await;
+    let recorded = v1.issuing.guard().note_installed(&issuer, &der, caller.user(), now).await;
     if let Err(error) = recorded {
         error!(issuer, %error, "installed an issuer, but the ledger could not be written");
     }
