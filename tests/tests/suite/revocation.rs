@@ -1,5 +1,6 @@
 //! Revocation over the real ports: by the server itself, by OpenSSL, and by real Envoys under load.
 
+mod foreign;
 pub(crate) mod wire;
 
 use std::{

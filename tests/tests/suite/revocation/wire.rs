@@ -1,9 +1,13 @@
 //! A ban that reaches the wire: real Envoys, an open-loop load of others, and a thief who holds on to what it has.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{
+    ClientConfig,
+    client::Resumption,
+    pki_types::{CertificateDer, ServerName},
+};
 use serde_json::{Value, json};
 use signet::local::{
     load::{Load, Plan},
@@ -48,7 +52,7 @@ pub(crate) struct Thief {
 }
 
 impl Thief {
-    fn new(stolen: &Outsider, server: SocketAddr) -> Result<Self> {
+    pub(super) fn new(stolen: &Outsider, server: SocketAddr) -> Result<Self> {
         Self::trusting(stolen, stolen.roots(), server)
     }
 
@@ -64,15 +68,27 @@ impl Thief {
 
     /// A new connection that was served once, since in TLS 1.3 a refusal shows only after the handshake.
     pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>> {
-        let tcp = TcpStream::connect(self.server).await?;
-        let mut stream = self.tls.connect(ServerName::IpAddress(self.server.ip().into()), tcp).await?;
+        let mut stream = self.shake().await?;
         ask(&mut stream).await?;
         Ok(stream)
     }
+
+    /// A handshake, by which it is not known yet whether the server lets it in.
+    pub(super) async fn shake(&self) -> Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(self.server).await?;
+        Ok(self.tls.connect(ServerName::IpAddress(self.server.ip().into()), tcp).await?)
+    }
+
+    /// The same, who resumes sessions where a server lets it.
+    pub(super) fn resuming(&self) -> Self {
+        let mut config = ClientConfig::clone(self.tls.config());
+        config.resumption = Resumption::in_memory_sessions(8);
+        Self { tls: TlsConnector::from(Arc::new(config)), server: self.server }
+    }
 }
 
-/// A request on a connection that is kept.
-async fn ask(stream: &mut TlsStream<TcpStream>) -> Result<()> {
+/// A request on a connection that is kept; true when the server asks for it to be closed.
+pub(super) async fn ask(stream: &mut TlsStream<TcpStream>) -> Result<bool> {
     stream.write_all(b"GET / HTTP/1.1\r\nhost: s.test\r\n\r\n").await?;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -93,7 +109,7 @@ async fn ask(stream: &mut TlsStream<TcpStream>) -> Result<()> {
         ensure!(count > 0, "closed");
         answer.extend_from_slice(&buffer[..count]);
     }
-    Ok(())
+    Ok(text.contains("connection: close"))
 }
 
 /// Holds a connection until it ends. One in two is used all the time; the other is silent, and ignores what it is told.

@@ -255,6 +255,46 @@ pub(crate) fn bootstrap(socket: &Path, shape: &Shape<'_>) -> Value {
     })
 }
 
+fn folder() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("signet-envoy-").tempdir()?)
+}
+
+/// A listener that an Envoy reads from a file, again and again.
+pub(crate) struct ListenerFile {
+    path: PathBuf,
+    listener: Value,
+}
+
+impl ListenerFile {
+    /// Has the listener close every connection of an identity, as `docs/revocation.md` tells.
+    pub(crate) fn deny(&self, identity: &str) -> Result<()> {
+        let principal = json!({"authenticated": {"principal_name": {"exact": identity}}});
+        let filter = json!({
+            "name": "revoked",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC",
+                "stat_prefix": "revoked",
+                "rules": {"action": "DENY", "policies": {
+                    "revoked": {"permissions": [{"any": true}], "principals": [principal]},
+                }},
+            },
+        });
+        let mut listener = self.listener.clone();
+        let filters = listener["filter_chains"][0]["filters"].as_array_mut().context("no filters")?;
+        filters.insert(0, filter);
+        self.write(&listener)
+    }
+
+    /// Envoy sees a file that is put into another's place.
+    fn write(&self, listener: &Value) -> Result<()> {
+        let mut listener = listener.clone();
+        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        let beside = self.path.with_extension("new");
+        std::fs::write(&beside, json!({"resources": [listener]}).to_string())?;
+        Ok(std::fs::rename(&beside, &self.path)?)
+    }
+}
+
 impl EnvoyBed {
     pub(crate) async fn start(sds: &Sds, variant: Variant, roots: &str) -> Result<Self> {
         Self::shaped(sds, &Shape { variant, roots, second: None, caller: None }).await
@@ -266,20 +306,36 @@ impl EnvoyBed {
 
     /// An Envoy that asks whoever serves at `socket`.
     pub(crate) async fn at(socket: &Path, shape: &Shape<'_>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("signet-envoy-").tempdir()?;
+        let wanted = 1 + usize::from(shape.second.is_some());
+        Self::of(&bootstrap(socket, shape), folder()?, wanted).await
+    }
+
+    /// The same with its first listener in a file, which its operator changes.
+    pub(crate) async fn with_file(socket: &Path, shape: &Shape<'_>) -> Result<(Self, ListenerFile)> {
+        let folder = folder()?;
+        let file =
+            ListenerFile { path: folder.path().join("listeners.json"), listener: listener(shape, "default") };
+        file.write(&file.listener)?;
+        let mut config = bootstrap(socket, shape);
+        config["static_resources"]["listeners"] = json!([]);
+        config["dynamic_resources"]["lds_config"] =
+            json!({"resource_api_version": "V3", "path_config_source": {"path": file.path}});
+        Ok((Self::of(&config, folder, 1).await?, file))
+    }
+
+    async fn of(bootstrap: &Value, folder: TempDir, wanted: usize) -> Result<Self> {
         let (config, address) = (folder.path().join("bootstrap.json"), folder.path().join("admin"));
-        std::fs::write(&config, bootstrap(socket, shape).to_string())?;
-        let flags = ["--disable-hot-restart", "--concurrency", "1", "-l", "warning"].map(str::to_owned);
+        std::fs::write(&config, bootstrap.to_string())?;
+        let flags = ["--disable-hot-restart", "--concurrency", "1", "-l", "warning", "--drain-time-s", "2"];
         let paths =
             ["-c", &config.display().to_string(), "--admin-address-path", &address.display().to_string()]
                 .map(str::to_owned);
-        let args: Vec<String> = flags.into_iter().chain(paths).collect();
+        let args: Vec<String> = flags.map(str::to_owned).into_iter().chain(paths).collect();
         let process = Process::start("envoy", &envoy_binary()?, &args, folder.path())?;
         let admin = eventually("Envoy's admin", PATIENCE, || async {
             Ok(Admin::new(std::fs::read_to_string(&address)?.trim().parse()?))
         })
         .await?;
-        let wanted = 1 + usize::from(shape.second.is_some());
         let listeners = eventually("Envoy's listeners", PATIENCE, || async {
             ensure!(admin.text("/ready").await?.starts_with("LIVE"), "not live");
             let text = admin.json("/listeners?format=json").await?;
