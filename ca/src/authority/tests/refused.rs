@@ -3,7 +3,8 @@
 use std::{fs, time::Duration};
 
 use rcgen::{
-    CertificateParams, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, NameConstraints,
 };
 
 use super::{
@@ -66,6 +67,11 @@ fn damages() -> Vec<Damage> {
             "no subject",
             |p| p.distinguished_name = rcgen::DistinguishedName::new(),
             |unfit| *unfit == Unfit::NoSubject,
+        ),
+        (
+            "a key identifier that is longer than any",
+            |p| p.key_identifier_method = KeyIdMethod::PreSpecified(vec![7; 65]),
+            |unfit| *unfit == Unfit::KeyId,
         ),
     ]
 }
@@ -248,4 +254,60 @@ fn an_intermediate_that_ended_or_lost_its_root_is_refused_at_the_start() {
     fs::remove_dir_all(folder.path().join("root")).unwrap();
     assert!(matches!(open(folder.path()), Err(Error::RootMissing { .. })));
     assert!(!folder.path().join("root").exists());
+}
+
+#[test]
+fn what_another_authority_signed_or_nobody_is_no_root_at_an_import_nor_at_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Operator::root();
+    let below = root.below(ca("Example root", None));
+    // The last byte is the signature's.
+    let altered = |der: &[u8]| -> Vec<u8> {
+        let (last, rest) = der.split_last().unwrap();
+        [rest, &[last ^ 1]].concat()
+    };
+    for false_root in [below.der.clone(), altered(&root.der)] {
+        let refused = import(folder.path(), &certificate(&false_root), None, None).unwrap_err();
+        assert_eq!(*unfit_of(&refused), Unfit::Signature);
+    }
+    import(folder.path(), &root.pem(), None, Some(&root)).unwrap();
+    open(folder.path()).unwrap();
+    fs::write(folder.path().join("root/cert.pem"), certificate(&altered(&root.der))).unwrap();
+    let refused = open(folder.path()).unwrap_err();
+    assert!(matches!(&refused, Error::Unfit { unfit: Unfit::Signature, .. }), "{refused:?}");
+}
+
+#[test]
+fn a_certificate_names_whom_its_signature_is_of_by_subject_and_by_key_identifier() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Operator::root();
+    // It has the root's key, and another name or key identifier in its certificate.
+    let twin = |change: fn(&mut CertificateParams)| {
+        let key = KeyPair::from_pem(&root.key.serialize_pem()).unwrap();
+        let mut params = ca("Example root", None);
+        change(&mut params);
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        Operator { key, der }
+    };
+    let renamed = twin(|params| params.distinguished_name.push(DnType::CommonName, "Example toor"));
+    let other_id = twin(|params| params.key_identifier_method = KeyIdMethod::PreSpecified(vec![7; 20]));
+    for twin in [renamed, other_id] {
+        let below = twin.below(ca("Meshes", Some(1)));
+        let refused = import(folder.path(), &root.pem(), Some(&below.pem()), Some(&below)).unwrap_err();
+        assert_eq!(*unfit_of(&refused), Unfit::Signature);
+    }
+    let below = twin(|_| ()).below(ca("Meshes", Some(1)));
+    import(folder.path(), &root.pem(), Some(&below.pem()), Some(&below)).unwrap();
+}
+
+#[test]
+fn a_certificate_is_one_of_version_3_and_nothing_follows_it() {
+    let (folder, root) = (tempfile::tempdir().unwrap(), Operator::root());
+    let version = root.der.windows(5).position(|bytes| bytes == [0xa0, 3, 2, 1, 2]).unwrap();
+    let mut older = root.der.clone();
+    older[version + 4] = 1;
+    for wrong in [older, [&root.der[..], &[0]].concat()] {
+        let refused = import(folder.path(), &certificate(&wrong), None, None).unwrap_err();
+        assert_eq!(*unfit_of(&refused), Unfit::Unreadable);
+    }
 }
