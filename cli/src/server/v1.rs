@@ -6,6 +6,7 @@ mod authority;
 pub(super) mod backup;
 mod credentials;
 mod instances;
+mod lasting;
 mod ledger;
 mod nodes;
 mod proxies;
@@ -38,6 +39,7 @@ use signet_policies::{
     time::{Clock, Timestamp},
 };
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::revocation::Effect;
@@ -99,6 +101,7 @@ pub(super) fn router(v1: V1) -> Router {
         .merge(proxies::router())
         .merge(ledger::router())
         .merge(revocation::router())
+        .layer(middleware::from_fn_with_state(TaskTracker::new(), lasting::to_its_end))
         .layer(check)
         .with_state(v1)
 }
