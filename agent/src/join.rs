@@ -126,7 +126,8 @@ pub(crate) fn token_hint(workload: &Workload) -> String {
         WorkloadKind::VirtualGateway => "--virtual-gateway",
     };
     format!(
-        "make one with `signet token create --mesh {} {flag} {}` and pass it by --token-file",
+        "make a token with `signet token create --mesh {} {flag} {} > FILE`, and start the agent again with --token-file FILE; \
+         an Envoy that runs goes on meanwhile",
         workload.mesh, workload.name
     )
 }

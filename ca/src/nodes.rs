@@ -262,6 +262,7 @@ impl Nodes {
                 !view.connected && end.is_none_or(|end| end < now)
             };
             let gone: Vec<NodeKey> = views.iter().filter(ended).map(|view| view.key.clone()).collect();
+            gone.iter().for_each(departure::tell_lapsed);
             let rest = gone.iter().fold(views.0.clone(), |rest, key| rest.remove(key));
             if !gone.is_empty() {
                 *views = Arc::new(NodeViews(rest));

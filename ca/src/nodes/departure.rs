@@ -7,7 +7,10 @@ use std::{
     time::SystemTime,
 };
 
-use signet_policies::time::Timestamp;
+use signet_policies::{
+    identity::{Workload, WorkloadKind},
+    time::Timestamp,
+};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -54,6 +57,20 @@ pub enum NotForgotten {
     /// The ledger does not remember.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+/// Says what is to be done about an agent that was away until its certificate had ended, without having left.
+pub(super) fn tell_lapsed(key: &NodeKey) {
+    let Workload { mesh, kind, name } = &key.workload;
+    let flag = match kind {
+        WorkloadKind::VirtualNode => "--virtual-node",
+        WorkloadKind::VirtualGateway => "--virtual-gateway",
+    };
+    warn!(
+        node = %key,
+        "this agent was away until its certificate had ended, and is not known any more; where it is to come back, make a \
+         token with `signet token create --mesh {mesh} {flag} {name} > FILE`, and start it again with --token-file FILE"
+    );
 }
 
 /// A certificate, and when it ends.

@@ -1,11 +1,15 @@
 //! The agent is killed or stopped; its Envoy is replaced.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path};
+use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use signet::local::{admin::Admin, process::Process};
+use http::Method;
+use rustix::process::Signal;
+use signet::local::{admin::Admin, mesh::create_token, process::Process};
+use signet_policies::identity::Workload;
 use signet_tests::{
     bed::{
+        Bed,
         call::free_port,
         observer::{Observer, presented},
         pair::Pair,
@@ -15,7 +19,7 @@ use signet_tests::{
 };
 use tokio::time::Instant;
 
-use super::{PATIENCE, RATE, flawless, guest, held, renewed, until_presented};
+use super::{PATIENCE, RATE, flawless, guest, held, renewed, until_logged, until_presented};
 use crate::secrets::bed::{Shape, Variant, bootstrap};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,6 +62,52 @@ async fn f03_an_agent_that_is_killed_during_a_push_serves_from_its_sealed_cache_
     let serial = held(&pair).await?.pop().context("the server's")?;
     until_presented(&newcomer, &serial).await?;
     pair.until_converged(PATIENCE).await?;
+    println!("{}", flawless(trial, pair).await?);
+    Ok(())
+}
+
+/// Of the certificates of who sleeps beyond their end.
+const LIFE: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f04_an_agent_that_slept_beyond_its_certificates_end_says_how_it_gets_another_and_gets_it_so()
+-> Result<()> {
+    let mut bed = Bed::start().await?;
+    let life = LIFE.as_secs().to_string();
+    bed.server.add_flags(&["--leaf-lifetime", &life, "--dangerously-short-leaves"]);
+    bed.server.stop().await;
+    bed.server.restart().await?;
+    let mut pair = Pair::start_in(bed, RATE).await?;
+    let sleeper = &mut pair.server;
+    sleeper.sidecar.signal(Signal::STOP)?;
+    let asleep = clock()();
+    eventually("no certificate that it may hold is good", PATIENCE, || async {
+        ensure!(clock()() > asleep + LIFE + Duration::from_secs(1));
+        Ok(())
+    })
+    .await?;
+    // It is forgotten where somebody looks.
+    let command = "signet token create --mesh m --virtual-node server > FILE";
+    eventually("the server says what to do", PATIENCE, || async {
+        pair.bed.client.call(Method::GET, "/v1/nodes", None).await?;
+        ensure!(pair.bed.server.log().contains(command), "not yet");
+        Ok(())
+    })
+    .await?;
+    sleeper.sidecar.signal(Signal::CONT)?;
+    until_logged(sleeper, "the certificate has expired and is not served any more", 1).await?;
+    until_logged(sleeper, command, 1).await?;
+
+    // As it says, with an Envoy that went on meanwhile.
+    let envoy = sleeper.sidecar.ready.envoy_pid;
+    let token = create_token(&pair.bed.client, &Workload::virtual_node("m", "server")?).await?;
+    std::fs::write(sleeper.sidecar.state_file("../token"), token)?;
+    sleeper.sidecar.kill_agent().await?;
+    sleeper.sidecar.restart_agent().await?;
+    ensure!(sleeper.sidecar.ready.envoy_pid == envoy, "another Envoy");
+    pair.until_converged(PATIENCE).await?;
+    let trial = Trial::begin(&pair).await?;
+    trial.answered(&pair, 60).await?;
     println!("{}", flawless(trial, pair).await?);
     Ok(())
 }

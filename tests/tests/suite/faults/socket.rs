@@ -170,6 +170,7 @@ async fn f18_an_envoy_whose_stream_is_cut_again_and_again_is_sent_nothing_twice_
         let before = held(&pair).await?;
         until_presented(&guest, &before[1]).await?;
         let updates = guest.counter("ssl_context_update_by_sds").await?;
+        let taken = guest.counter("update_success").await?;
         for cut in 1..=4 {
             let accepted = relay.accepted();
             relay.cut();
@@ -182,6 +183,9 @@ async fn f18_an_envoy_whose_stream_is_cut_again_and_again_is_sent_nothing_twice_
         }
         let again = guest.counter("ssl_context_update_by_sds").await?;
         ensure!(again == updates, "{variant:?}: contexts were made anew: {updates} → {again}");
+        // A delta client says what it holds, and is sent nothing of it.
+        let resent = guest.counter("update_success").await? - taken;
+        ensure!(variant == Variant::Sotw || resent == 0, "{resent} secrets were sent again");
         pair.server.sidecar.rotate()?;
         pair.caller.sidecar.rotate()?;
         relay.cut();
