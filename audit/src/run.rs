@@ -8,9 +8,9 @@ use crate::{
     check::Check,
     checks::CHECKS,
     evidence::{Evidence, is_reporting},
-    finding::{Finding, Subject},
+    finding::{Finding, Severity, Subject},
     format::rfc3339,
-    inventory::{Gap, Inventory, Need},
+    inventory::{Gap, Inventory, Mode, Need, Node, Port},
     report::{Coverage, Outcome, Ran, Report, SCHEMA},
     thresholds::Thresholds,
     waiver::{Waived, Waiver},
@@ -33,9 +33,9 @@ pub struct Selection {
     pub baseline: Baseline,
 }
 
-/// The findings of an earlier audit: when each was seen first.
+/// The findings of an earlier audit: when each was seen first, and how bad it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Baseline(BTreeMap<String, i64>);
+pub struct Baseline(BTreeMap<String, (i64, Severity)>);
 
 impl Baseline {
     /// Reads an earlier report, as `--format json` wrote it.
@@ -57,7 +57,13 @@ impl Baseline {
             return Err(format!("it is a {}, not a {SCHEMA}", earlier.schema));
         }
         let findings = earlier.findings.into_iter().chain(earlier.known);
-        Ok(Self(findings.map(|finding| (finding.fingerprint, finding.first_seen)).collect()))
+        let known = |finding: Finding| (finding.fingerprint, (finding.first_seen, finding.severity));
+        Ok(Self(findings.map(known).collect()))
+    }
+
+    /// Whether a finding is in it, and was no less bad: what became worse is news.
+    fn knows(&self, finding: &Finding) -> bool {
+        self.0.get(&finding.fingerprint).is_some_and(|(_, severity)| finding.severity <= *severity)
     }
 }
 
@@ -109,8 +115,7 @@ pub fn audit(
     });
     gaps.retain(|gap| CHECKS.iter().any(|check| selection.asks_for(check) && is_needed(check, gap)));
     let waived = waive(&selection.waivers, &mut findings, ran_at);
-    let (known, findings) =
-        findings.into_iter().partition(|finding| selection.baseline.0.contains_key(&finding.fingerprint));
+    let (known, findings) = findings.into_iter().partition(|finding| selection.baseline.knows(finding));
     Report {
         schema: SCHEMA.to_owned(),
         taken_at: inventory.taken_at,
@@ -147,7 +152,23 @@ fn gaps(inventory: &Inventory, thresholds: &Thresholds) -> Vec<Gap> {
         };
         gaps.push(Gap { need: Need::Nodes, node: Some(node.name()), reason });
     }
+    gaps.extend(inventory.ports.iter().flat_map(|port| unheard(inventory, port, age)));
     gaps
+}
+
+/// The nodes that report, and tell of other listeners than that of a port which is to be STRICT.
+fn unheard(inventory: &Inventory, port: &Port, age: i64) -> Vec<Gap> {
+    let is_strict = port.declared == Mode::Strict && port.in_force == Mode::Strict;
+    let of_port = inventory.nodes.iter().filter(|node| is_strict && node.workload == port.workload);
+    let tells_of_others = |node: &&Node| {
+        !node.listeners.is_empty() && node.listeners.iter().all(|listener| listener.port != port.port)
+    };
+    let reporting = of_port.filter(|node| is_reporting(node, inventory.taken_at, age));
+    let gap = |node: &Node| {
+        let reason = format!("its Envoy has no listener for port {}", port.port);
+        Gap { need: Need::Listeners, node: Some(node.name()), reason }
+    };
+    reporting.filter(tells_of_others).map(gap).collect()
 }
 
 /// What a node that does not report leaves open.
@@ -184,7 +205,7 @@ fn run(
     let findings: Vec<Finding> = faults
         .map(|fault| {
             let fingerprint = fault.fingerprint(check.id);
-            let first_seen = selection.baseline.0.get(&fingerprint).copied().unwrap_or(ran_at);
+            let first_seen = selection.baseline.0.get(&fingerprint).map_or(ran_at, |(at, _)| *at);
             Finding {
                 id: check.id.to_owned(),
                 name: check.name.to_owned(),

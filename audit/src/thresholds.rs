@@ -79,6 +79,9 @@ pub struct Ladder {
     pub info: i64,
 }
 
+/// Versions of TLS, the lowest first.
+pub(crate) const PROTOCOLS: [&str; 4] = ["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+
 /// The longest time that a file may name, in days and in seconds alike: a hundred years of seconds.
 const LONGEST: i64 = 100 * 366 * 86_400;
 
@@ -102,6 +105,14 @@ impl Thresholds {
             if !(0 <= ladder.critical && ladder.critical <= ladder.warning && ladder.warning <= ladder.info) {
                 return Err(format!("{name}: critical, warning and info must be days that do not fall"));
             }
+        }
+        if !PROTOCOLS.contains(&self.lowest_protocol.as_str()) {
+            let known = PROTOCOLS.join(", ");
+            return Err(format!("lowestProtocol: {:?} is none of {known}", self.lowest_protocol));
+        }
+        let is_hash = |text: &&String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if let Some(other) = self.blocked_keys.iter().find(|text| !is_hash(text)) {
+            return Err(format!("blockedKeys: {other:?} is no SHA-256 in 64 hexadecimal digits"));
         }
         if self.remaining_critical_percent > self.remaining_warning_percent {
             return Err("remainingCriticalPercent is above remainingWarningPercent".to_owned());

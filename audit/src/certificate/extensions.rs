@@ -56,6 +56,8 @@ pub(crate) struct NameConstraints {
     pub(crate) permitted_uris: Vec<String>,
     /// Hosts of excluded URIs.
     pub(crate) excluded_uris: Vec<String>,
+    permitted_dns: Vec<String>,
+    excluded_dns: Vec<String>,
 }
 
 impl Extensions {
@@ -132,7 +134,34 @@ impl NameConstraints {
         Self {
             permitted_uris: uris(constraints.permitted_subtrees.as_deref()),
             excluded_uris: uris(constraints.excluded_subtrees.as_deref()),
+            permitted_dns: dns(constraints.permitted_subtrees.as_deref()),
+            excluded_dns: dns(constraints.excluded_subtrees.as_deref()),
         }
+    }
+
+    /// Whether there are any on URIs.
+    pub(crate) fn are_on_uris(&self) -> bool {
+        !self.permitted_uris.is_empty() || !self.excluded_uris.is_empty()
+    }
+
+    /// Whether URIs of this host are permitted. A constraint on a URI is a host, or with a dot before it all below one.
+    pub(crate) fn permits_uri_host(&self, host: &str) -> bool {
+        let is_within = |tree: &String| match tree.strip_prefix('.') {
+            Some(_) => host.ends_with(tree.as_str()),
+            None => host == tree,
+        };
+        let is_permitted = self.permitted_uris.is_empty() || self.permitted_uris.iter().any(is_within);
+        is_permitted && !self.excluded_uris.iter().any(is_within)
+    }
+
+    /// Whether this DNS name is permitted. A constraint on one is a name, and all below it.
+    pub(crate) fn permits_dns(&self, name: &str) -> bool {
+        let is_within = |tree: &String| {
+            let rest = name.strip_suffix(tree.trim_start_matches('.'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        let is_permitted = self.permitted_dns.is_empty() || self.permitted_dns.iter().any(is_within);
+        is_permitted && !self.excluded_dns.iter().any(is_within)
     }
 }
 
@@ -141,4 +170,11 @@ fn uris(subtrees: Option<&[GeneralSubtree<'_>]>) -> Vec<String> {
         if let GeneralName::URI(host) = &subtree.base { Some((*host).to_owned()) } else { None }
     };
     subtrees.unwrap_or_default().iter().filter_map(uri).collect()
+}
+
+fn dns(subtrees: Option<&[GeneralSubtree<'_>]>) -> Vec<String> {
+    let name = |subtree: &GeneralSubtree<'_>| {
+        if let GeneralName::DNSName(name) = &subtree.base { Some((*name).to_owned()) } else { None }
+    };
+    subtrees.unwrap_or_default().iter().filter_map(name).collect()
 }

@@ -58,8 +58,11 @@ fn pairs(serial: &str) -> String {
     pairs.join(":")
 }
 
-/// `keyCompromise`, as RFC 5280 spells it, is `KEY_COMPROMISE` to AWS.
+/// `keyCompromise`, as RFC 5280 spells it, is `KEY_COMPROMISE` to AWS, which has words of its own for `cACompromise`.
 fn reason(reason: &str) -> String {
+    if reason == "cACompromise" {
+        return "CERTIFICATE_AUTHORITY_COMPROMISE".to_owned();
+    }
     let mut text = String::new();
     let mut was_lower = false;
     for character in reason.chars() {

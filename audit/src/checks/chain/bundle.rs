@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    certificate::Certificate,
     check::Check,
-    evidence::{Evidence, Served, node_subject},
-    finding::{Fault, Severity},
-    inventory::Need,
+    evidence::{Ca, Evidence, Served, node_subject},
+    finding::{Fault, Severity, Subject},
+    inventory::{Need, Place},
 };
 
 pub(crate) const CHAINS_TO_BUNDLE: Check = Check {
@@ -17,7 +18,8 @@ pub(crate) const CHAINS_TO_BUNDLE: Check = Check {
     needs: &[Need::Records, Need::Der, Need::Authorities, Need::Presented, Need::Trust],
     why: "A peer whose bundle lacks the root refuses the handshake; which pairs meet is up to the next request.",
     how: "For each mesh, the roots above what its proxies present are looked up in the bundle of each of its proxies, as its \
-          agent reports it.",
+          agent reports it: every pair of a mesh may meet. What is presented must bring every certificate between it and \
+          its root.",
     fix: "See that the agent reaches the server, so that it gets the bundle in force (`signet ca bundle`); look at the \
           secret ROOTCA of that proxy.",
     run,
@@ -25,7 +27,8 @@ pub(crate) const CHAINS_TO_BUNDLE: Check = Check {
 
 fn run(evidence: &Evidence<'_>) -> Vec<Fault> {
     let anchors = anchors(evidence);
-    let mut faults = Vec::new();
+    let mut faults: Vec<Fault> =
+        evidence.served.iter().filter_map(|served| incomplete(evidence, served)).collect();
     for node in evidence.reporting() {
         let Some(version) = &node.trust_version else { continue };
         let Some(bundle) = evidence.inventory.bundles.iter().find(|bundle| bundle.version == *version) else {
@@ -53,6 +56,28 @@ fn run(evidence: &Evidence<'_>) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// A leaf that comes without a certificate between it and its root: who trusts the root alone cannot verify it.
+fn incomplete(evidence: &Evidence<'_>, served: &Served<'_>) -> Option<Fault> {
+    let issuer = evidence.leaf(&served.certificate.as_ref().ok()?.serial_text())?.issuer?;
+    let sent: Vec<Certificate> =
+        served.presented.chain.iter().filter_map(|der| Certificate::read(&der.0).ok()).collect();
+    // An authority may have several certificates for its key; any of them leads on.
+    let is_sent = |ca: &Ca<'_>| {
+        let own = ca.certificate.as_ref().ok();
+        own.is_none_or(|own| sent.iter().any(|it| it.subject == own.subject && it.key.hash == own.key.hash))
+    };
+    let mut between = evidence.above(issuer).filter(|ca| ca.authority.place != Place::Root);
+    let missing = between.find(|ca| !is_sent(ca))?;
+    let message = format!(
+        "it does not send the certificate of {}, which its peers do not have",
+        missing.authority.name
+    );
+    let subject = Subject { serial: None, ..served.subject() };
+    Some(
+        Fault::new(subject, message).keyed("chain").seen(format!("{} certificates came with it", sent.len())),
+    )
 }
 
 /// Mesh and issuer of everything that is served, with one that serves it. What the ledger does not know is for E01.

@@ -70,39 +70,47 @@ pub(crate) const NAME_CONSTRAINTS: Check = Check {
     why: "A peer that trusts several roots in one bundle takes any identity from each of them.",
     how: "Where an authority has name constraints on URIs, they must permit the trust domain and nothing else. Where it has \
           none, it must carry the trust domain as its only URI (SPIFFE X509-SVID, section 3.1), as those do that Signet \
-          makes: rustls and others refuse every URI below such constraints, so Signet sets none.",
+          makes: rustls and others refuse every URI below such constraints, so Signet sets none. Constraints on DNS names \
+          must permit those of every valid leaf below.",
     fix: "Import an authority that is for this trust domain alone, or give peers the SPIFFE validator.",
     run: unbound,
 };
 
 fn unbound(evidence: &Evidence<'_>) -> Vec<Fault> {
     let domain = &evidence.inventory.trust_domain;
-    let fault = |(ca, certificate): (&Ca<'_>, &Certificate)| {
-        let extensions = &certificate.extensions;
-        let constraints = extensions
-            .name_constraints
-            .as_ref()
-            .filter(|found| !found.permitted_uris.is_empty() || !found.excluded_uris.is_empty());
-        let message = match constraints {
-            Some(found) if !found.permitted_uris.contains(domain) || found.excluded_uris.contains(domain) => {
-                format!("its name constraints do not permit the trust domain {domain}")
-            }
-            Some(found) if found.permitted_uris.len() > 1 => {
-                format!(
-                    "its name constraints permit {} beside the trust domain",
-                    found.permitted_uris.len() - 1
-                )
-            }
-            Some(_) => return None,
-            None => {
-                let own = format!("spiffe://{domain}");
-                if extensions.names.uris == [own] {
-                    return None;
-                }
-                format!("nothing binds it to the trust domain {domain}")
-            }
-        };
+    let binding = |(ca, certificate): (&Ca<'_>, &Certificate)| {
+        let message = loose(domain, certificate)?;
         Some(Fault::new(ca.subject(), message))
     };
-    evidence.current().filter_map(fault).collect()
+    let mut faults: Vec<Fault> = evidence.current().filter_map(binding).collect();
+    for (leaf, certificate) in evidence.readable().filter(|(leaf, _)| leaf.record.is_valid_at(evidence.now)) {
+        let Some(issuer) = leaf.issuer else { continue };
+        let refused = evidence.above(issuer).find_map(|ca| {
+            let constraints = ca.certificate.as_ref().ok()?.extensions.name_constraints.as_ref()?;
+            let name = certificate.extensions.names.dns.iter().find(|name| !constraints.permits_dns(name))?;
+            Some(format!("the name constraints of {} refuse its name {name}", ca.authority.name))
+        });
+        faults.extend(refused.map(|message| Fault::new(leaf.subject(), message).keyed("name")));
+    }
+    faults
+}
+
+/// Why an authority may sign for others than the trust domain, or not for all of it.
+fn loose(domain: &str, certificate: &Certificate) -> Option<String> {
+    let extensions = &certificate.extensions;
+    let constraints = extensions.name_constraints.as_ref().filter(|found| found.are_on_uris());
+    let Some(found) = constraints else {
+        let is_bound = extensions.names.uris == [format!("spiffe://{domain}")];
+        return (!is_bound).then(|| format!("nothing binds it to the trust domain {domain}"));
+    };
+    if !found.permits_uri_host(domain) {
+        return Some(format!("its name constraints do not permit the trust domain {domain}"));
+    }
+    let others: Vec<&str> =
+        found.permitted_uris.iter().map(String::as_str).filter(|host| *host != domain).collect();
+    let message = || format!("its name constraints permit {} beside the trust domain", others.join(", "));
+    match found.permitted_uris.is_empty() {
+        true => Some(format!("its name constraints do not confine it to the trust domain {domain}")),
+        false => (!others.is_empty()).then(message),
+    }
 }

@@ -5,6 +5,7 @@ use crate::{
     evidence::{Evidence, Served, node_subject},
     finding::{Fault, Severity, Subject},
     inventory::{Listener, Mode, Need, Node, Peer, Port, Probe, Tickets},
+    thresholds::PROTOCOLS,
 };
 
 pub(crate) const MODE: Check = Check {
@@ -14,8 +15,9 @@ pub(crate) const MODE: Check = Check {
     severity: Severity::Critical,
     needs: &[Need::Nodes, Need::Modes, Need::Listeners],
     why: "STRICT on paper and plaintext on the wire is worse than PERMISSIVE: nobody looks any more.",
-    how: "The filter chains of the live listener, and a connection without TLS that must be refused; a port that requires a \
-          client's certificate must require it in every chain.",
+    how: "The filter chains of the live listener, and a connection without TLS that must be refused, where the agent can \
+          call it: not where connections are redirected to the listener. A port that requires a client's certificate must \
+          require it in every chain.",
     fix: "signet proxies shows whether the Envoy refused its configuration; restart it if it runs an old one.",
     run: weaker,
 };
@@ -77,11 +79,8 @@ pub(crate) const PARAMETERS: Check = Check {
     run: parameters,
 };
 
-/// The versions, the lowest first.
-const VERSIONS: [&str; 4] = ["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
-
 fn parameters(evidence: &Evidence<'_>) -> Vec<Fault> {
-    let rank = |version: &str| VERSIONS.iter().position(|known| known.eq_ignore_ascii_case(version));
+    let rank = |version: &str| PROTOCOLS.iter().position(|known| known.eq_ignore_ascii_case(version));
     let lowest = rank(&evidence.thresholds.lowest_protocol).unwrap_or(2);
     let mut faults = Vec::new();
     for node in evidence.reporting() {
@@ -89,7 +88,7 @@ fn parameters(evidence: &Evidence<'_>) -> Vec<Fault> {
             let subject = || Subject { port: Some(listener.port), ..node_subject(node) };
             let version = listener.lowest_protocol.as_deref().unwrap_or("TLSv1.2");
             if rank(version).is_none_or(|found| found < lowest) {
-                let message = format!("it accepts {version}; the lowest allowed is {}", VERSIONS[lowest]);
+                let message = format!("it accepts {version}; the lowest allowed is {}", PROTOCOLS[lowest]);
                 faults.push(Fault::new(subject(), message).keyed("version"));
             }
             let weak: Vec<&str> =
@@ -109,7 +108,7 @@ fn parameters(evidence: &Evidence<'_>) -> Vec<Fault> {
     }
     let agreed = |served: &Served<'_>| {
         let version = served.presented.protocol.as_deref()?;
-        let message = format!("a handshake came to {version}; the lowest allowed is {}", VERSIONS[lowest]);
+        let message = format!("a handshake came to {version}; the lowest allowed is {}", PROTOCOLS[lowest]);
         let is_low = rank(version).is_none_or(|found| found < lowest);
         is_low.then(|| Fault::new(Subject { serial: None, ..served.subject() }, message).keyed("agreed"))
     };

@@ -27,7 +27,7 @@ fn run(evidence: &Evidence<'_>) -> Vec<Fault> {
         return Vec::new();
     };
     let fault = |key: &str, message: String| Fault::new(Subject::default(), message).keyed(key);
-    let mut faults: Vec<Fault> = log.faults.iter().map(|said| fault("entry", said.clone())).collect();
+    let mut faults: Vec<Fault> = log.faults.iter().map(|said| fault(said, said.clone())).collect();
     if let Some(said) = &log.signature_fault {
         faults.push(fault("signature", format!("the checkpoint's signature does not hold: {said}")));
     }

@@ -57,11 +57,10 @@ fn backdated(evidence: &Evidence<'_>) -> Vec<Fault> {
         leaf.record.issued_at.abs_diff(leaf.record.not_before) > limit.unsigned_abs()
     };
     let fault = |leaf: &crate::evidence::Leaf<'_>| {
-        let apart = leaf.record.issued_at.saturating_sub(leaf.record.not_before);
-        Fault::new(
-            leaf.subject(),
-            format!("it starts {apart} s before it was issued; at most {limit} s are allowed"),
-        )
+        let apart = leaf.record.issued_at.abs_diff(leaf.record.not_before);
+        let side = if leaf.record.not_before > leaf.record.issued_at { "after" } else { "before" };
+        let message = format!("it starts {apart} s {side} it was issued; at most {limit} s are allowed");
+        Fault::new(leaf.subject(), message)
     };
     evidence.leaves.iter().filter(apart).map(fault).collect()
 }

@@ -97,7 +97,8 @@ pub(crate) const BROAD_NAMES: Check = Check {
     severity: Severity::Warning,
     needs: &[Need::Records, Need::Der],
     why: "Such names fit many servers, or whoever has the address next.",
-    how: "The alternative names of every certificate are searched; the thresholds can allow each kind.",
+    how: "The alternative names of every certificate are searched; the thresholds can allow wildcards, localhost and \
+          addresses. The server's own may be called localhost and by its addresses, which its operator chose.",
     fix: "Give the node a discovery name of its own; revoke the serial.",
     run: broad,
 };
