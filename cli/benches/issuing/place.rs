@@ -11,9 +11,6 @@ use signet_policies::{
 use tempfile::TempDir;
 
 pub(super) const MESH: &str = "bench";
-/// Requests that take turns.
-const CSRS: usize = 16;
-
 /// Who a proxy is, and what it renews with.
 pub(super) struct Identity {
     /// Its certificate and its issuer's, DER.
@@ -41,7 +38,8 @@ pub(super) fn node(number: usize) -> Workload {
 }
 
 impl Place {
-    pub(super) fn new(identities: usize) -> Self {
+    /// With so many identities, of which each has so many requests that take turns.
+    pub(super) fn new(identities: usize, csrs: usize) -> Self {
         // On the disk of the build, and not in a temporary file system that syncs for nothing.
         let folder = tempfile::tempdir_in(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))).unwrap();
         let (random, terms) = (Random::system(), terms());
@@ -54,7 +52,7 @@ impl Place {
         let issue = |grant: &Grant| {
             let (key, certificate) = authority.issue_with_new_key(grant, Serial::draw(&random), now).unwrap();
             let id = grant.spiffe_id().to_string();
-            let csrs = (0..CSRS).map(|_| csr(&id)).collect();
+            let csrs = (0..csrs).map(|_| csr(&id)).collect();
             Identity { chain: certificate.chain_der(), key: key.pkcs8_der().to_vec(), csrs }
         };
         let grant = |number: usize| {

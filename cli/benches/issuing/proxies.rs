@@ -41,16 +41,14 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
-    /// Connects those of one shift. Each has had one certificate.
+    /// Connects those of one shift.
     pub(super) async fn connect(port: u16, place: &Place, shift: usize, count: usize) -> Self {
         let mut channels = Vec::new();
         let first = shift * count;
         for identity in &place.identities[first..first + count] {
             channels.push(connect(port, identity).await);
         }
-        let proxies = Self { first, channels };
-        proxies.renew(place, 1).await;
-        proxies
+        Self { first, channels }
     }
 
     /// Has each renew so often.

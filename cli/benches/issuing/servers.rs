@@ -17,6 +17,8 @@ pub(super) struct Server {
     child: Child,
     /// Of gRPC.
     pub(super) port: u16,
+    /// Where its API answers; empty where it has none.
+    pub(super) api: String,
 }
 
 impl Server {
@@ -49,7 +51,8 @@ impl Server {
             .unwrap();
         assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
         let grpc = address("grpc");
-        Self { child, port: grpc.rsplit(':').next().unwrap().parse().unwrap() }
+        let port = grpc.rsplit(':').next().unwrap().parse().unwrap();
+        Self { child, port, api: address("api") }
     }
 
     /// The node service alone, with or without a record of what it issues.
@@ -67,7 +70,7 @@ impl Server {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("--bare").arg(&folder).arg(records).stdin(Stdio::piped());
         let (child, port) = start(command);
-        Self { child, port: port.trim().parse().unwrap() }
+        Self { child, port: port.trim().parse().unwrap(), api: String::new() }
     }
 
     /// CPU that it had so far, in microseconds.
