@@ -1,6 +1,7 @@
 //! Revocation over the real ports: by the server itself, by OpenSSL, and by real Envoys under load.
 
 mod foreign;
+mod proofs;
 pub(crate) mod wire;
 
 use std::{
@@ -217,7 +218,7 @@ fn openssl(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
