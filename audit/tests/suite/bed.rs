@@ -299,6 +299,23 @@ impl Bed {
         });
     }
 
+    /// The issuer of the mesh with another certificate for its key, so that what it signed stays as it is.
+    pub(crate) fn replace_issuer(&mut self, end: i64, change: impl FnOnce(&mut CertificateParams)) {
+        let mut params = authority_params("Signet shop", Place::Issuer, NOW - 10 * DAY, end);
+        change(&mut params);
+        let again = self.root.below_with("mesh/shop", params, copy(&self.issuer.key));
+        self.inventory.authorities[1].der = Der(again.der);
+    }
+
+    /// The same for the root, which everybody trusts as they did the other.
+    pub(crate) fn replace_root(&mut self, end: i64, change: impl FnOnce(&mut CertificateParams)) {
+        let mut params = authority_params("Signet root", Place::Root, NOW - 10 * DAY, end);
+        change(&mut params);
+        let der = Der(params.self_signed(&self.root.key).unwrap().der().to_vec());
+        self.inventory.authorities[0].der = der.clone();
+        self.inventory.bundles[0].roots = vec![der];
+    }
+
     /// A checkpoint over what is there now.
     pub(crate) fn seal(&mut self) {
         let hash = |record: &Record| -> [u8; 32] {
@@ -340,6 +357,10 @@ impl Bed {
     pub(crate) fn audit_by(&self, selection: &Selection) -> Report {
         audit(&self.inventory, selection, &self.thresholds, NOW + 1, NonZeroUsize::new(2).unwrap())
     }
+}
+
+pub(crate) fn copy(key: &KeyPair) -> KeyPair {
+    KeyPair::try_from(key.serialize_der().as_slice()).unwrap()
 }
 
 fn registered(name: &str) -> Registered {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bed;
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod offline;

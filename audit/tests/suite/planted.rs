@@ -9,7 +9,7 @@ use signet_audit::{
     inventory::{Bundle, Der, Gap, Mode, Need, Place, Probe, Record, Revoked, Rival, Standing, Tickets},
 };
 
-use crate::bed::{Bed, Ca, DAY, Leaf, NOW, authority_params, node_name, serial, spiffe_id};
+use crate::bed::{Bed, Ca, DAY, Leaf, NOW, authority_params, copy, node_name, serial, spiffe_id};
 
 type Plant = fn(&mut Bed);
 
@@ -106,16 +106,16 @@ const FAULTS: [(&str, Plant); 57] = [
     ("B01", |bed| bed.node("a").trust_version = Some("of nobody".to_owned())),
     ("B02", |bed| {
         bed.replace("a", |leaf| leaf.life = 89 * DAY);
-        replace_issuer(bed, NOW + 80 * DAY, |_| {});
+        bed.replace_issuer(NOW + 80 * DAY, |_| {});
         bed.thresholds.issuer_expiry_days.info = 60;
     }),
-    ("B03", |bed| replace_issuer(bed, NOW + 20 * DAY, |_| {})),
-    ("B04", |bed| replace_issuer(bed, NOW + 350 * DAY, |params| params.is_ca = IsCa::ExplicitNoCa)),
+    ("B03", |bed| bed.replace_issuer(NOW + 20 * DAY, |_| {})),
+    ("B04", |bed| bed.replace_issuer(NOW + 350 * DAY, |params| params.is_ca = IsCa::ExplicitNoCa)),
     ("B04", |bed| {
-        replace_issuer(bed, NOW + 350 * DAY, |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+        bed.replace_issuer(NOW + 350 * DAY, |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
     }),
     ("B04", |bed| {
-        replace_issuer(bed, NOW + 350 * DAY, |params| {
+        bed.replace_issuer(NOW + 350 * DAY, |params| {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         });
     }),
@@ -124,7 +124,7 @@ const FAULTS: [(&str, Plant); 57] = [
             leaf.change = |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         });
     }),
-    ("B05", |bed| replace_issuer(bed, NOW + 350 * DAY, |params| params.subject_alt_names.clear())),
+    ("B05", |bed| bed.replace_issuer(NOW + 350 * DAY, |params| params.subject_alt_names.clear())),
     ("B06", |bed| {
         bed.replace("a", |leaf| {
             leaf.change = |params| params.use_authority_key_identifier_extension = false;
@@ -342,20 +342,7 @@ const LIVE_FAULTS: [(&str, Plant); 21] = [
     }),
 ];
 
-fn copy(key: &KeyPair) -> KeyPair {
-    KeyPair::try_from(key.serialize_der().as_slice()).unwrap()
-}
-
-/// The issuer of the mesh with another certificate for its key, so that what it signed stays as it is.
-fn replace_issuer(bed: &mut Bed, end: i64, change: impl FnOnce(&mut CertificateParams)) {
-    let mut params = authority_params("Signet shop", Place::Issuer, NOW - 10 * DAY, end);
-    change(&mut params);
-    let key = copy(&bed.issuer.key);
-    let again = bed.root.below_with("mesh/shop", params, key);
-    bed.inventory.authorities[1].der = Der(again.der);
-}
-
-fn unknown_extension(params: &mut CertificateParams) {
+pub(crate) fn unknown_extension(params: &mut CertificateParams) {
     let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999, 1], vec![5, 0]);
     extension.set_criticality(true);
     params.custom_extensions.push(extension);

@@ -74,3 +74,23 @@ impl Evidence<'_> {
         leaves.chain(self.current().map(|(ca, certificate)| (ca.subject(), certificate)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_size_of_an_rsa_key_allows_longer_ones_and_none_that_is_shorter() {
+        let allowed = |first: u8, octets: usize, list: &[&str]| {
+            let modulus = std::iter::once(first).chain(std::iter::repeat_n(1, octets - 1)).collect();
+            let list: Vec<String> = list.iter().map(|kind| (*kind).to_owned()).collect();
+            is_allowed(&KeyKind::Rsa { modulus, exponent: vec![1, 0, 1] }, &list)
+        };
+        assert!(allowed(0x80, 256, &["P-256", "RSA-2048"]));
+        assert!(allowed(0x80, 512, &["RSA-2048"]));
+        assert!(!allowed(0x7f, 256, &["RSA-2048"]), "2047 bits");
+        assert!(!allowed(0x80, 128, &["RSA-2048"]));
+        assert!(!allowed(0x80, 256, &["P-256", "RSA-many"]));
+        assert!(!is_allowed(&KeyKind::Ed25519, &["RSA-2048".to_owned()]));
+    }
+}

@@ -130,6 +130,11 @@ mod tests {
         hex::decode(text).unwrap()
     }
 
+    const MODULUS: &str = "b4a53ccf64c6264acc41e8d8fe2d878de39708fdf69357f640f7be1bac39f2f5\
+        af4620ed3d78121d1413bce88a1a0fc34a909ef0deb667a2e94a2fcc2fba3d25\
+        63328091c9a625226c144f23ce01e8549c1823aa2fbe6047c7a95bfc2321c962\
+        b40faf61a4e0eeedc910e30e2ea383f087045717f91dd2fd849159f341e3c729";
+
     #[test]
     fn a_point_of_the_curve_passes_and_one_beside_it_does_not() {
         // The public key of the private key in RFC 6979, appendix A.2.5.
@@ -143,7 +148,25 @@ mod tests {
     #[test]
     fn the_generator_is_a_key_that_everybody_knows() {
         let text = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
-        assert_eq!(p256(&octets(text)), Some("it is a small multiple of the generator"));
+        let weak = Some("it is a small multiple of the generator");
+        assert_eq!(p256(&octets(text)), weak);
+        assert_eq!(weakness(&KeyKind::P256(octets(text))), weak);
+    }
+
+    #[test]
+    fn an_rsa_key_with_an_even_number_a_small_factor_or_a_small_exponent_is_weak() {
+        // The product of two primes of 512 bits, made once with OpenSSL.
+        let modulus = octets(MODULUS);
+        let said = |modulus: &[u8], exponent: &[u8]| {
+            weakness(&KeyKind::Rsa { modulus: modulus.to_vec(), exponent: exponent.to_vec() })
+        };
+        assert_eq!(said(&modulus, &[1, 0, 1]), None);
+        assert_eq!(said(&modulus, &[3]), Some("the exponent is even, or below 65537"));
+        assert_eq!(said(&modulus, &[1, 0, 2]), Some("the exponent is even, or below 65537"));
+        let mut even = modulus.clone();
+        *even.last_mut().unwrap() &= 0xfe;
+        assert_eq!(said(&even, &[1, 0, 1]), Some("the modulus is even"));
+        assert_eq!(said(&[255], &[1, 0, 1]), Some("the modulus has a small factor"));
     }
 
     #[test]

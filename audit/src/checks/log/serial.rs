@@ -99,3 +99,32 @@ fn low(octets: &[u8]) -> Option<u128> {
     (significant.len() <= 16)
         .then(|| significant.iter().fold(0_u128, |number, octet| number << 8 | u128::from(*octet)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_is_positive_and_of_9_to_20_octets() {
+        let der = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.der().to_vec();
+        let certificate = Certificate::read(&der).unwrap();
+        let said = |octets: &[u8]| form(&Certificate { serial: octets.to_vec(), ..certificate.clone() });
+        for (octets, says) in [
+            (&[0x40_u8; 9] as &[u8], None),
+            (&[0x40; 20], None),
+            (&[&[0][..], &[0x90; 9]].concat(), None),
+            (&[0x40; 8], Some("the serial has 64 bits at most")),
+            (&[&[0][..], &[0x90; 8]].concat(), Some("the serial has 64 bits at most")),
+            (&[0x40; 21], Some("the serial has 21 octets, at most 20")),
+            (&[0x90; 16], Some("the serial is negative")),
+            (&[], Some("it has no serial")),
+        ] {
+            let found = said(octets);
+            assert_eq!(found.is_some(), says.is_some(), "{octets:?}: {found:?}");
+            assert!(
+                says.is_none_or(|says| found.as_ref().unwrap().starts_with(says)),
+                "{octets:?}: {found:?}"
+            );
+        }
+    }
+}
