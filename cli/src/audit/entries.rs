@@ -12,7 +12,7 @@ use signet_ca::{
     ledger::{AuthorityChange, Entry, Event, RawEntry, What},
 };
 
-use super::standings::{Entered, settle};
+use super::standings::{Entered, Known, settle};
 
 /// What was read so far.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Entries {
     pub(super) faults: Vec<String>,
     records: Vec<Record>,
     revoked: BTreeMap<String, Revoked>,
-    authorities: BTreeMap<Vec<u8>, Authority>,
+    authorities: BTreeMap<Vec<u8>, Known>,
     phases: Vec<Entered>,
 }
 
@@ -76,8 +76,9 @@ impl Entries {
             _ => Place::Issuer,
         };
         let der = Der(certificate.clone());
-        let known = self.authorities.entry(certificate);
-        let authority = known.or_insert(Authority { name, place, standing, since: at, der, revoked: None });
+        let authority = Authority { name, place, standing, since: at, der, revoked: None };
+        let known = Known { authority, after: self.phases.len() };
+        let authority = &mut self.authorities.entry(certificate).or_insert(known).authority;
         // Since when it is known is said first; that it ended is said last.
         if standing == Standing::Retired {
             (authority.standing, authority.since) = (standing, at);
@@ -93,12 +94,12 @@ impl Entries {
         inventory.certificates = self.records;
         for authority in &mut inventory.authorities {
             if let Some(known) = self.authorities.remove(&authority.der.0) {
-                authority.since = known.since;
+                authority.since = known.authority.since;
             }
         }
-        let mut others: Vec<Authority> = self.authorities.into_values().collect();
+        let mut others: Vec<Known> = self.authorities.into_values().collect();
         settle(&mut inventory.authorities, &mut others, &self.phases);
-        inventory.authorities.extend(others);
+        inventory.authorities.extend(others.into_iter().map(|known| known.authority));
     }
 }
 

@@ -15,22 +15,32 @@ pub(super) struct Entered {
     pub(super) at: i64,
 }
 
-/// Settles how authorities stand: `current` are those that the server has in place, `others` those that only the
-/// ledger knows, since when it does.
-pub(super) fn settle(current: &mut [Authority], others: &mut [Authority], phases: &[Entered]) {
+/// An authority that only the ledger knows.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) authority: Authority,
+    /// How many phases of changes the ledger had when it came to know it: its order tells more than seconds do.
+    pub(super) after: usize,
+}
+
+/// Settles how authorities stand: `current` are those that the server has in place.
+pub(super) fn settle(current: &mut [Authority], others: &mut [Known], phases: &[Entered]) {
     let change = phases.last().map(|last| last.rotation.as_str());
     let of_change = || phases.iter().filter(|entered| Some(entered.rotation.as_str()) == change);
-    let began = of_change().map(|entered| entered.at).next().unwrap_or(i64::MAX);
+    let began = phases.iter().position(|entered| Some(entered.rotation.as_str()) == change).unwrap_or(0);
     let signs_since =
         of_change().filter(|entered| is_new_signing(&entered.phase)).map(|entered| entered.at).next();
     let last = phases.last().map_or("", |last| last.phase.as_str());
     let is_over = matches!(last, "" | "completed" | "aborted");
-    // Who comes is in the ledger from the beginning of the change on, and not in place before its end.
-    let is_coming = |one: &Authority| !is_over && one.standing == Standing::Active && one.since >= began;
+    // Who comes is entered before the first phase of the change or later, and not in place before its end.
+    let is_of_change = |one: &Known| change.is_some() && one.after >= began;
+    let is_coming = |one: &Known| !is_over && one.authority.standing == Standing::Active && is_of_change(one);
     let names: BTreeSet<String> =
-        others.iter().filter(|one| is_coming(one)).map(|one| one.name.clone()).collect();
-    for one in others.iter_mut() {
-        if is_coming(one) {
+        others.iter().filter(|one| is_coming(one)).map(|one| one.authority.name.clone()).collect();
+    for known in others.iter_mut() {
+        let (is_coming, is_of_change) = (is_coming(known), is_of_change(known));
+        let one = &mut known.authority;
+        if is_coming {
             let (standing, since) = match (is_new_signing(last), signs_since) {
                 (true, _) => (Standing::Active, one.since),
                 (false, None) => (Standing::Distributed, one.since),
@@ -39,10 +49,11 @@ pub(super) fn settle(current: &mut [Authority], others: &mut [Authority], phases
             };
             (one.standing, one.since) = (standing, since);
         } else if one.standing == Standing::Active {
-            // It is not in place any more. When it ended is known where a change ended it.
-            let ended = of_change().find(|entered| entered.phase == "completed" && entered.at >= one.since);
+            // It is not in place any more. When it ended is known where a change ended it, or was given up with it.
+            let ended = of_change().find(|entered| entered.phase == last && entered.at >= one.since);
             (one.standing, one.since) = match ended {
                 Some(ended) if last == "completed" => (Standing::Retired, ended.at),
+                Some(ended) if last == "aborted" && is_of_change => (Standing::Retired, ended.at),
                 _ => (Standing::Retiring, i64::MAX),
             };
         }
@@ -103,11 +114,16 @@ mod tests {
             at: at(number),
         };
         let phases: Vec<Entered> = phases.iter().enumerate().map(entered).collect();
-        let (old, new) = (authority("root", 1, 5), authority("root", 2, 101));
+        // The new one is in the ledger a moment before the change's first phase, and after those of another.
+        let earlier = Entered { rotation: "q".to_owned(), phase: "completed".to_owned(), at: 3 };
+        let phases: Vec<Entered> = std::iter::once(earlier).chain(phases).collect();
+        let (old, new) = (authority("root", 1, 5), authority("root", 2, 99));
         let is_completed = phases.last().is_some_and(|last| last.phase == "completed");
-        let (mut current, mut others) = if is_completed { ([new], [old]) } else { ([old], [new]) };
+        let known = |authority: Authority| Known { after: usize::from(authority.since > 9), authority };
+        let (mut current, mut others) =
+            if is_completed { ([new], [known(old)]) } else { ([old], [known(new)]) };
         settle(&mut current, &mut others, &phases);
-        let [current, others] = [&current[0], &others[0]].map(|one| (one.standing, one.since));
+        let [current, others] = [&current[0], &others[0].authority].map(|one| (one.standing, one.since));
         if is_completed { [others, current] } else { [current, others] }
     }
 
@@ -115,13 +131,14 @@ mod tests {
     fn who_signs_follows_from_the_phases_in_the_ledger() {
         use Standing::{Active, Distributed, Retired, Retiring};
         for (phases, expected) in [
-            (&["distribute"] as &[&str], [(Active, 5), (Distributed, 101)]),
-            (&["distribute", "issue"], [(Retiring, 110), (Active, 101)]),
-            (&["distribute", "issue", "retire"], [(Retiring, 110), (Active, 101)]),
-            (&["distribute", "issue", "retire", "promote", "completed"], [(Retired, 140), (Active, 101)]),
+            (&["distribute"] as &[&str], [(Active, 5), (Distributed, 99)]),
+            (&["distribute", "issue"], [(Retiring, 110), (Active, 99)]),
+            (&["distribute", "issue", "retire"], [(Retiring, 110), (Active, 99)]),
+            (&["distribute", "issue", "retire", "promote", "completed"], [(Retired, 140), (Active, 99)]),
             (&["distribute", "issue", "return"], [(Active, 5), (Retiring, 120)]),
-            (&["distribute", "withdraw"], [(Active, 5), (Distributed, 101)]),
-            (&["distribute", "withdraw", "aborted"], [(Active, 5), (Retiring, i64::MAX)]),
+            (&["distribute", "withdraw"], [(Active, 5), (Distributed, 99)]),
+            (&["distribute", "withdraw", "aborted"], [(Active, 5), (Retired, 120)]),
+            (&["distribute", "issue", "return", "withdraw", "aborted"], [(Active, 5), (Retired, 140)]),
         ] {
             assert_eq!(standings(phases), expected, "{phases:?}");
         }
@@ -150,8 +167,12 @@ mod tests {
 
     #[test]
     fn what_was_replaced_without_a_change_signs_no_more() {
-        let (mut current, mut others) = ([authority("mesh/m", 2, 9)], [authority("mesh/m", 1, 5)]);
+        let old = Known { authority: authority("mesh/m", 1, 5), after: 0 };
+        let (mut current, mut others) = ([authority("mesh/m", 2, 9)], [old]);
         settle(&mut current, &mut others, &[]);
-        assert_eq!((current[0].standing, others[0].standing), (Standing::Active, Standing::Retiring));
+        assert_eq!(
+            (current[0].standing, others[0].authority.standing),
+            (Standing::Active, Standing::Retiring)
+        );
     }
 }

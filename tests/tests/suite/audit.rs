@@ -2,6 +2,8 @@
 
 mod change;
 mod decoy;
+mod issued;
+mod laggard;
 mod reported;
 mod wire;
 

@@ -49,6 +49,7 @@ pub(super) fn good(instance: &str, held: &Secrets) -> NodeReport {
         presented: vec![PresentedCertificate {
             address: "10.0.0.1:8080".to_owned(),
             leaf: der.clone(),
+            chain: leaf.chain().iter().skip(1).map(|der| der.to_vec()).collect(),
             protocol: "TLSv1.3".to_owned(),
             at_unix_ms: now_ms(),
             ..PresentedCertificate::default()
@@ -79,7 +80,8 @@ pub(super) fn good(instance: &str, held: &Secrets) -> NodeReport {
 type Spoil = fn(&mut NodeReport);
 
 /// What is wrong, and what the audit calls it.
-const FAULTS: [(Spoil, i32, &str); 10] = [
+const FAULTS: [(Spoil, i32, &str); 11] = [
+    (|report| report.presented[0].chain.clear(), 4, "B01 critical"),
     (|report| report.listeners[0].plaintext_probe = Probe::Accepted.into(), 4, "E07 critical"),
     (|report| report.listeners[0].requires_client_certificate = false, 4, "E07 critical"),
     (|report| report.listeners[0].lowest_protocol = "TLSv1.0".to_owned(), 3, "E08 warning"),
@@ -140,6 +142,14 @@ async fn whatever_is_wrong_in_what_an_agent_reports_is_found_and_gone_when_it_is
         first.send(good("1", &held)).await.context("the stream ended")?;
         comes_to(&bed, &args, 0, &[]).await?;
     }
+
+    // More life than there is.
+    let more = bed.path("more.json");
+    std::fs::write(
+        &more,
+        json!({"remainingCriticalPercent": 100, "remainingWarningPercent": 100}).to_string(),
+    )?;
+    comes_to(&bed, &["--thresholds", &more.display().to_string()], 4, &["E04 critical"]).await?;
 
     // A certificate of somebody else's, and then the same one at a second instance.
     let key = KeyPair::generate()?;
