@@ -15,5 +15,5 @@ pub use self::{
     moment::rfc3339,
     openmetrics::openmetrics,
     sarif::sarif,
-    table::{explain, list, table},
+    table::{explain, folded, list, table},
 };

@@ -65,6 +65,11 @@ pub fn judge(
     let mut report = audit(&inventory, &selection, thresholds, now, std::num::NonZeroUsize::MIN);
     let evidence = Evidence::gather(&inventory, thresholds, None, std::num::NonZeroUsize::MIN);
     report.findings.extend(validity(&evidence, &certificate, now));
+    for finding in &mut report.findings {
+        // It is of no node that is known, and may have no identity.
+        finding.subject.node = None;
+        finding.subject.identity = finding.subject.identity.take().filter(|identity| !identity.is_empty());
+    }
     report.gaps.clear();
     if above.is_empty() {
         leave_out(&mut report);

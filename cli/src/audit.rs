@@ -8,13 +8,13 @@ mod selection;
 mod standings;
 
 use std::{
-    io::IsTerminal as _,
+    io::{IsTerminal as _, Read as _},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use signet_audit::{CHECKS, Inventory, Report, Severity, Thresholds, audit, find, format};
 use signet_policies::time::{Clock, Timestamp};
@@ -29,9 +29,10 @@ pub const HELP: &str = "Examples:\n  signet audit\n  signet audit --mesh shop --
     signet audit --only 'E*' --skip clock-skew\n  \
     signet audit --revoked decoy.pem                          (does every listener refuse it?)\n  \
     signet audit --list\n  signet audit explain B03\n  signet audit cert chain.pem\n\n\
-    Exit codes: 0 nothing at or above --fail-on, 1 it failed, 2 wrong usage, 3 warnings, 4 critical findings,\n\
-    5 incomplete (something could not be looked at, or may not be), 6 stale (the inventory or the ledger's\n\
-    checkpoint is too old). Findings go before 6, and that before 5. Nothing that was not looked at counts as clean.";
+    Exit codes:\n  0  nothing at or above --fail-on\n  1  it failed\n  2  wrong usage\n  3  warnings\n  4  critical findings\n  \
+    5  incomplete: something could not be looked at, or may not be\n  \
+    6  stale: the inventory or the ledger's checkpoint is too old\n\
+    Findings go before 6, and that before 5. What was not looked at never counts as clean.";
 
 /// Flags of `signet audit`.
 #[derive(Args, Clone, Debug)]
@@ -206,7 +207,9 @@ impl OutputArgs {
         };
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Thresholds::from_json(&text).map_err(|error| anyhow!("{}: {error}", path.display()))
+        Thresholds::from_json(&text).map_err(|error| {
+            anyhow!("{} holds no thresholds as docs/audit.md has them: {error}", path.display())
+        })
     }
 
     fn fail_on(&self) -> Severity {
@@ -223,7 +226,8 @@ impl OutputArgs {
     fn render(&self, report: &Report, inventory: &Inventory, code: u8) -> Result<String> {
         Ok(match self.format {
             AuditFormat::Table => {
-                format!("{}\nexit status {code}\n", format::table(report))
+                let text = format!("{}\nexit status {code}\n", format::table(report));
+                width().map_or_else(|| text.clone(), |width| format::folded(&text, width))
             }
             AuditFormat::Json => format::json(report)?,
             AuditFormat::Jsonl => format::jsonl(report)?,
@@ -235,21 +239,37 @@ impl OutputArgs {
     }
 }
 
-/// A file of certificates, PEM or one of DER.
+/// Columns of the terminal that the report goes to; `None` where it goes elsewhere.
+fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A file of certificates, PEM or one of DER; `-` is the standard input.
 fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = match path.as_os_str() == "-" {
+        true => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+        }
+        false => std::fs::read(path),
+    };
+    let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
     if !bytes.windows(11).any(|part| part == b"-----BEGIN ") {
+        // Every DER structure begins so; what else it may be is for whoever reads it to say.
+        ensure!(bytes.first() == Some(&0x30), "{} holds no certificate, PEM or DER", path.display());
         return Ok(vec![bytes]);
     }
-    let mut found = Vec::new();
+    let (mut found, mut others) = (Vec::new(), Vec::new());
     for pem in x509_parser::pem::Pem::iter_from_buffer(&bytes) {
         let pem = pem.with_context(|| format!("{} is no PEM", path.display()))?;
-        if pem.label == "CERTIFICATE" {
-            found.push(pem.contents);
+        match pem.label.as_str() {
+            "CERTIFICATE" => found.push(pem.contents),
+            _ => others.push(pem.label),
         }
     }
     if found.is_empty() {
-        bail!("{} holds no certificate", path.display());
+        bail!("{} holds no certificate, but {}", path.display(), others.join(", "));
     }
     Ok(found)
 }

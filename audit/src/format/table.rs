@@ -35,18 +35,55 @@ fn heading(report: &Report) -> String {
     let coverage = &report.coverage;
     let ran =
         report.checks.iter().filter(|ran| !matches!(ran.outcome, Outcome::Skipped | Outcome::NotRun)).count();
-    let log = match coverage.log_entries {
-        Some(entries) => format!("log of {entries} entries"),
-        None => "no log checkpoint".to_owned(),
-    };
-    format!(
-        "{ran} checks · {} nodes ({} examined) · {} certificates · {} authorities · {log} · taken {}\n",
-        coverage.nodes,
-        coverage.nodes_examined,
-        coverage.certificates,
-        coverage.authorities,
-        rfc3339(report.taken_at),
-    )
+    let mut parts = vec![counted(ran, "check")];
+    // One certificate from a file has neither nodes nor a log.
+    if coverage.nodes > 0 || coverage.log_entries.is_some() {
+        parts.push(format!("{} ({} examined)", counted(coverage.nodes, "node"), coverage.nodes_examined));
+    }
+    parts.push(counted(coverage.certificates, "certificate"));
+    parts.push(match coverage.authorities {
+        1 => "1 authority".to_owned(),
+        count => format!("{count} authorities"),
+    });
+    if let Some(entries) = coverage.log_entries {
+        parts.push(format!("log of {entries} entries"));
+    }
+    parts.push(format!("taken {}", rfc3339(report.taken_at)));
+    parts.join(" · ") + "\n"
+}
+
+fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let end = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{end}")
+}
+
+/// A text whose lines are no longer than `width` columns, where the blanks in them allow it. What a line goes on with
+/// stands below it, indented.
+#[must_use]
+pub fn folded(text: &str, width: usize) -> String {
+    text.lines().fold(String::new(), |mut folded, line| {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let mut column = 0;
+        for (number, word) in line[indent..].split(' ').enumerate() {
+            let length = word.chars().count();
+            let blanks = match number {
+                0 => indent,
+                // Blanks that only kept columns apart end with their line.
+                _ if column + 1 + length > width && word.is_empty() => continue,
+                _ if column + 1 + length > width => {
+                    folded.push('\n');
+                    column = 0;
+                    indent + 4
+                }
+                _ => 1,
+            };
+            folded.extend(std::iter::repeat_n(' ', blanks));
+            folded.push_str(word);
+            column += blanks + length;
+        }
+        folded.push('\n');
+        folded
+    })
 }
 
 /// Findings with one fix stand together, and the fix below them.

@@ -17,14 +17,15 @@ use crate::WrongUsage;
 
 /// Examples for `--help`.
 pub(super) const HELP: &str = "Examples:\n  signet audit cert chain.pem\n  signet audit cert leaf.der --ca issuer.pem --ca signet-data/ca.pem\n  \
-    openssl s_client -connect 10.0.0.7:8080 -showcerts </dev/null | signet audit cert /dev/stdin\n\n\
-    The first certificate is judged; those behind it and --ca are what stands above it. What cannot be seen from them\n\
-    is named, and does not count. Exit codes as for `signet audit`.";
+    openssl s_client -connect 10.0.0.7:8080 -showcerts </dev/null | signet audit cert -\n\n\
+    The first certificate is judged; those behind it and --ca are what stands above it.\n\
+    What cannot be seen from them is named, and does not count.\n\
+    Exit codes as for `signet audit`.";
 
 /// Flags of `signet audit cert`.
 #[derive(Args, Clone, Debug)]
 pub struct CertArgs {
-    /// PEM, with a chain or without, or one certificate of DER
+    /// PEM, with a chain or without, or one certificate of DER; - is the standard input
     file: PathBuf,
     /// Certificates that stand above it, the lowest first
     #[arg(long, value_name = "FILE")]

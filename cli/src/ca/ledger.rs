@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use http::Method;
 use serde::Deserialize as _;
@@ -18,7 +18,7 @@ use signet_durable::Database;
 use signet_policies::time::Clock;
 
 use super::evidence::Evidence;
-use crate::{WrongUsage, connect::ConnectArgs, format::Format};
+use crate::{WrongUsage, client::Refusal, connect::ConnectArgs, format::Format};
 
 /// Where the server publishes the key by which its ledger's checkpoints are checked, in its data folder.
 pub(crate) const VERIFIER_FILE: &str = "ledger.pub";
@@ -111,7 +111,13 @@ pub(super) fn serial(text: &str) -> Result<Serial, String> {
 pub(super) async fn why(args: WhyArgs, clock: Clock) -> Result<()> {
     let client = args.connect.client(clock)?;
     let path = format!("/v1/ca/certificates/{}", args.serial);
-    let answer = client.call(Method::GET, &path, None).await?;
+    let answer = client.call(Method::GET, &path, None).await.map_err(|error| {
+        let is_unknown = error.downcast_ref::<Refusal>().is_some_and(|it| it.code == "NotFoundException");
+        match is_unknown {
+            true => anyhow!("{error}; give all of its digits, as `signet audit --format csv` lists them"),
+            false => error,
+        }
+    })?;
     match args.format {
         // What `verify` reads is at the top.
         Format::Json => println!("{}", serde_json::to_string_pretty(&flat(answer))?),
