@@ -72,6 +72,7 @@ fn lines_of_json_are_the_findings_and_the_sum() {
     assert_eq!(lines.len(), 3);
     assert_eq!((&lines[0]["finding"]["id"], &lines[1]["finding"]["id"]), (&"E09".into(), &"A07".into()));
     assert_eq!(lines[2]["summary"]["coverage"]["nodesExamined"], 1);
+    assert_eq!(lines[2]["summary"]["findings"], serde_json::json!([]), "no finding is said twice");
 }
 
 #[test]
@@ -152,7 +153,14 @@ fn csv_has_the_columns_of_aws_and_a_line_for_each_certificate() {
     assert_eq!(&fields[3][..5], format!("{}:{}", &serial[..2], &serial[2..4]));
     assert_eq!(fields[5], "2026-11-25T17:59:00+0000");
     assert_eq!(&fields[8..10], ["2026-11-26T00:00:00+0000", "KEY_COMPROMISE"]);
+    assert_eq!(fields[4], "spiffe://signet.internal/mesh/shop/virtual-node/a");
+    assert_eq!(fields[7], "2026-11-25T18:00:00+0000");
+    assert_eq!((fields[1], fields[10]), ("join token", "arn:aws:acm-pca:::template/EndEntityCertificate/V1"));
+    let issued: Vec<&str> = text.lines().skip(1).map(|line| line.split(',').nth(7).unwrap()).collect();
+    assert!(issued.is_sorted() && issued[0] < issued[4], "{issued:?}");
     assert_eq!(format::csv(&bed.inventory, Some("other")).lines().count(), 1);
+    bed.newest("a").revoked = Some(Revoked { at: NOW, reason: "cACompromise".to_owned() });
+    assert!(format::csv(&bed.inventory, None).contains(",CERTIFICATE_AUTHORITY_COMPROMISE,"));
 }
 
 /// `signet audit` points there.

@@ -477,6 +477,51 @@ fn a_node_that_does_not_report_makes_the_audit_incomplete_and_names_it() {
 }
 
 #[test]
+fn a_node_that_said_nothing_for_more_than_a_minute_does_not_report() {
+    for (ago, examined, code) in [(60, 2, 0), (61, 1, 5)] {
+        let mut bed = Bed::new();
+        bed.node("a").reported_at = Some(NOW - ago);
+        let report = bed.audit();
+        assert_eq!(
+            (report.coverage.nodes_examined, report.exit_code(Severity::Info)),
+            (examined, code),
+            "{ago} s"
+        );
+    }
+}
+
+#[test]
+fn a_strict_port_of_which_an_agent_tells_nothing_makes_the_audit_incomplete() {
+    let cases: [(&str, Plant, u8); 4] = [
+        ("another listener", |bed| bed.node("a").listeners[0].port = 9090, 5),
+        (
+            "one more",
+            |bed| {
+                let mut other = bed.node("a").listeners[0].clone();
+                other.port = 9090;
+                bed.node("a").listeners.push(other);
+            },
+            0,
+        ),
+        ("another of a port that is not STRICT", |bed| bed.node("b").listeners[0].port = 9090, 0),
+        ("none at all, which the server tells", |bed| bed.node("a").listeners.clear(), 0),
+    ];
+    for (what, plant, code) in cases {
+        let mut bed = Bed::new();
+        plant(&mut bed);
+        let report = bed.audit();
+        assert_eq!(
+            (report.findings.len(), report.exit_code(Severity::Info)),
+            (0, code),
+            "{what}: {:?}",
+            report.gaps
+        );
+        let is_said = report.gaps.iter().any(|gap| gap.reason == "its Envoy has no listener for port 8080");
+        assert_eq!(is_said, code == 5, "{what}");
+    }
+}
+
+#[test]
 fn records_without_their_certificates_are_said_to_be_so() {
     let mut bed = Bed::new();
     bed.inventory.certificates[0].der = None;

@@ -151,6 +151,23 @@ fn a_baseline_keeps_what_is_known_apart_and_since_when() {
 }
 
 #[test]
+fn what_became_worse_since_the_baseline_is_news_and_keeps_when_it_was_first_seen() {
+    let mut bed = Bed::new();
+    bed.node("a").clock_ahead_ms = Some(-7_000);
+    let baseline = Baseline::from_json(&format::json(&bed.audit()).unwrap()).unwrap();
+    let later = |bed: &Bed| {
+        let selection = Selection { baseline: baseline.clone(), ..Selection::default() };
+        audit(&bed.inventory, &selection, &bed.thresholds, NOW + 60, NonZeroUsize::MIN)
+    };
+    let same = later(&bed);
+    assert_eq!((same.findings.len(), same.known.len()), (0, 1));
+    bed.node("a").clock_ahead_ms = Some(-70_000);
+    let worse = later(&bed);
+    assert_eq!((ids(&worse), worse.known.len(), worse.exit_code(Severity::Warning)), (vec!["E09"], 0, 4));
+    assert_eq!(worse.findings[0].first_seen, NOW + 1);
+}
+
+#[test]
 fn thresholds_that_make_no_sense_are_refused() {
     let read = |text: &str| Thresholds::from_json(text);
     assert_eq!(read("{}").unwrap(), Thresholds::default());
@@ -160,7 +177,11 @@ fn thresholds_that_make_no_sense_are_refused() {
         ("{\"skewWarningsMs\": 1}", "unknown field"),
         ("{\"skewWarningMs\": -1}", "no span of time"),
         ("{\"rootExpiryDays\": {\"critical\": 9, \"warning\": 5, \"info\": 7}}", "rootExpiryDays"),
+        ("{\"rootExpiryDays\": {\"critical\": 1, \"warning\": 9, \"info\": 7}}", "rootExpiryDays"),
         ("{\"remainingCriticalPercent\": 90}", "above"),
+        ("{\"lowestProtocol\": \"TLSv1.9\"}", "lowestProtocol: \"TLSv1.9\" is none of TLSv1.0"),
+        ("{\"blockedKeys\": [\"ab\"]}", "blockedKeys: \"ab\" is no SHA-256"),
+        (&format!("{{\"blockedKeys\": [\"{}\"]}}", "x".repeat(64)), "is no SHA-256"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.contains(says), "{text}: {error}");

@@ -1,7 +1,7 @@
 //! D. Identity and profile.
 
 use rcgen::{CertificateParams, CustomExtension, KeyUsagePurpose, SanType};
-use signet_audit::inventory::{Rival, Standing};
+use signet_audit::inventory::{Revoked, Rival, Standing};
 
 use super::{Case, each_is_as_it_says};
 use crate::{
@@ -23,7 +23,18 @@ fn contested(bed: &mut Bed, turns: u32, ago: i64) {
     bed.node("a").rival = Some(Rival { address: "10.0.0.9".to_owned(), turns, at: NOW - ago });
 }
 
-const NAMES: [Case; 11] = [
+const NAMES: [Case; 12] = [
+    (
+        "a workload that is gone, whose certificate is revoked",
+        |bed| {
+            let leaf = bed.leaf("c");
+            bed.issue(Leaf { issued_at: NOW - 60, uris: vec![spiffe_id("c")], ..leaf });
+            let record = bed.inventory.certificates.last_mut().unwrap();
+            record.revoked = Some(Revoked { at: NOW - 30, reason: "cessationOfOperation".to_owned() });
+        },
+        &[],
+        "",
+    ),
     (
         "a URI that is no SPIFFE ID",
         |bed| {
@@ -262,8 +273,7 @@ const HOLDERS: [Case; 8] = [
     (
         "an issuer that was revoked",
         |bed| {
-            let revoked =
-                signet_audit::inventory::Revoked { at: NOW - 60, reason: "cACompromise".to_owned() };
+            let revoked = Revoked { at: NOW - 60, reason: "cACompromise".to_owned() };
             bed.inventory.authorities[1].revoked = Some(revoked);
         },
         &["E03 critical", "E03 critical"],
