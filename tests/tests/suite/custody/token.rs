@@ -22,10 +22,48 @@ fn on_token() -> Result<(tempfile::TempDir, SoftToken, Signet)> {
     Ok((folder, token, signet))
 }
 
+/// A program that tells of each private key of the first token whether it is sensitive, and whether it can be taken out
+/// (CKA_SENSITIVE, CKA_EXTRACTABLE; PKCS #11 v2.40, section 4.9). Functions are called by their numbers in the list.
+const KEYS: &str = r#"
+#include <dlfcn.h>
+#include <stdio.h>
+typedef unsigned long number;
+struct list { unsigned char version[2]; void *functions[68]; };
+struct attribute { number type; void *value; number size; };
+#define CALL(index, ...) ((number (*)())list->functions[index])(__VA_ARGS__)
+int main(void) {
+    struct list *list;
+    number slots[9], count = 9, session, key, found, class = 3;
+    void *module = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW);
+    number (*get)(struct list **) = (number (*)(struct list **))dlsym(module, "C_GetFunctionList");
+    if (get(&list) || CALL(0, (void *)0) || CALL(4, 1, slots, &count)) return 1;
+    if (CALL(12, slots[0], 4UL, (void *)0, (void *)0, &session) || CALL(18, session, 1UL, "1234", 4UL)) return 2;
+    struct attribute wanted = {0, &class, sizeof class};
+    if (CALL(26, session, &wanted, 1UL)) return 3;
+    while (!CALL(27, session, &key, 1UL, &found) && found) {
+        unsigned char sensitive = 9, extractable = 9;
+        struct attribute read[] = {{0x103, &sensitive, 1}, {0x162, &extractable, 1}};
+        if (CALL(24, session, key, read, 2UL)) return 4;
+        printf("sensitive %d extractable %d\n", sensitive, extractable);
+    }
+    return 0;
+}
+"#;
+
+/// What the token says of its private keys.
+fn private_keys(folder: &Path, token: &SoftToken) -> Result<Vec<String>> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (source, program) = (path("keys.c"), path("keys"));
+    fs::write(&source, KEYS)?;
+    run(Path::new("cc"), &["-w", "-o", &program, &source, "-ldl"])?;
+    let told = run(Path::new("env"), &[&format!("SOFTHSM2_CONF={}", token.config()), &program])?;
+    Ok(told.lines().map(str::to_owned).collect())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn envoys_do_mutual_tls_while_every_key_of_the_ca_is_on_a_token() -> Result<()> {
     let _machine = machine().await?;
-    let (folder, _token, signet) = on_token()?;
+    let (folder, token, signet) = on_token()?;
     let presented = mutual_tls(&signet, folder.path()).await?;
     assert_eq!(presented.len(), 2, "the leaf and its issuer");
     verify_strictly(folder.path(), &presented)?;
@@ -35,6 +73,8 @@ async fn envoys_do_mutual_tls_while_every_key_of_the_ca_is_on_a_token() -> Resul
         let record = fs::read_to_string(place.join("key.json"))?;
         assert!(record.starts_with(r#"{"v":1,"key":"pkcs11:token=signet;object=signet%20"#), "{record}");
     }
+    let keys = private_keys(folder.path(), &token)?;
+    assert!(keys.len() >= 3 && keys.iter().all(|key| key == "sensitive 1 extractable 0"), "{keys:?}");
     Ok(())
 }
 
@@ -178,5 +218,32 @@ fn a_key_that_is_no_longer_on_its_token_is_missed_at_the_start_and_none_is_made(
         without_flag.contains("it is on a PKCS #11 token") && without_flag.contains("--ca-key"),
         "{without_flag}"
     );
+    Ok(())
+}
+
+#[test]
+fn of_two_keys_or_two_tokens_that_fit_none_is_taken() -> Result<()> {
+    let (folder, token, signet) = on_token()?;
+    openssl(folder.path(), "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out root.key")?;
+    let root = "req -x509 -new -key root.key -subj '/O=Example/CN=Root' -days 3650 -out root.pem \
+                -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign";
+    openssl(folder.path(), root)?;
+    let key = folder.path().join("root.key");
+    token.import(&key, "operator")?;
+    let again = key.display().to_string();
+    token.util(&[
+        "--import", &again, "--token", "signet", "--label", "operator", "--id", "0c", "--pin", "1234",
+    ])?;
+    let root = folder.path().join("root.pem").display().to_string();
+    let refused = signet.ca(&["import", "--root", &root, "--key", &token.uri(";object=operator")]);
+    let refused = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(
+        refused.contains("2 private keys on the token signet fit pkcs11:token=signet;object=operator"),
+        "{refused}"
+    );
+    token.util(&["--init-token", "--free", "--label", "signet", "--pin", "1234", "--so-pin", "567890"])?;
+    let refused = signet.refused(&[])?;
+    assert!(refused.contains("2 tokens fit pkcs11:token=signet, and it must be one"), "{refused}");
+    assert!(!signet.data().join("ca/root").exists());
     Ok(())
 }
