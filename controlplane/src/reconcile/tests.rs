@@ -1,5 +1,6 @@
 mod causes;
 mod economy;
+mod enforced;
 mod envoy;
 mod former;
 mod generations;

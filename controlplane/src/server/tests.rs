@@ -301,7 +301,9 @@ fn replicas_that_are_alike_are_told_apart_by_what_their_agents_say() {
     let instances = || ads.proxies.list().into_iter().filter_map(|view| view.instance).collect::<Vec<_>>();
     assert_eq!(instances(), ["pod-1", "pod-2"]);
     drop((first, second));
+    let left = || ads.proxies.look(|entries| entries.filter(|(_, entry)| entry.gone().is_some()).count());
+    let _another = open("pod-3").unwrap();
+    assert_eq!(left(), 2, "pod-3 takes nobody's place");
     let _back = open("pod-2").unwrap();
-    let left = ads.proxies.look(|entries| entries.filter(|(_, entry)| entry.gone().is_some()).count());
-    assert_eq!(left, 1, "pod-1 is still waited for, pod-2 is back");
+    assert_eq!(left(), 1, "pod-1 is still waited for, pod-2 is back");
 }

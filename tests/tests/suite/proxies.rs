@@ -165,6 +165,9 @@ fn names_its_change(bed: &Bed, one: &str) -> Result<Value> {
     assert_eq!(changes.as_array().map(Vec::len), Some(1), "{list}");
     let shown = json_of(&signet(bed, &["proxies", "show", one, "--format", "json"])?)?;
     assert_eq!(shown["proxies"][0]["rejections"][0]["changes"], changes, "{shown}");
+    let resources = shown["proxies"][0]["resources"].as_array().cloned().unwrap_or_default();
+    let refused = resources.iter().find(|one| one["state"] == "rejected").context("none is rejected")?;
+    assert_eq!(refused["changes"], changes, "{shown}");
     let history = json_of(&signet(bed, &["proxies", "history", "--format", "json"])?)?;
     assert_eq!(history["refusals"][0]["changes"], changes, "{history}");
     for args in [&["proxies"][..], &["proxies", "show", one], &["proxies", "history"]] {

@@ -60,6 +60,13 @@ fn told(world: &World, kind: ResourceType) -> Vec<Resource> {
     told
 }
 
+/// Whether what all callers are told of a kind is the very same in memory.
+fn is_shared(world: &World, kind: ResourceType) -> bool {
+    let all =
+        world.proxies.look(|entries| entries.filter_map(|(_, it)| it.wanted().cloned()).collect::<Vec<_>>());
+    all.windows(2).all(|pair| pair[0].shares(kind, &pair[1]))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_of_a_node_is_encoded_once_for_all_who_call_it() {
     for count in [1, 40] {
@@ -67,6 +74,7 @@ async fn a_change_of_a_node_is_encoded_once_for_all_who_call_it() {
         world.model.send_replace(model(callers(count, Mode::Strict, None, false)));
         connected(&mut world, count).await;
         let [before] = &told(&world, ResourceType::Cluster)[..] else { panic!("it is one in memory") };
+        assert!(is_shared(&world, ResourceType::Cluster), "{count} callers");
         let (before, encoded) = (before.version().to_owned(), world.proxies.encoded());
         let changed = model(callers(count, Mode::Strict, None, true));
         let mut changes = Changes::default();
@@ -76,6 +84,7 @@ async fn a_change_of_a_node_is_encoded_once_for_all_who_call_it() {
         world.idle().await;
         let after = told(&world, ResourceType::Cluster);
         assert!(after.len() == 1 && after[0].version() != before, "{count} callers: {after:?}");
+        assert!(is_shared(&world, ResourceType::Cluster), "{count} callers");
         assert_eq!(world.proxies.encoded() - encoded, 1, "{count} callers");
         assert!(world.proxies.list().iter().all(|it| it.status == ProxyState::Synced), "{count} callers");
     }
@@ -95,6 +104,12 @@ async fn a_change_of_instances_is_encoded_once_for_all_who_call_them() {
         world.model.send_replace(model(callers(count, Mode::Strict, Some(discovery), false)));
         connected(&mut world, count).await;
         let encoded = world.proxies.encoded();
+        let of_their_own = 2 * u64::try_from(count).unwrap();
+        assert_eq!(
+            encoded,
+            of_their_own + 2,
+            "a listener and routes each, one cluster and its endpoints for all"
+        );
         let mut instances = Instances::default();
         let attributes = BTreeMap::from([("AWS_INSTANCE_IPV4".to_owned(), "127.0.0.9".to_owned())]);
         let attributes = Attributes::parse(attributes).unwrap();
