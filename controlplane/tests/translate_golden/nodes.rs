@@ -5,6 +5,7 @@ use signet_controlplane::{
     model::{EgressFilter, IpPreference, Mesh, Provider, VirtualNode},
     translate::InForce,
 };
+use signet_xds::{Resource, ResourceType};
 
 use crate::{
     check, client,
@@ -125,6 +126,24 @@ fn named_with_log(logging: &Value) -> VirtualNode {
         "listeners": [listener(8080, "http", &json!({})), listener(8083, "tcp", &json!({}))],
         "serviceDiscovery": {"dns": {"hostname": "one.apps.local"}}, "logging": logging
     }))
+}
+
+/// A listener that cannot be bound would be refused, and one of the application's own ports is none to call others on.
+#[test]
+fn a_tcp_service_on_a_port_that_is_taken_on_loopback_gets_no_listener_there() {
+    let mut mesh = walkthrough(None);
+    let tcp = |port| listener(port, "tcp", &json!({}));
+    add_node(&mut mesh, "db", named("db.apps.local", &[tcp(3306), tcp(3307), tcp(15_001)]));
+    add_service(&mut mesh, "db.svc", Some(Provider::VirtualNode("db".parse().unwrap())));
+    let caller = json!({
+        "listeners": [tcp(3306)], "serviceDiscovery": {"dns": {"hostname": "client.apps.local"}},
+        "backends": [{"virtualService": {"virtualServiceName": "db.svc"}}]
+    });
+    add_node(&mut mesh, CLIENT, node_of(caller));
+    let snapshot = snapshot_of(CLIENT, &mesh, &InForce::default());
+    let names = snapshot.resources(ResourceType::Listener).map(Resource::name);
+    let outward: Vec<&str> = names.filter(|name| name.starts_with("lds_egress")).collect();
+    assert_eq!(outward, ["lds_egress_127.0.0.1_15001", "lds_egress_127.0.0.1_3307"]);
 }
 
 #[test]

@@ -10,3 +10,5 @@ mod served;
 mod tls;
 mod traced;
 mod vended;
+
+pub(super) use goldens::bootstrap;

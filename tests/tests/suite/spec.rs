@@ -4,6 +4,7 @@
 //! sent and comes back, every bound is tried on both sides, and a part of the model that the walk does not know how
 //! to try makes it fail. The same shapes make the random specs of the property tests.
 
+mod crowd;
 mod envoy;
 mod legal;
 mod mend;

@@ -56,7 +56,7 @@ fn with_format(format: &str) -> Value {
 }
 
 /// What Envoy says to it; nothing where it takes it.
-fn verdict(envoy: &Path, bootstrap: &Value) -> Result<Option<String>> {
+pub(super) fn verdict(envoy: &Path, bootstrap: &Value) -> Result<Option<String>> {
     let mut file = tempfile::Builder::new().suffix(".json").tempfile()?;
     file.write_all(bootstrap.to_string().as_bytes())?;
     let validate = ["--mode", "validate", "--disable-hot-restart", "-l", "critical", "-c"];

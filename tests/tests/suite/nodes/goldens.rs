@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use signet_tests::envoy_binary;
 
 /// A golden as a bootstrap of its own: what would come over the stream stands where it is asked for.
-fn bootstrap(golden: &Value) -> Value {
+pub(in super::super) fn bootstrap(golden: &Value) -> Value {
     let of = |kind: &str| golden[kind].as_array().cloned().unwrap_or_default();
     let (mut clusters, mut listeners) = (of("cluster"), of("listener"));
     let (routes, endpoints) = (of("route"), of("endpoint"));

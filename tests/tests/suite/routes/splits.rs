@@ -70,7 +70,7 @@ async fn grpc_calls_and_tcp_connections_are_split_by_weight_too() -> Result<()> 
     let mut bed = Bed::start().await?;
     bed.mesh("m").await?;
     let mut apps = Vec::new();
-    for name in ["a", "b"] {
+    for name in ["a", "b", "c"] {
         apps.push(standing_alone(&bed, "m", name, "grpc").await?);
         let tcp = App::tcp(&format!("tcp-{name}"), true).await?;
         bed.virtual_node("m", &format!("tcp-{name}"), listening("127.0.0.1", tcp.port, "tcp")).await?;
@@ -80,9 +80,9 @@ async fn grpc_calls_and_tcp_connections_are_split_by_weight_too() -> Result<()> 
     let port = call::free_port().await?;
     bed.router("m", SERVICE, "r", &[(80, "grpc")]).await?;
     bed.router("m", "tcp.test", "tcp", &[(port, "tcp")]).await?;
-    let grpc = json!({"grpcRoute": {"match": {}, "action": weights(&[("a", 30), ("b", 10)])}});
+    let grpc = json!({"grpcRoute": {"match": {}, "action": weights(&[("a", 30), ("b", 10), ("c", 0)])}});
     bed.route("m", "r", "split", grpc).await?;
-    let tcp = json!({"tcpRoute": {"action": weights(&[("tcp-a", 1), ("tcp-b", 3)])}});
+    let tcp = json!({"tcpRoute": {"action": weights(&[("tcp-a", 1), ("tcp-b", 3), ("tcp-c", 0)])}});
     bed.route("m", "tcp", "split", tcp).await?;
     let caller = bed.caller("m", "caller", &[SERVICE, "tcp.test"]).await?;
     bed.synced().await?;
@@ -94,7 +94,7 @@ async fn grpc_calls_and_tcp_connections_are_split_by_weight_too() -> Result<()> 
         let greeting = call::tcp((Ipv4Addr::LOCALHOST, port).into(), "", 6).await?;
         *answers.entry(greeting.trim().to_owned()).or_default() += 1;
     }
-    for (app, weight) in [("a", 3), ("b", 1), ("tcp-a", 1), ("tcp-b", 3)] {
+    for (app, weight) in [("a", 3), ("b", 1), ("c", 0), ("tcp-a", 1), ("tcp-b", 3), ("tcp-c", 0)] {
         assert_share(&answers, CALLS, app, weight, 4);
     }
     bed.end().await;
