@@ -1,3 +1,4 @@
+mod asking;
 mod causes;
 mod economy;
 mod enforced;

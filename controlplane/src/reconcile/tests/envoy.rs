@@ -41,17 +41,26 @@ struct Stream {
 
 impl Envoy {
     pub(super) fn connect(proxies: &Arc<Proxies>, proxy: Proxy) -> Self {
+        Self::asking(proxies, proxy, &[ResourceType::Cluster, ResourceType::Listener])
+    }
+
+    /// One that asks for these kinds, and for no others yet.
+    pub(super) fn asking(proxies: &Arc<Proxies>, proxy: Proxy, kinds: &[ResourceType]) -> Self {
         let mut envoy = Self { proxy, habit: Habit::Accepts, stream: None, runs: BTreeMap::new() };
-        envoy.reconnect(proxies);
+        envoy.open(proxies, kinds);
         envoy
     }
 
     /// Opens a stream and says what it runs, as Envoy does.
     pub(super) fn reconnect(&mut self, proxies: &Arc<Proxies>) {
+        self.open(proxies, &[ResourceType::Cluster, ResourceType::Listener]);
+    }
+
+    fn open(&mut self, proxies: &Arc<Proxies>, kinds: &[ResourceType]) {
         let feed = proxies.connect(self.proxy.clone(), Said { envoy: Some("1.40.0".into()), instance: None });
         let session = Session::new(Variant::Delta, Service::Aggregated, 0);
         let mut stream = Stream { feed, session, unanswered: Vec::new() };
-        for kind in [ResourceType::Cluster, ResourceType::Listener] {
+        for kind in kinds.iter().copied() {
             let held = self.runs.iter().filter(|((of, _), _)| *of == kind);
             let initial = held.map(|((_, name), value)| (name.clone(), version(kind, name, value))).collect();
             stream.says(&self.proxy, kind, "", None, initial);
