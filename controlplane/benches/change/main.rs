@@ -1,9 +1,11 @@
 //! What a change costs on its way from the API's store to the proxies.
 //!
 //! `cargo bench -p signet-controlplane --bench change` measures the whole way, a durable write, reconciliation and the
-//! push to 1,000 streams, beside the two things that it cannot do without, a durable write and a push of what is ready;
-//! and what one change costs in a mesh of 10,000 nodes beside a mesh of 100. The streams are real, over loopback, and
-//! their clients are a process of their own. The process ends with 1 when a ratio misses its goal.
+//! push to 100 and to 1,000 streams, beside the two things that it cannot do without, a durable write and a push of what
+//! is ready; and what one change costs in a mesh of 10,000 nodes beside a mesh of 100. `-- --proxies 10000` measures the
+//! whole way to as many streams as are asked for and the limit of open files allows, one for each and a few. The streams
+//! are real, over loopback; what is ready is pushed by a process of its own, and the clients of each are another. The
+//! process ends with 1 when a ratio misses its goal.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,12 +16,14 @@
 
 #[path = "../../../xds/benches/fleet/client.rs"]
 mod client;
+mod fleet;
 mod mesh;
 #[path = "../../../xds/benches/fleet/meter.rs"]
 #[expect(dead_code, reason = "memory is the fleet's to measure")]
 mod meter;
 #[path = "../../../xds/benches/fleet/process.rs"]
 mod process;
+mod ready;
 mod server;
 #[path = "../../../xds/benches/fleet/tls.rs"]
 #[expect(dead_code, reason = "nothing is encrypted here")]
@@ -29,10 +33,10 @@ use std::process::ExitCode;
 
 use mesh::Change;
 use meter::Start;
-use server::{Ready, World};
-use tokio::runtime::Builder;
+use process::Process;
+use server::World;
+use tokio::runtime::{Builder, Runtime};
 
-const PROXIES: usize = 1000;
 const ROUNDS: usize = 15;
 /// The nodes of a small mesh and of a large one.
 const FEW: usize = 100;
@@ -42,16 +46,40 @@ const CALLERS: usize = 20;
 /// Changes that are measured at once.
 const CHANGES: usize = 20;
 
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
 fn main() -> ExitCode {
-    if std::env::args().any(|arg| arg == "--client") {
-        client::run();
-        return ExitCode::SUCCESS;
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
+    match *args {
+        ["--client"] => {
+            client::run();
+            ExitCode::SUCCESS
+        }
+        ["--ready", streams] => {
+            runtime().block_on(ready::serve(streams.parse().unwrap()));
+            ExitCode::SUCCESS
+        }
+        ["--proxies", streams] => measure(&[streams.parse().unwrap()], &[]),
+        [] => measure(&[100, 1000], &[Change::Node, Change::Instance]),
+        _ => {
+            println!("usage: cargo bench -p signet-controlplane --bench change [-- --proxies COUNT]");
+            ExitCode::FAILURE
+        }
     }
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let rows = runtime.block_on(async {
-        let mut rows = vec![to_all().await];
-        for change in [Change::Node, Change::Instance] {
-            rows.push(among_many(change).await);
+}
+
+/// Changes that so many proxies are told of, and changes in a large mesh.
+fn measure(fleets: &[usize], in_a_large_mesh: &[Change]) -> ExitCode {
+    let rows = runtime().block_on(async {
+        let mut rows = Vec::new();
+        for streams in fleets {
+            rows.push(to_all(*streams).await);
+        }
+        for change in in_a_large_mesh {
+            rows.push(among_many(*change).await);
         }
         rows
     });
@@ -81,20 +109,22 @@ fn report(what: &str, limit: &str, unit: &str, most: f64, mut rounds: Vec<(f64, 
 }
 
 /// From the beginning of a write to the last of many proxies that has what it changes, each of another node.
-async fn to_all() -> bool {
-    let mut ours = World::start(FEW, PROXIES).await;
-    let mut ready = Ready::start(PROXIES).await;
+async fn to_all(proxies: usize) -> bool {
+    let mut ours = World::start(FEW, proxies).await;
+    let mut ready = Process::start(&["--ready", &proxies.to_string()]);
+    assert_eq!(ready.hear(), "ready");
     let (mut rounds, mut encoded) = (Vec::new(), 0);
     for _ in 0..ROUNDS {
         let write = ours.time_a_write().await;
-        let push = ready.push().await;
+        ready.say("push");
+        let push = ready.seconds();
         let before = ours.encoded();
         rounds.push((ours.change(Change::Node).await * 1e3, (write + push) * 1e3));
         encoded = encoded.max(ours.encoded() - before);
     }
-    println!("a changed cluster of {PROXIES} proxies, each of another node: {encoded} resources encoded");
+    println!("a changed cluster of {proxies} proxies, each of another node: {encoded} resources encoded");
     let limit = "a durable write, and a push of what is ready";
-    report(&format!("a write until {PROXIES} proxies have it"), limit, "ms", 1.5, rounds) && encoded == 1
+    report(&format!("a write until {proxies} proxies have it"), limit, "ms", 1.5, rounds) && encoded == 1
 }
 
 /// The server's work for changes that a few proxies are told of, in a large mesh beside a small one.

@@ -1,12 +1,11 @@
-//! The server, from the store to the streams, and one that has nothing to do but push.
+//! The server, from the store to the streams.
 
 use std::{
-    future::{Future, pending},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use http::Extensions;
@@ -21,92 +20,18 @@ use signet_controlplane::{
 use signet_durable::Database;
 use signet_policies::identity::Workload;
 use signet_xds::{
-    Resource, ResourceType, Snapshot, Status,
-    pb::envoy::config::{cluster::v3::Cluster, core::v3::Node},
-    server::{Feed, Observer, Source, ads},
+    pb::envoy::config::core::v3::Node,
+    server::{Feed, Source},
 };
 use tempfile::TempDir;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, interval},
-};
-use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status as Refusal, transport::Server};
+use tonic::Status as Refusal;
 
 use super::{
+    fleet::{Count, Fleet},
     mesh::{self, Change},
-    process::Process,
 };
-
-/// Counts what clients say.
-struct Count {
-    heard: Arc<AtomicUsize>,
-    inner: Option<Box<dyn Observer>>,
-}
-
-impl Observer for Count {
-    fn changed(&mut self, status: &Status) {
-        if let Some(inner) = &mut self.inner {
-            inner.changed(status);
-        }
-        self.heard.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Streams that clients have, and what they are known to have said.
-struct Fleet {
-    clients: Process,
-    streams: usize,
-    heard: Arc<AtomicUsize>,
-    due: usize,
-    _tasks: JoinSet<()>,
-}
-
-impl Fleet {
-    /// Opens the streams; each has had its first message, and taken it.
-    async fn start<S: Source>(source: Arc<S>, streams: usize, heard: Arc<AtomicUsize>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let incoming = TcpListenerStream::new(listener)
-            .map(|tcp| tcp.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)));
-        let router = Server::builder().add_service(ads(source, CancellationToken::new()));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
-        let mut clients = Process::clients();
-        clients.say(&format!("open {port} {streams} delta plain"));
-        clients.seconds();
-        clients.expect_one();
-        clients.seconds();
-        let mut fleet = Self { clients, streams, heard, due: 2 * streams, _tasks: tasks };
-        fleet.acknowledge().await;
-        fleet
-    }
-
-    /// Until everybody has what comes next, in seconds from now; `begin` makes it come.
-    async fn receive(&mut self, begin: impl Future<Output = ()>) -> f64 {
-        self.clients.expect_one();
-        begin.await;
-        let seconds = self.clients.seconds();
-        self.due += self.streams;
-        self.acknowledge().await;
-        seconds
-    }
-
-    async fn acknowledge(&mut self) {
-        self.clients.say("ack");
-        assert_eq!(self.clients.hear(), self.streams.to_string(), "a client has ended");
-        self.due += self.streams;
-        let (mut pulse, deadline) =
-            (interval(Duration::from_millis(1)), Instant::now() + Duration::from_secs(30));
-        while self.heard.load(Ordering::Relaxed) < self.due {
-            assert!(Instant::now() < deadline, "{:?} of {} calls of observers", self.heard, self.due);
-            pulse.tick().await;
-        }
-    }
-}
 
 /// Takes each stream for a proxy of the next caller.
 struct Callers {
@@ -201,49 +126,5 @@ impl World {
     /// How many resources were encoded so far.
     pub(super) fn encoded(&self) -> u64 {
         self.proxies.encoded()
-    }
-}
-
-/// Feeds every stream the same.
-struct Same {
-    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
-    heard: Arc<AtomicUsize>,
-}
-
-impl Source for Same {
-    fn open(&self, _: &Extensions, _: Option<&Node>) -> Result<Feed, Refusal> {
-        let observer = Box::new(Count { heard: Arc::clone(&self.heard), inner: None });
-        Ok(Feed { snapshots: self.snapshots.clone(), observer, end: Box::pin(pending()) })
-    }
-}
-
-/// A server that pushes what is ready.
-pub(super) struct Ready {
-    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
-    fleet: Fleet,
-    round: usize,
-}
-
-/// About as large as the cluster of a node that is called.
-fn snapshot(round: usize) -> Option<Arc<Snapshot>> {
-    let name = "cds_egress_m_server_http_8080".to_owned();
-    let message =
-        Cluster { name: name.clone(), alt_stat_name: format!("{round:0400}"), ..Default::default() };
-    Some(Arc::new([Resource::new(ResourceType::Cluster, name, &message)].into_iter().collect()))
-}
-
-impl Ready {
-    pub(super) async fn start(streams: usize) -> Self {
-        let (snapshots, receiver) = watch::channel(snapshot(0));
-        let heard = Arc::<AtomicUsize>::default();
-        let source = Same { snapshots: receiver, heard: Arc::clone(&heard) };
-        Self { snapshots, fleet: Fleet::start(Arc::new(source), streams, heard).await, round: 0 }
-    }
-
-    /// A change to everybody, in seconds until everybody has it.
-    pub(super) async fn push(&mut self) -> f64 {
-        self.round += 1;
-        let (snapshots, next) = (&self.snapshots, snapshot(self.round));
-        self.fleet.receive(async { drop(snapshots.send_replace(next)) }).await
     }
 }
