@@ -19,10 +19,10 @@ mod keep;
 mod origins;
 mod refusals;
 mod stream;
+mod told;
 mod view;
 
 use std::{
-    collections::BTreeSet,
     fmt,
     future::pending,
     sync::{
@@ -40,12 +40,13 @@ use tokio::{
 };
 use tonic::Status as Refusal;
 
-use crate::{server::Refused, translate::Proxy};
+use crate::translate::Proxy;
 use entries::Entries;
 pub(crate) use holds::Holds;
 pub(crate) use origins::Cause;
 use origins::Origins;
 use stream::Stream;
+pub(crate) use told::{Concerned, Told};
 
 pub use detail::{ProxyDetail, ResourceState, ResourceView};
 pub use refusals::RefusalView;
@@ -97,23 +98,6 @@ struct Tap {
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     /// Ends the stream with a status.
     end: oneshot::Sender<Refusal>,
-}
-
-/// A proxy that is to be told of something.
-pub(crate) struct Concerned {
-    pub(crate) key: Key,
-    pub(crate) proxy: Proxy,
-    /// What it should hold so far; `None` until reconcile saw it.
-    pub(crate) wanted: Option<Arc<Snapshot>>,
-}
-
-/// What a proxy is told.
-pub(crate) struct Told {
-    pub(crate) key: Key,
-    /// What it should hold; `None` ends its stream for good: there is no such workload any more.
-    pub(crate) snapshot: Option<Arc<Snapshot>>,
-    /// What brought it.
-    pub(crate) cause: Arc<Cause>,
 }
 
 impl Entry {
@@ -320,18 +304,6 @@ impl Proxies {
         look(&mut self.lock().by_key.iter().map(|(key, entry)| (*key, entry)))
     }
 
-    /// The proxies of these workloads, and those that are new.
-    pub(crate) fn concerned<'a>(&self, workloads: impl IntoIterator<Item = &'a Workload>) -> Vec<Concerned> {
-        let entries = self.lock();
-        let known = workloads.into_iter().filter_map(|workload| entries.by_workload.get(workload)).flatten();
-        let keys: BTreeSet<Key> = known.chain(&entries.unfed).copied().collect();
-        let concerned = |key: Key| {
-            let Entry { proxy, wanted, .. } = entries.by_key.get(&key)?;
-            Some(Concerned { key, proxy: proxy.clone(), wanted: wanted.clone() })
-        };
-        keys.into_iter().filter_map(concerned).collect()
-    }
-
     /// Whether a workload has a proxy here, connected or gone.
     pub(crate) fn has(&self, workload: &Workload) -> bool {
         self.lock().by_workload.contains_key(workload)
@@ -345,35 +317,6 @@ impl Proxies {
     /// When the stream ended that ended first of those that are gone.
     pub(crate) fn first_gone(&self) -> Option<Instant> {
         self.lock().gone.first().map(|(gone, _)| *gone)
-    }
-
-    /// Gives proxies what they should hold; equal snapshots wake nobody.
-    pub(crate) fn publish(&self, told: Vec<Told>) {
-        let now = (self.clock)();
-        let mut entries = self.lock();
-        for Told { key, snapshot, cause } in told {
-            let Some(snapshot) = snapshot else {
-                if let Some(Entry { proxy, feed: Some(tap), .. }) = entries.remove(key) {
-                    // A stream that is ending by itself does not hear it.
-                    drop(tap.end.send(Refused::Unknown(proxy.workload).into()));
-                }
-                continue;
-            };
-            entries.unfed.remove(&key);
-            let Some(entry) = entries.by_key.get_mut(&key) else {
-                continue;
-            };
-            if entry.wanted.as_ref() == Some(&snapshot) {
-                continue;
-            }
-            entry.origins.follow(&snapshot, &cause);
-            entry.wanted = Some(Arc::clone(&snapshot));
-            entry.stale_since.get_or_insert(now);
-            if let Some(tap) = &entry.feed {
-                tap.snapshots.send_replace(Some(snapshot));
-            }
-            entries.unsynced.insert(key);
-        }
     }
 
     /// Forgets the proxies that have been gone since `moment` or longer.

@@ -51,6 +51,7 @@ mod tls;
 
 pub(crate) use forge::Forge;
 pub use in_force::{Dial, Generations, InForce, Offer, PortId, Proof, Standing, TlsOffer};
+pub(crate) use patch::Since;
 pub(crate) use reach::{Part, reach};
 
 /// Where Envoy binds its egress listener: loopback only, because whoever reaches it is given the node's identity.
@@ -95,7 +96,7 @@ impl Proxy {
 }
 
 /// One proxy and all that is looked up for it.
-struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     mesh: &'a Mesh,
     role: Role<'a>,
     proxy: &'a Proxy,
@@ -182,7 +183,7 @@ impl<'a> Given<'a> {
     }
 
     /// What is looked up for a proxy; nothing where its node or gateway does not exist.
-    fn scope(self, proxy: &'a Proxy) -> Option<Scope<'a>> {
+    pub(crate) fn scope(self, proxy: &'a Proxy) -> Option<Scope<'a>> {
         let Given { model, in_force, instances, trust_domain } = self;
         let Workload { mesh, kind, name } = &proxy.workload;
         let mesh = model.meshes.get(mesh)?;
@@ -209,13 +210,13 @@ pub fn enforces_tls(model: &Model, caller: &Workload, port: &PortId) -> bool {
         }
     };
     let backends = backends.unwrap_or_default();
-    let is_meant = |destination: &&backend::Destination<'_>| {
+    let is_meant = |destination: &backend::Destination<'_>| {
         port.workload.kind == WorkloadKind::VirtualNode
             && (destination.node, destination.mapping.port) == (&port.workload.name, port.port)
     };
     let enforces =
         |destination: &backend::Destination<'_>| destination.policy.is_some_and(|policy| policy.enforce);
-    distinct(&backends).into_values().filter(is_meant).any(enforces)
+    distinct(&backends, is_meant).into_values().any(enforces)
 }
 
 impl<'a> Scope<'a> {
@@ -241,7 +242,8 @@ impl<'a> Scope<'a> {
         endpoint::of(mesh_name, self.mesh, node, *mapping, discovery, self.instances, forge)
     }
 
-    fn snapshot(&self, forge: &mut Forge) -> Snapshot {
+    /// What the proxy is told.
+    pub(crate) fn snapshot(&self, forge: &mut Forge) -> Snapshot {
         let backends = self.backends();
         let mut resources = Vec::new();
         for listener in self.listeners() {
@@ -260,7 +262,7 @@ impl<'a> Scope<'a> {
             let routes = routes.map(|routes| forge.make(ResourceType::Route, routes.name.clone(), &routes));
             resources.extend(routes);
         }
-        for (_, destination) in distinct(&backends) {
+        for (_, destination) in distinct(&backends, |_| true) {
             resources.extend(self.target(destination, forge));
             resources.extend(self.endpoints(destination, forge));
         }
@@ -269,7 +271,8 @@ impl<'a> Scope<'a> {
         }
         self.outward(&backends, forge, &mut resources);
         let tls = self.listeners().iter().filter_map(|listener| listener.tls.as_ref());
-        let policies = distinct(&backends).into_values().filter_map(|destination| destination.policy);
+        let policies =
+            distinct(&backends, |_| true).into_values().filter_map(|destination| destination.policy);
         resources.extend(tls::secrets(tls, policies));
         resources.into_iter().collect()
     }
@@ -296,14 +299,16 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Every destination once for each cluster that leads there, however many routes do.
+/// Every destination that is meant, once for each cluster that leads there, however many routes do.
 fn distinct<'a>(
     backends: &'a [backend::Backend<'a>],
+    is_meant: impl Fn(&backend::Destination<'a>) -> bool,
 ) -> BTreeMap<(&'a ResourceName, NonZeroU16, Option<&'a str>), &'a backend::Destination<'a>> {
     let routes = backends.iter().flat_map(|backend| &backend.ports).flat_map(|port| &port.routes);
     let targets = routes.flat_map(|route| &route.targets);
     let key = |destination: &backend::Destination<'a>| {
         (destination.node, destination.mapping.port, destination.service)
     };
-    targets.map(|(destination, _)| (key(destination), destination)).collect()
+    let meant = targets.map(|(destination, _)| destination).filter(|destination| is_meant(destination));
+    meant.map(|destination| (key(destination), destination)).collect()
 }

@@ -1,7 +1,7 @@
 //! The entries of the registry, and the indexes over them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::SystemTime,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Entries {
     /// Of the model that every entry is fed from.
     pub(super) revision: u64,
     pub(super) by_key: BTreeMap<Key, Entry>,
-    pub(super) by_workload: BTreeMap<Workload, BTreeSet<Key>>,
+    pub(super) by_workload: HashMap<Workload, BTreeSet<Key>>,
     /// Whoever may run something else than it should.
     pub(super) unsynced: BTreeSet<Key>,
     /// Whom reconcile has not seen.

@@ -1,7 +1,7 @@
 //! Whom a change concerns: which workloads' proxies depend on which parts of their mesh.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -66,16 +66,41 @@ impl Touched {
 
     /// Whether a workload may call others than before: not because of nodes that are not itself.
     pub(super) fn may_lead_elsewhere(&self, workload: &Workload) -> bool {
-        let mut parts = self.parts.keys().filter(|(mesh, _)| *mesh == workload.mesh);
-        self.meshes.contains_key(&workload.mesh)
-            || self.has(workload)
-            || parts.any(|(_, part)| !matches!(part, Part::Node(_)))
+        self.meshes.contains_key(&workload.mesh) || self.has(workload) || self.has_others(&workload.mesh)
+    }
+
+    /// Whether of a mesh something else than nodes changed.
+    pub(super) fn has_others(&self, mesh: &ResourceName) -> bool {
+        self.parts.keys().any(|(of, part)| of == mesh && !matches!(part, Part::Node(_)))
     }
 
     /// A port stands otherwise than before, because of the last write to its workload.
     pub(super) fn add_port(&mut self, id: &PortId, write: Option<&Arc<Written>>) {
         let writes = self.parts.entry((id.workload.mesh.clone(), Part::own(&id.workload))).or_default();
         writes.extend(write.cloned());
+    }
+}
+
+/// Writes, shared by all whom the same ones concern.
+pub(super) type Writes = Arc<[Arc<Written>]>;
+
+/// Adds workloads, in their order, that these writes concern too.
+fn add<'a>(
+    concerned: &mut BTreeMap<Workload, Writes>,
+    workloads: impl Iterator<Item = &'a Workload>,
+    writes: &[Arc<Written>],
+) {
+    let shared = Writes::from(writes);
+    // Most often one write is all there is: whom it concerns is in order already, and need not be looked for.
+    if concerned.is_empty() {
+        *concerned = workloads.map(|workload| (workload.clone(), Arc::clone(&shared))).collect();
+        return;
+    }
+    for workload in workloads {
+        concerned
+            .entry(workload.clone())
+            .and_modify(|there| *there = there.iter().chain(writes).cloned().collect())
+            .or_insert_with(|| Arc::clone(&shared));
     }
 }
 
@@ -122,18 +147,13 @@ impl Audience {
     }
 
     /// The workloads that depend on what was touched, and the writes that touched it.
-    pub(super) fn of(&self, touched: &Touched) -> HashMap<Workload, Vec<Arc<Written>>> {
-        let mut concerned: HashMap<Workload, Vec<Arc<Written>>> = HashMap::new();
-        let mut add = |workload: &Workload, writes: &[Arc<Written>]| {
-            concerned.entry(workload.clone()).or_default().extend(writes.iter().cloned());
-        };
+    pub(super) fn of(&self, touched: &Touched) -> BTreeMap<Workload, Writes> {
+        let mut concerned = BTreeMap::new();
         for (part, writes) in &touched.parts {
-            self.of.get(part).into_iter().flatten().for_each(|workload| add(workload, writes));
+            add(&mut concerned, self.of.get(part).into_iter().flatten(), writes);
         }
-        if !touched.meshes.is_empty() {
-            for workload in self.reach.keys() {
-                touched.meshes.get(&workload.mesh).into_iter().for_each(|writes| add(workload, writes));
-            }
+        for (mesh, writes) in &touched.meshes {
+            add(&mut concerned, self.reach.keys().filter(|workload| workload.mesh == *mesh), writes);
         }
         concerned
     }

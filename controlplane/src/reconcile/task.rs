@@ -158,15 +158,16 @@ impl<M: Memory> Task<M> {
         let nodes = self.found.by(&instances.changed_since(&self.instances));
         let mut forge = Forge::default();
         let changed = endpoints::of_nodes(&self.model, &instances, &nodes, &mut forge);
-        let concerned = self.context.proxies.concerned(&self.audience.of_nodes(&nodes));
+        let callers = self.audience.of_nodes(&nodes);
+        let concerned = self.context.proxies.concerned(callers.iter().map(|caller| (caller, ())));
         // No write to the mesh brought them.
         let cause = Cause::of(&[], self.model.revision);
-        let update = |Concerned { key, proxy: _, wanted }: Concerned| {
+        let update = |Concerned { key, wanted, .. }: Concerned<()>| {
             let mut merged = endpoints::merged(&wanted?, &changed)?;
             self.pool.intern(&mut merged);
             Some(Told { key, snapshot: Some(Arc::new(merged)), cause: Arc::clone(&cause) })
         };
-        let updates = concerned.into_iter().filter_map(update).collect();
+        let updates: Vec<Told> = concerned.into_iter().filter_map(update).collect();
         self.context.proxies.count_encoded(forge.encoded());
         self.context.proxies.publish(updates);
         self.instances = instances;

@@ -9,55 +9,61 @@ use std::collections::BTreeSet;
 use signet_policies::identity::{ResourceName, Workload, WorkloadKind};
 use signet_xds::{Resource, ResourceType, Snapshot};
 
-use super::{Forge, Given, Proxy, Role, Scope, backend, distinct, naming};
+use super::{Forge, Given, Role, Scope, backend, distinct, naming};
 use crate::model::{Mesh, Model, VirtualNode};
 
-impl Given<'_> {
-    /// As [`Given::snapshot`], from `before`, which is what the proxy was told by `old`, an earlier model.
-    ///
-    /// `touched` are the nodes of its mesh that have changed since, or whose ports stand otherwise; with
-    /// `may_lead_elsewhere`, something else has changed too. Nothing where more than a few clusters may have changed.
-    pub(crate) fn patch(
+/// What changed in one mesh since its proxies were told of an earlier model.
+pub(crate) struct Since<'a> {
+    old: &'a Mesh,
+    /// The nodes that have changed, or whose ports stand otherwise.
+    nodes: BTreeSet<&'a ResourceName>,
+    /// Routes are as they were, to all whom the change does not concern themselves.
+    leads_nowhere_else: bool,
+}
+
+impl<'a> Given<'a> {
+    /// What changed in a mesh since `old`; with `may_lead_elsewhere`, something else than these nodes has too. Nothing
+    /// where the mesh is new or gone.
+    pub(crate) fn since(
         self,
-        proxy: &Proxy,
-        before: &Snapshot,
-        old: &Model,
-        touched: &BTreeSet<&ResourceName>,
+        old: &'a Model,
+        mesh: &ResourceName,
+        nodes: BTreeSet<&'a ResourceName>,
         may_lead_elsewhere: bool,
-        forge: &mut Forge,
-    ) -> Option<Snapshot> {
-        let Workload { mesh, kind, name } = &proxy.workload;
-        if *kind == WorkloadKind::VirtualNode && touched.contains(name) {
-            return None;
-        }
-        let scope = self.scope(proxy)?;
-        let old_mesh = old.meshes.get(mesh)?;
-        let backends = scope.backends();
-        let (now, then) = (&scope.mesh.virtual_nodes, &old_mesh.virtual_nodes);
+    ) -> Option<Since<'a>> {
+        let (new, old) = (self.model.meshes.get(mesh)?, old.meshes.get(mesh)?);
         let looks_the_same = |node: &&ResourceName| {
-            let (now, then) = (now.get(*node), then.get(*node));
+            let (now, then) = (new.virtual_nodes.get(*node), old.virtual_nodes.get(*node));
             now.zip(then).map_or(now.is_none() && then.is_none(), |(now, then)| is_called_as(now, then))
         };
-        let leads_nowhere_else = !may_lead_elsewhere && touched.iter().all(looks_the_same);
-        if !leads_nowhere_else && !scope.routes_as(old_mesh, &backends) {
-            return None;
-        }
-        let mut patched = before.clone();
-        for (_, destination) in distinct(&backends) {
-            if !touched.contains(destination.node) {
-                continue;
-            }
-            let cluster = scope.target(destination, forge);
-            put(&mut patched, ResourceType::Cluster, &destination.cluster(mesh), cluster, forge);
-            let endpoints = scope.endpoints(destination, forge);
-            let name = naming::target_cluster(mesh, destination.node, destination.mapping);
-            put(&mut patched, ResourceType::Endpoint, &name, endpoints, forge);
-        }
-        Some(patched)
+        let leads_nowhere_else = !may_lead_elsewhere && nodes.iter().all(looks_the_same);
+        Some(Since { old, nodes, leads_nowhere_else })
     }
 }
 
 impl Scope<'_> {
+    /// As [`Scope::snapshot`], from `before`, which is what the proxy was told before this changed in its mesh. Nothing
+    /// where more than a few clusters may have changed.
+    pub(crate) fn patch(&self, before: &Snapshot, since: &Since<'_>, forge: &mut Forge) -> Option<Snapshot> {
+        let Workload { mesh, kind, name } = &self.proxy.workload;
+        if *kind == WorkloadKind::VirtualNode && since.nodes.contains(name) {
+            return None;
+        }
+        let backends = self.backends();
+        if !since.leads_nowhere_else && !self.routes_as(since.old, &backends) {
+            return None;
+        }
+        let mut patched = before.clone();
+        for (_, destination) in distinct(&backends, |destination| since.nodes.contains(destination.node)) {
+            let cluster = self.target(destination, forge);
+            put(&mut patched, ResourceType::Cluster, || destination.cluster(mesh), cluster, forge);
+            let endpoints = self.endpoints(destination, forge);
+            let name = || naming::target_cluster(mesh, destination.node, destination.mapping);
+            put(&mut patched, ResourceType::Endpoint, name, endpoints, forge);
+        }
+        Some(patched)
+    }
+
     /// Whether the proxy itself is as it was in an earlier mesh, and so is whom it calls.
     fn routes_as(&self, old: &Mesh, backends: &[backend::Backend<'_>]) -> bool {
         let name = &self.proxy.workload.name;
@@ -80,17 +86,22 @@ fn is_called_as(node: &VirtualNode, other: &VirtualNode) -> bool {
     node.discovery.is_some() == other.discovery.is_some() && ports(node) == ports(other)
 }
 
-/// Puts a resource into the place of the one of this name, or of none.
+/// Puts a resource into the place of the one of its name, or of none; without one, takes out what has this name.
 fn put(
     snapshot: &mut Snapshot,
     kind: ResourceType,
-    name: &str,
+    name: impl FnOnce() -> String,
     resource: Option<Resource>,
     forge: &mut Forge,
 ) {
     match resource {
-        Some(resource) if snapshot.get(kind, name).map(Resource::version) == Some(resource.version()) => {}
-        Some(resource) => forge.replacements.insert(snapshot, resource),
-        None => drop(snapshot.remove(kind, name)),
+        Some(resource) => {
+            let before = snapshot.get(kind, resource.name());
+            if before.map(Resource::version) != Some(resource.version()) {
+                forge.replacements.insert(snapshot, resource);
+            }
+        }
+        None if snapshot.count(kind) == 0 => {}
+        None => drop(snapshot.remove(kind, &name())),
     }
 }

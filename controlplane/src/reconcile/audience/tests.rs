@@ -143,7 +143,10 @@ fn patched(before: &Model, model: &Model, touched: &Touched, workload: &Workload
         let nodes = touched.nodes(&workload.mesh).filter(|_| !touched.has(workload))?;
         let old = given(before, |given| given.snapshot(&proxy, &mut Forge::default()));
         let elsewhere = touched.may_lead_elsewhere(workload);
-        given(model, |given| given.patch(&proxy, &old, before, &nodes, elsewhere, &mut Forge::default()))
+        given(model, |given| {
+            let since = given.since(before, &workload.mesh, nodes, elsewhere)?;
+            given.scope(&proxy)?.patch(&old, &since, &mut Forge::default())
+        })
     })
 }
 
@@ -233,4 +236,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn whom_several_writes_concern_is_told_because_of_all_of_them() {
+    let mut model = Model::default();
+    let node = |number: usize, backends: Value| {
+        let key = Key::VirtualNode { mesh: name("m"), name: name(&format!("n{number}")) };
+        (key, Some(json!({"backends": backends})))
+    };
+    let provided = json!({"provider": {"virtualNode": {"virtualNodeName": "n0"}}});
+    let service = (Key::VirtualService { mesh: name("m"), name: name("s0.local") }, Some(provided));
+    let calls = json!([{"virtualService": {"virtualServiceName": "s0.local"}}]);
+    let writes = [node(0, json!([])), service, node(1, calls), node(2, json!([]))];
+    let mut touched = Touched::default();
+    for next in writes {
+        let before = model.revision;
+        apply(&mut model, next);
+        let writes = model.changes.between(before, model.revision).unwrap();
+        writes.into_iter().for_each(|write| touched.add(write));
+    }
+    let mut audience = Audience::default();
+    workloads().iter().for_each(|workload| audience.note(&model, workload));
+    let revisions = |touched: &Touched| {
+        let of = audience.of(touched).into_iter();
+        let revisions = |writes: &Writes| writes.iter().map(|write| write.revision).collect::<Vec<_>>();
+        of.map(|(workload, writes)| (workload.name.to_string(), revisions(&writes))).collect::<Vec<_>>()
+    };
+    let expected = [("n0", vec![1]), ("n1", vec![1, 3, 2]), ("n2", vec![4])];
+    assert_eq!(revisions(&touched), expected.map(|(name, writes)| (name.to_owned(), writes)));
+    // A mesh that changed as a whole concerns everybody in it as well.
+    touched.add_mesh(&name("m"));
+    assert_eq!(revisions(&touched).len(), NODES + GATEWAYS);
 }

@@ -1,16 +1,17 @@
 //! Telling proxies what they should hold: those that a change concerns, and those that are new.
 
-use std::{collections::HashMap, sync::Arc};
+mod round;
 
-use signet_xds::Snapshot;
+use std::sync::Arc;
 
 use super::{Task, Touched};
 use crate::{
     model::Written,
     proxies::{Cause, Concerned, Told},
-    reconcile::Memory,
-    translate::{Forge, Given, Proxy},
+    reconcile::{Memory, audience::Writes},
+    translate::Given,
 };
+use round::Round;
 
 /// So many proxies are told while others' configuration is still in the making.
 const AT_ONCE: usize = 64;
@@ -21,90 +22,73 @@ impl<M: Memory> Task<M> {
     pub(super) fn publish(&mut self) {
         let touched = std::mem::take(&mut self.unpublished);
         let writes = self.audience.of(&touched);
-        let concerned = self.context.proxies.concerned(writes.keys());
+        let whys = writes.iter().map(|(workload, writes)| (workload, Arc::clone(writes)));
+        let concerned = self.context.proxies.concerned(whys);
         if concerned.is_empty() && Arc::ptr_eq(&self.told, &self.model) {
             return;
         }
         // Asked after the look: who was admitted by a newer model was seen with that model already there.
         let is_outdated = self.context.model.has_changed().unwrap_or(true);
-        let mut made: HashMap<Proxy, Arc<Snapshot>> = HashMap::new();
-        let mut forge = Forge::default();
-        let mut told = Vec::new();
-        // Most are told because of the same writes.
-        let mut known: Option<(&[Arc<Written>], Arc<Cause>)> = None;
-        for Concerned { key, proxy, wanted } in concerned {
-            if told.len() == AT_ONCE {
-                self.context.proxies.publish(std::mem::take(&mut told));
-            }
-            if !self.model.has(&proxy.workload) {
-                if wanted.is_some() || !is_outdated {
-                    told.push(Told { key, snapshot: None, cause: Arc::default() });
-                }
-                continue;
-            }
-            let workload = proxy.workload.clone();
-            let is_new = wanted.is_none();
-            let snapshot = match made.get(&proxy) {
-                Some(snapshot) => Arc::clone(snapshot),
-                None => {
-                    if is_new || touched.may_lead_elsewhere(&proxy.workload) {
-                        self.audience.note(&self.model, &proxy.workload);
-                    }
-                    let snapshot = self.translate(&proxy, wanted.as_deref(), &touched, &mut forge);
-                    made.insert(proxy, Arc::clone(&snapshot));
-                    snapshot
-                }
-            };
-            let cause = match writes.get(&workload) {
-                Some(writes) if !is_new => match &known {
-                    Some((of, cause)) if is_same(of, writes) => Arc::clone(cause),
-                    _ => {
-                        let cause = Cause::of(writes, self.model.revision);
-                        known = Some((writes, Arc::clone(&cause)));
-                        cause
-                    }
-                },
-                // Everything is new to it, so it may be any write that it depends on.
-                _ => Cause::of(
-                    &self.audience.reached(&workload, self.model.changes.newest()),
-                    self.model.revision,
-                ),
-            };
-            told.push(Told { key, snapshot: Some(snapshot), cause });
-        }
-        self.told = Arc::clone(&self.model);
-        self.context.proxies.count_encoded(forge.encoded());
-        self.context.proxies.publish(told);
-        self.context.proxies.fed(self.model.revision);
-        self.audience.keep(|workload| self.context.proxies.has(workload), self.context.proxies.workloads());
-    }
-
-    /// What a proxy should hold. What is equal to what it, or another, holds already is the very same in memory.
-    fn translate(
-        &mut self,
-        proxy: &Proxy,
-        before: Option<&Snapshot>,
-        touched: &Touched,
-        forge: &mut Forge,
-    ) -> Arc<Snapshot> {
         let given = Given {
             model: &self.model,
             in_force: &self.in_force,
             instances: &self.instances,
             trust_domain: &self.context.trust_domain,
         };
-        // What it was told before is of the model before, unless it is new.
-        let nodes = touched.nodes(&proxy.workload.mesh).filter(|_| !touched.has(&proxy.workload));
-        let elsewhere = touched.may_lead_elsewhere(&proxy.workload);
-        let patched = before
-            .zip(nodes)
-            .and_then(|(before, nodes)| given.patch(proxy, before, &self.told, &nodes, elsewhere, forge));
-        let mut snapshot = patched.unwrap_or_else(|| given.snapshot(proxy, forge));
-        if let Some(before) = before {
-            snapshot.share_with(before);
+        let mut round = Round::new(given, &self.told, &touched, &mut self.pool);
+        let mut told = Vec::with_capacity(AT_ONCE);
+        // Most are told because of the same writes.
+        let mut known = Known::default();
+        for concerned in concerned {
+            if told.len() == AT_ONCE {
+                self.context.proxies.publish(told.drain(..));
+            }
+            let Concerned { key, ref proxy, ref wanted, ref why, .. } = concerned;
+            let Some(scope) = given.scope(proxy) else {
+                if wanted.is_some() || !is_outdated {
+                    told.push(Told { key, snapshot: None, cause: Arc::default() });
+                }
+                continue;
+            };
+            let snapshot = round.made(&concerned).unwrap_or_else(|| {
+                if wanted.is_none() || touched.may_lead_elsewhere(&proxy.workload) {
+                    self.audience.note(&self.model, &proxy.workload);
+                }
+                round.make(&concerned, &scope)
+            });
+            let cause = match why.as_ref().filter(|_| wanted.is_some()) {
+                Some(writes) => known.cause(writes, self.model.revision),
+                // Everything is new to it, so it may be any write that it depends on.
+                None => Cause::of(
+                    &self.audience.reached(&proxy.workload, self.model.changes.newest()),
+                    self.model.revision,
+                ),
+            };
+            told.push(Told { key, snapshot: Some(snapshot), cause });
         }
-        self.pool.intern(&mut snapshot);
-        Arc::new(snapshot)
+        self.context.proxies.count_encoded(round.encoded());
+        self.told = Arc::clone(&self.model);
+        self.context.proxies.publish(told.drain(..));
+        self.context.proxies.fed(self.model.revision);
+        self.audience.keep(|workload| self.context.proxies.has(workload), self.context.proxies.workloads());
+    }
+}
+
+/// The cause that was asked for last.
+#[derive(Default)]
+struct Known(Option<(Writes, Arc<Cause>)>);
+
+impl Known {
+    fn cause(&mut self, writes: &Writes, revision: u64) -> Arc<Cause> {
+        let is_it = |of: &Writes| Arc::ptr_eq(of, writes) || is_same(of, writes);
+        match &self.0 {
+            Some((of, cause)) if is_it(of) => Arc::clone(cause),
+            Some(_) | None => {
+                let cause = Cause::of(writes, revision);
+                self.0 = Some((Arc::clone(writes), Arc::clone(&cause)));
+                cause
+            }
+        }
     }
 }
 

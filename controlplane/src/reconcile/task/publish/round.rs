@@ -1,0 +1,70 @@
+//! The snapshots of one round, in which the model stays the same: what proxies have in common is made once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use signet_policies::identity::ResourceName;
+use signet_xds::{Pool, Snapshot};
+
+use super::Touched;
+use crate::{
+    model::Model,
+    proxies::Concerned,
+    translate::{Forge, Given, Proxy, Scope, Since},
+};
+
+pub(super) struct Round<'a> {
+    given: Given<'a>,
+    /// What proxies were told of before.
+    told: &'a Model,
+    touched: &'a Touched,
+    pool: &'a mut Pool,
+    forge: Forge,
+    /// What changed in each mesh, where that is no more than nodes and what leads to them.
+    since: BTreeMap<ResourceName, Option<Since<'a>>>,
+    /// Those of workloads that have several proxies.
+    made: HashMap<Proxy, Arc<Snapshot>>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(given: Given<'a>, told: &'a Model, touched: &'a Touched, pool: &'a mut Pool) -> Self {
+        let (since, made) = (BTreeMap::new(), HashMap::new());
+        Self { given, told, touched, pool, forge: Forge::default(), since, made }
+    }
+
+    /// What a proxy should hold, where it was made for an equal one.
+    pub(super) fn made<T>(&self, concerned: &Concerned<T>) -> Option<Arc<Snapshot>> {
+        if concerned.is_alone { None } else { self.made.get(&concerned.proxy).cloned() }
+    }
+
+    /// Makes what a proxy should hold. What is equal to what it, or another, holds already is the very same in memory.
+    pub(super) fn make<T>(&mut self, concerned: &Concerned<T>, scope: &Scope<'_>) -> Arc<Snapshot> {
+        let Concerned { proxy, wanted, .. } = concerned;
+        let Self { given, told, touched, forge, since, .. } = self;
+        // What it was told before is of the model before, unless it is new.
+        let patched = wanted.as_deref().filter(|_| !touched.has(&proxy.workload)).and_then(|before| {
+            let mesh = &proxy.workload.mesh;
+            let since = since
+                .entry(mesh.clone())
+                .or_insert_with(|| given.since(told, mesh, touched.nodes(mesh)?, touched.has_others(mesh)));
+            scope.patch(before, since.as_ref()?, forge)
+        });
+        let mut snapshot = patched.unwrap_or_else(|| scope.snapshot(&mut self.forge));
+        if let Some(before) = wanted {
+            snapshot.share_with(before);
+        }
+        self.pool.intern(&mut snapshot);
+        let snapshot = Arc::new(snapshot);
+        if !concerned.is_alone {
+            self.made.insert(proxy.clone(), Arc::clone(&snapshot));
+        }
+        snapshot
+    }
+
+    /// How many messages were encoded.
+    pub(super) const fn encoded(&self) -> u64 {
+        self.forge.encoded()
+    }
+}
