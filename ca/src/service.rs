@@ -1,5 +1,6 @@
 //! The node service: how agents get their certificates over gRPC, and how they and the server keep each other told.
 
+mod answer;
 mod refusal;
 mod server;
 mod watch;

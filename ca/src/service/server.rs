@@ -13,7 +13,9 @@ use tonic::{
 };
 use tracing::warn;
 
-use super::{AUDIT, NodeService, caller_of, describe, proto::node_service_server::NodeServiceServer};
+use super::{
+    AUDIT, NodeService, answer::InPieces, caller_of, describe, proto::node_service_server::NodeServiceServer,
+};
 
 /// The longest message that is read, in bytes. One longer is refused by its announced length, unread.
 const MAX_MESSAGE: usize = 256 * 1024;
@@ -55,7 +57,7 @@ impl Service<http::Request<Body>> for NodeServer {
                 let (caller, reason) = (describe(&caller), status.message());
                 warn!(target: AUDIT, rpc = path, caller, reason, "refused a message");
             }
-            Ok(answer)
+            Ok(answer.map(|body| Body::new(InPieces::new(body))))
         })
     }
 }

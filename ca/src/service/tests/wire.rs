@@ -1,19 +1,86 @@
 //! The service over HTTP/2: what the transport adds, and what never reaches the service.
 
-use tokio::io::DuplexStream;
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio_stream::StreamExt;
 use tonic::{
     client::Grpc,
     codegen::http::uri::PathAndQuery,
-    transport::{Channel, Endpoint, Server, Uri},
+    transport::{Channel, Endpoint, Server, Uri, server::Connected},
 };
 use tonic_prost::ProstCodec;
 
 use super::*;
 
+/// The server's end of a connection, whose writes are counted. Like TLS over TCP, it takes several slices at once.
+struct Counted {
+    stream: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl Connected for Counted {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        Pin::new(&mut self.stream).poll_write(cx, &bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// A client whose connection the server takes for `caller`'s. All on this thread, so that its log is seen.
 async fn client(fixture: &Fixture, caller: Caller, tasks: &mut tokio::task::JoinSet<()>) -> Grpc<Channel> {
+    counted_client(fixture, caller, tasks, &Arc::default()).await
+}
+
+/// As [`client`], counting what the server writes.
+async fn counted_client(
+    fixture: &Fixture,
+    caller: Caller,
+    tasks: &mut tokio::task::JoinSet<()>,
+    writes: &Arc<AtomicUsize>,
+) -> Grpc<Channel> {
     let (near, far) = tokio::io::duplex(1 << 20);
+    let far = Counted { stream: far, writes: Arc::clone(writes) };
     let identify = move |mut request: Request<()>| {
         request.extensions_mut().insert(caller.clone());
         Ok(request)
@@ -81,4 +148,20 @@ async fn messages_that_are_too_long_or_none_are_refused_with_one_line() {
     assert_eq!(log.take().len(), 1);
     assert!(fixture.records().await.is_empty());
     assert_eq!(fixture.service.tokens.peek(&token, NOW), Ok(node("a")));
+}
+
+#[tokio::test]
+async fn a_certificate_and_its_status_are_one_write() {
+    let (fixture, writes) = (Fixture::new(), Arc::default());
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut client = counted_client(&fixture, holder(&node("a")), &mut tasks, &writes).await;
+    let renewal = || RenewRequest { csr: sound_csr("a"), lifetime_secs: 0 };
+    // The first brings the connection's own settings along.
+    call(&mut client, "Renew", renewal()).await.unwrap();
+    for _ in 0..3 {
+        let before = writes.load(Ordering::Relaxed);
+        let issued = call(&mut client, "Renew", renewal()).await.unwrap();
+        assert!(issued.chain.concat().len() > 3 * 255, "more than a few pieces");
+        assert_eq!(writes.load(Ordering::Relaxed) - before, 1);
+    }
 }
