@@ -24,6 +24,9 @@ enum V2 {
     Event(event::V2),
 }
 
+/// Bytes that the text of a record takes as a rule, so that it need not be moved as it grows.
+const ROOM: usize = 2048;
+
 /// What went wrong, in words.
 type Reason = Box<dyn std::error::Error>;
 
@@ -36,7 +39,9 @@ pub(super) fn write(entry: &Entry) -> Result<Vec<u8>, LedgerError> {
         },
         Entry::Event(event) => Stored::V2(V2::Event(event::to_v2(event))),
     };
-    serde_json::to_vec(&stored).map_err(|error| LedgerError::Unavailable(error.to_string()))
+    let mut text = Vec::with_capacity(ROOM);
+    serde_json::to_writer(&mut text, &stored).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+    Ok(text)
 }
 
 /// What an entry says.

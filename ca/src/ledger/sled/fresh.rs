@@ -38,8 +38,11 @@ impl Fresh {
 
     /// Everything up to a position is durable.
     pub(super) fn show(&mut self, last: u64) {
-        let later = self.added.split_off(&last.saturating_add(1));
-        self.shown.append(&mut std::mem::replace(&mut self.added, later));
+        // One by one: each caller of a group shows its own, and to join two maps is to make both anew.
+        while let Some(entry) = self.added.first_entry().filter(|entry| *entry.key() <= last) {
+            let (position, kept) = entry.remove_entry();
+            self.shown.insert(position, kept);
+        }
     }
 
     /// The trees show what was durable until now.
