@@ -52,7 +52,7 @@ fn grandfathered(evidence: &Evidence<'_>) -> Vec<Fault> {
     let fault = |leaf: &Leaf<'_>| {
         let registered = evidence.registered(leaf.record.workload.as_deref()?)?;
         let lost = not_claimed(leaf.record.spiffe_id.as_str(), &leaf.record.dns_names, registered);
-        let is_changed = registered.changed_at > leaf.record.issued_at;
+        let is_changed = is_changed_since(registered, leaf);
         let fault = || {
             let message = format!("its workload may no longer hold {}", lost.join(", "));
             Fault::new(leaf.subject(), message).seen(format!("the spec changed at {}", registered.changed_at))
@@ -60,6 +60,11 @@ fn grandfathered(evidence: &Evidence<'_>) -> Vec<Fault> {
         (is_changed && !lost.is_empty() && !evidence.is_anothers(&lost, registered)).then(fault)
     };
     evidence.valid().filter_map(fault).collect()
+}
+
+/// Whether a spec changed after a certificate was issued; within one second nobody knows, and it may have.
+pub(crate) fn is_changed_since(registered: &Registered, leaf: &Leaf<'_>) -> bool {
+    registered.changed_at >= leaf.record.issued_at
 }
 
 /// The names that the registration does not give.

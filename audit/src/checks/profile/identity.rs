@@ -4,7 +4,7 @@ use signet_policies::identity::SpiffeId;
 
 use crate::{
     check::Check,
-    checks::log::decision::not_claimed,
+    checks::log::decision::{is_changed_since, not_claimed},
     evidence::{Evidence, Leaf},
     finding::{Fault, Severity},
     inventory::{Need, Registered},
@@ -71,8 +71,7 @@ fn unclaimed(evidence: &Evidence<'_>) -> Vec<Fault> {
             Some(workload) => evidence.registered(workload)?,
         };
         let strange = not_claimed(identity, dns_names, registered);
-        let is_lost =
-            registered.changed_at > leaf.record.issued_at && !evidence.is_anothers(&strange, registered);
+        let is_lost = is_changed_since(registered, leaf) && !evidence.is_anothers(&strange, registered);
         (!strange.is_empty() && !is_lost)
             .then(|| Fault::new(leaf.subject(), format!("its workload may not hold {}", strange.join(", "))))
     };

@@ -157,21 +157,21 @@ const LOG: [Case; 5] = [
 
 const RULES: [Case; 17] = [
     (
-        "a spec that changed in the same second",
+        "a spec that changed a second before",
         |bed| {
             let issued_at = bed.newest("a").issued_at;
             let known = bed.workload("a");
-            (known.dns_names, known.changed_at) = (Vec::new(), issued_at);
+            (known.dns_names, known.changed_at) = (Vec::new(), issued_at - 1);
         },
         &["D02 critical"],
         "",
     ),
     (
-        "a spec that changed a second later",
+        "a spec that changed in the same second",
         |bed| {
             let issued_at = bed.newest("a").issued_at;
             let known = bed.workload("a");
-            (known.dns_names, known.changed_at) = (Vec::new(), issued_at + 1);
+            (known.dns_names, known.changed_at) = (Vec::new(), issued_at);
         },
         &["A07 warning"],
         "may no longer hold a.shop.local",
