@@ -71,6 +71,7 @@ pub fn folded(text: &str, width: usize) -> String {
                 // Blanks that only kept columns apart end with their line.
                 _ if column + 1 + length > width && word.is_empty() => continue,
                 _ if column + 1 + length > width => {
+                    folded.truncate(folded.trim_end_matches(' ').len());
                     folded.push('\n');
                     column = 0;
                     indent + 4

@@ -1,7 +1,9 @@
 //! The report as text.
 
+use std::num::NonZeroUsize;
+
 use serde_json::Value;
-use signet_audit::{CHECKS, Report, find, format, inventory::Revoked};
+use signet_audit::{Baseline, CHECKS, Report, Selection, audit, find, format, inventory::Revoked};
 
 use crate::bed::{Bed, NOW};
 
@@ -110,6 +112,58 @@ fn junit_fails_on_findings_and_errs_on_what_did_not_run() {
 }
 
 #[test]
+fn sarif_tells_what_is_new_from_what_is_known_and_from_what_is_lived_with() {
+    let mut bed = Bed::new();
+    bed.node("a").clock_ahead_ms = Some(7_000);
+    let baseline = Baseline::from_json(&format::json(&bed.audit()).unwrap()).unwrap();
+    bed.workload("a").dns_names.clear();
+    bed.workload("a").changed_at = NOW - 60;
+    bed.node("b").listeners[0].lowest_protocol = Some("TLSv1.0".to_owned());
+    let waivers = vec!["id=E08,until=2027-01-01,reason=an old client".parse().unwrap()];
+    let report = bed.audit_by(&Selection { baseline, waivers, ..Selection::default() });
+    let log: Value = serde_json::from_str(&format::sarif(&report).unwrap()).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let told: Vec<_> = results
+        .iter()
+        .map(|it| {
+            (
+                it["ruleId"].as_str(),
+                it["baselineState"].as_str(),
+                it["suppressions"][0]["justification"].as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Some("A07"), Some("new"), None),
+            (Some("E09"), Some("unchanged"), None),
+            (Some("E08"), Some("unchanged"), Some("an old client")),
+        ]
+    );
+    let prints: Vec<_> =
+        results.iter().map(|it| it["partialFingerprints"]["signetAudit/v1"].as_str()).collect();
+    assert!(prints.iter().all(|print| print.is_some_and(|print| print.len() == 32)), "{prints:?}");
+    let text = results[0]["message"]["text"].as_str().unwrap();
+    assert!(text.contains("(the spec changed at "), "what was seen is told too: {text}");
+    assert_eq!(results[0]["level"], "warning");
+}
+
+#[test]
+fn junit_counts_what_did_not_run_and_what_nobody_asked_for_and_holds_any_name() {
+    let mut bed = Bed::new();
+    bed.node("b").is_connected = false;
+    let record = bed.newest("a");
+    (record.der, record.dns_names) = (None, vec!["<x & \"y\">\u{1}".to_owned()]);
+    let skip = vec!["C*".to_owned()];
+    let text = format::junit(&bed.audit_by(&Selection { skip, ..Selection::default() }));
+    let (errors, skipped) = (text.matches("<error type=").count(), text.matches("<skipped/>").count());
+    assert!(errors > 9 && skipped == 6, "{text}");
+    assert!(text.contains(&format!("failures=\"1\" errors=\"{errors}\" skipped=\"6\">")), "{text}");
+    assert!(text.contains("may not hold &lt;x &amp; &quot;y&quot;&gt;\n"), "{text}");
+}
+
+#[test]
 fn openmetrics_counts_by_check_and_says_when_it_ran() {
     let text = format::openmetrics(&report());
     for line in [
@@ -126,6 +180,63 @@ fn openmetrics_counts_by_check_and_says_when_it_ran() {
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let unique: std::collections::BTreeSet<&&str> = names.iter().collect();
     assert_eq!(names.len(), unique.len(), "a family stands together");
+}
+
+#[test]
+fn openmetrics_counts_what_is_new_by_how_bad_it_is_and_the_age_of_what_is_known_too() {
+    let mut bed = Bed::new();
+    bed.node("a").clock_ahead_ms = Some(7_000);
+    let baseline = Baseline::from_json(&format::json(&bed.audit()).unwrap()).unwrap();
+    bed.node("b").clock_ahead_ms = Some(70_000);
+    let selection = Selection { baseline, skip: vec!["A*".to_owned()], ..Selection::default() };
+    let report = audit(&bed.inventory, &selection, &bed.thresholds, NOW + 61, NonZeroUsize::MIN);
+    let text = format::openmetrics(&report);
+    for line in [
+        "signet_audit_findings{check=\"E09\",name=\"clock-skew\",severity=\"critical\"} 1",
+        "signet_audit_findings{check=\"E09\",name=\"clock-skew\",severity=\"warning\"} 0",
+        "signet_audit_oldest_finding_seconds{check=\"E09\"} 60",
+        "signet_audit_oldest_finding_seconds{check=\"E08\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+    }
+    assert!(!text.contains("check_complete{check=\"A01\"}"), "nobody asked for it");
+}
+
+#[test]
+fn the_table_has_what_was_seen_each_remedy_once_and_what_does_not_count() {
+    let mut bed = Bed::new();
+    bed.node("a").clock_ahead_ms = Some(7_000);
+    let baseline = Baseline::from_json(&format::json(&bed.audit()).unwrap()).unwrap();
+    bed.thresholds.longest_life_seconds = Some(3600);
+    bed.newest("a").fingerprint = "0".repeat(64);
+    let waivers = vec!["id=C03,until=2026-11-24,reason=replaced on Monday".parse().unwrap()];
+    let selection = Selection { baseline, waivers, ..Selection::default() };
+    let report = audit(&bed.inventory, &selection, &bed.thresholds, NOW + 301, NonZeroUsize::MIN);
+    let text = format::table(&report);
+    let count = |part: &str| text.matches(part).count();
+    assert_eq!((count("  D05 lifetime"), count("do:  Set --leaf-lifetime")), (5, 1), "{text}");
+    assert_eq!(count("\n      digest: the record says 0000"), 1, "{text}");
+    for part in [
+        "\n1 findings are in the baseline already\n",
+        "\nthe waiver of C03 ended 2026-11-24T23:59:59Z; it waives nothing: replaced on Monday\n",
+        "\nSTALE\n  the inventory was taken 301 s ago",
+    ] {
+        assert_eq!(count(part), 1, "{part:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_folded_text_keeps_its_words_and_its_indentation_and_no_line_is_too_long() {
+    let text = "  E09 clock-skew             node mesh/shop/virtualNode/b: its clock is fast\n      do:  Start one.\n\nend\n";
+    let expected = "  E09 clock-skew\n      node\n      mesh/shop/virtualNode/b:\n      its clock is fast\n      do:  Start one.\n\nend\n";
+    assert_eq!(format::folded(text, 24), expected);
+    assert_eq!(format::folded(text, 200), text);
+    let report = format::table(&report());
+    let folded = format::folded(&report, 80);
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&folded), words(&report));
+    let long = folded.lines().find(|line| line.chars().count() > 80 && line.trim().contains(' '));
+    assert_eq!(long, None);
 }
 
 #[test]
@@ -156,8 +267,16 @@ fn csv_has_the_columns_of_aws_and_a_line_for_each_certificate() {
     assert_eq!(fields[4], "spiffe://signet.internal/mesh/shop/virtual-node/a");
     assert_eq!(fields[7], "2026-11-25T18:00:00+0000");
     assert_eq!((fields[1], fields[10]), ("join token", "arn:aws:acm-pca:::template/EndEntityCertificate/V1"));
-    let issued: Vec<&str> = text.lines().skip(1).map(|line| line.split(',').nth(7).unwrap()).collect();
-    assert!(issued.is_sorted() && issued[0] < issued[4], "{issued:?}");
+    let serials = |bed: &Bed| -> Vec<String> {
+        let text = format::csv(&bed.inventory, None);
+        text.lines().skip(1).map(|line| line.split(',').nth(3).unwrap().to_owned()).collect()
+    };
+    // By the moment of issue, whatever the serials are.
+    bed.inventory.certificates.sort_by(|a, b| a.serial.cmp(&b.serial));
+    for (at, record) in (NOW - 100..).zip(bed.inventory.certificates.iter_mut().rev()) {
+        record.issued_at = at;
+    }
+    assert!(serials(&bed).is_sorted_by(|a, b| a > b), "{:?}", serials(&bed));
     assert_eq!(format::csv(&bed.inventory, Some("other")).lines().count(), 1);
     bed.newest("a").revoked = Some(Revoked { at: NOW, reason: "cACompromise".to_owned() });
     assert!(format::csv(&bed.inventory, None).contains(",CERTIFICATE_AUTHORITY_COMPROMISE,"));

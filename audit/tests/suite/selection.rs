@@ -37,6 +37,21 @@ fn the_worst_finding_at_or_above_fail_on_decides_the_exit_code() {
 }
 
 #[test]
+fn information_counts_where_it_is_asked_for_and_what_is_open_does_in_any_case() {
+    let mut bed = Bed::new();
+    bed.newest("a").delivered_at = None;
+    let report = bed.audit();
+    assert_eq!(ids(&report), ["A09"]);
+    assert_eq!((report.exit_code(Severity::Info), report.exit_code(Severity::Warning)), (3, 0));
+    let mut bed = Bed::new();
+    bed.node("a").is_connected = false;
+    let report = bed.audit();
+    let without_gaps = Report { gaps: Vec::new(), ..report.clone() };
+    let without_checks = Report { checks: Vec::new(), ..report };
+    assert_eq!((without_gaps.exit_code(Severity::Info), without_checks.exit_code(Severity::Info)), (5, 5));
+}
+
+#[test]
 fn findings_go_before_stale_data_and_that_before_gaps() {
     let mut bed = faulty();
     let gap = Gap { need: Need::Log, node: None, reason: "no permission".to_owned() };
@@ -118,6 +133,8 @@ fn waivers_are_reported_and_end() {
         text.contains("1 findings of C03 are waived until 2026-11-26T23:59:59Z: replaced on Monday"),
         "{text}"
     );
+    assert!(!waived("2026-11-26T00:00:01Z").waived[0].is_expired, "it holds in its last second");
+    assert!(waived("2026-11-26T00:00:00Z").waived[0].is_expired);
     let report = waived("2026-11-25");
     assert_eq!((ids(&report).len(), report.waived[0].is_expired), (2, true));
     let by_print = bed.audit().findings[0].fingerprint.clone();
