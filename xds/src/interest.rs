@@ -21,6 +21,12 @@ impl Interest {
         !self.all && self.names.is_empty()
     }
 
+    /// The name that is asked for, where it is the only one.
+    pub(crate) fn only(&self) -> Option<&Name> {
+        let is_one = !self.all && self.names.len() == 1;
+        if is_one { self.names.names().next() } else { None }
+    }
+
     /// Adds a name.
     pub(crate) fn add(&mut self, name: &Name) {
         self.names.put(name, Some(There));

@@ -164,6 +164,10 @@ impl<T: Value> Layer<T> {
     pub(crate) fn overlay(&mut self, other: &Layer<Resource>) {
         // Of the names of the other base it is the other that speaks.
         let difference = other.base.since(&self.base);
+        if self.is_plain() && other.is_plain() && difference.gone.is_empty() {
+            self.base = Arc::clone(&other.base);
+            return;
+        }
         let own = self.over.keys().chain(other.over.keys());
         let names: BTreeSet<Name> = difference.gone.iter().chain(own).cloned().collect();
         let before = std::mem::replace(self, Self::of(Arc::clone(&other.base)));

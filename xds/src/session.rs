@@ -150,21 +150,22 @@ impl Session {
 
     fn compose(&mut self, kind: ResourceType, step: Step, snapshot: &Snapshot) -> Option<Response> {
         let watch = self.watches.of(kind);
-        if !watch.opened || watch.is_told_all(snapshot.kind(kind)) {
+        if !watch.opened {
+            return None;
+        }
+        let newest = watch.view(snapshot.kind(kind));
+        if watch.is_told_all(&newest) {
             return None;
         }
         let gate = order::gate(&self.watches, &self.status, kind, step, snapshot);
         let watch = self.watches.of_mut(kind);
         let draft = match self.variant {
-            Variant::Sotw if kind.is_wildcard() => watch.whole_set(snapshot, gate)?,
-            Variant::Sotw | Variant::Delta => {
-                watch.changes(snapshot, gate, self.variant, &mut self.status)?
-            }
+            Variant::Sotw if kind.is_wildcard() => watch.whole_set(&newest, gate)?,
+            Variant::Sotw | Variant::Delta => watch.changes(&newest, gate, self.variant, &mut self.status)?,
         };
         self.responses = self.responses.wrapping_add(1);
         let nonce = format!("{:x}-{:x}", self.stream, self.responses);
-        let newest = snapshot.kind(kind);
-        let warming = watch.commit(&draft, &nonce, self.variant, newest, &mut self.status);
+        let warming = watch.commit(&draft, &nonce, self.variant, &newest, &mut self.status);
         let (version, removed) = match self.variant {
             Variant::Sotw => (Some(watch.version()), Vec::new()),
             Variant::Delta => (None, draft.removed),

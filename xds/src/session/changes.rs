@@ -11,7 +11,7 @@ use crate::{
     batch::Resources,
     layer::Layer,
     resource::{Name, Resource},
-    snapshot::{Kind, Snapshot},
+    snapshot::Kind,
     status::Status,
 };
 
@@ -20,14 +20,13 @@ impl Watch {
     /// nothing is sent, as an empty response would be an error to Envoy's SDS.
     pub(super) fn changes(
         &mut self,
-        snapshot: &Snapshot,
+        newest: &Arc<Kind>,
         gate: Gate,
         variant: Variant,
         status: &mut Status,
     ) -> Option<Draft> {
         let asked = mem::take(&mut self.asked);
         let owes = mem::take(&mut self.owes);
-        let newest = snapshot.kind(self.kind);
         let (resources, whole) = self.news(newest, gate, &asked, owes);
         let missing = |name: &Name| !newest.contains_key(name);
         let mut removed: BTreeSet<Name> =
@@ -62,7 +61,9 @@ impl Watch {
         }
         let difference = newest.since(self.told.base());
         let nothing_else = asked.is_empty() && self.again.is_empty() && self.told.is_plain();
-        let covers = |it: &Resource| self.interest.covers(it.name()) && !self.is_refused(it);
+        // Whoever wants one resource only is shown no other.
+        let is_wanted = |it: &Resource| self.only.is_some() || self.interest.covers(it.name());
+        let covers = |it: &Resource| is_wanted(it) && !self.is_refused(it);
         if gate.additions && nothing_else && difference.changed.iter().all(covers) {
             let news = match difference.changed.len() {
                 0 => Resources::default(),

@@ -69,6 +69,13 @@ impl Watch {
     fn share(&mut self, newest: &Arc<Kind>, status: &mut Status) {
         self.told.lay_on(newest);
         status.of_mut(self.kind).sent.lay_on(newest);
+        if let Some(only) = &mut self.only {
+            // Its name is all there is to share, and no reason to hold on to what it stood for once.
+            if let Some((name, _)) = newest.get_key_value(&**only) {
+                *only = Arc::clone(name);
+            }
+            return;
+        }
         let names = &self.interest.names;
         if let Some(names) = (!names.is_empty()).then(|| names.over_another(newest)).flatten() {
             self.interest = Arc::new(Interest { all: self.interest.all, names });

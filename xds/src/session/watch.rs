@@ -81,6 +81,8 @@ pub(super) struct Watch {
     /// Whether a request for this kind has arrived.
     pub(super) opened: bool,
     pub(super) interest: Arc<Interest>,
+    /// The name that is asked for, where it is the only one; shared with the resource, once it is known.
+    pub(super) only: Option<Name>,
     pub(super) told: Layer<Told>,
     /// Names to be answered at once, whether or not the client was told of them before.
     pub(super) asked: BTreeSet<Name>,
@@ -110,6 +112,7 @@ impl Watch {
             kind,
             opened: false,
             interest: Arc::default(),
+            only: None,
             told: Layer::default(),
             asked: BTreeSet::new(),
             owes: false,
@@ -128,6 +131,12 @@ impl Watch {
     /// Whether no response waits for an answer.
     pub(super) fn is_idle(&self) -> bool {
         self.flights.is_empty()
+    }
+
+    /// What the client may be told of, of the resources that there are. Most clients of a secret want nothing else, and
+    /// what many hold is compared once for all of them; so it is that resource alone which they hold.
+    pub(super) fn view(&self, all: &Arc<Kind>) -> Arc<Kind> {
+        self.only.as_ref().map_or_else(|| Arc::clone(all), |name| all.alone(name))
     }
 
     /// Whether the client was told of just these resources, and asks for nothing more.
@@ -310,6 +319,9 @@ impl Watch {
     /// Forgets what the client no longer wants, so that it is sent again when it is asked for again.
     pub(super) fn forget_unwanted(&mut self, status: &mut Status) {
         let interest = &self.interest;
+        if self.only.as_ref() != interest.only() {
+            self.only = interest.only().cloned();
+        }
         if interest.all {
             return;
         }

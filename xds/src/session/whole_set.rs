@@ -14,7 +14,7 @@ use crate::{
     batch::Resources,
     layer::Layer,
     resource::{Name, Resource},
-    snapshot::{Kind, Snapshot},
+    snapshot::Kind,
 };
 
 impl Watch {
@@ -23,13 +23,13 @@ impl Watch {
     /// While removals wait, what is to go stays in it; while additions wait, what changed stays as it was. A
     /// set that was refused is not sent again until it changes. Then everything goes out but what is surely to
     /// blame, in whose place the version stands that the client accepted before, if there was one.
-    pub(super) fn whole_set(&mut self, snapshot: &Snapshot, gate: Gate) -> Option<Draft> {
+    pub(super) fn whole_set(&mut self, newest: &Arc<Kind>, gate: Gate) -> Option<Draft> {
         let asked = mem::take(&mut self.asked);
         let owes = mem::take(&mut self.owes);
         if self.interest.is_empty() {
             return None;
         }
-        let set = self.wanted(snapshot.kind(self.kind), gate, &asked, owes);
+        let set = self.wanted(newest, gate, &asked, owes);
         let parked = self.refused.keys().filter_map(|name| set.get(name)).any(|it| self.is_refused(&it));
         let unchanged = self.posted.as_ref().is_some_and(|posted| same_versions(posted, &set));
         if unchanged && (parked || !owes && asked.is_empty()) {

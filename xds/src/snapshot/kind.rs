@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     ops::Deref,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak},
 };
 
 use sha2::{Digest, Sha256};
@@ -28,6 +28,8 @@ struct Known {
     version: OnceLock<Version>,
     /// All of it as one response.
     whole: Shared,
+    /// Those of them that somebody wants alone.
+    alone: RwLock<BTreeMap<Name, Arc<Kind>>>,
     /// How it differs from others.
     since: Mutex<Vec<(Weak<Kind>, Arc<Difference>)>>,
 }
@@ -70,6 +72,20 @@ impl Kind {
     /// All of it, as the resources of a response.
     pub(crate) fn whole(self: &Arc<Self>) -> Resources {
         self.known.whole.get_or(|| Resources::whole(Arc::clone(self)))
+    }
+
+    /// The set of just the resource of this name, if there is one: the same for all who want nothing else.
+    pub(crate) fn alone(self: &Arc<Self>, name: &Name) -> Arc<Self> {
+        let Some(resource) = self.get(name) else { return Arc::clone(Self::nothing()) };
+        if self.len() == 1 {
+            return Arc::clone(self);
+        }
+        let known = self.known.alone.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        known.unwrap_or_else(|| {
+            let mut alone = self.known.alone.write().unwrap_or_else(PoisonError::into_inner);
+            let made = || Arc::new(Self::from_iter([resource.clone()]));
+            Arc::clone(alone.entry(Arc::clone(resource.shared_name())).or_insert_with(made))
+        })
     }
 
     /// How it differs from what was before.

@@ -142,3 +142,36 @@ fn a_client_that_asks_for_one_of_a_few_keeps_that_one_and_no_list_of_what_it_lac
         assert_eq!(own(&peer, &second), 4, "{variant:?}: asked for, told, sent and accepted");
     }
 }
+
+#[test]
+fn clients_that_ask_for_the_same_one_of_a_few_are_sent_and_hold_the_very_same() {
+    let few = |content: usize| snapshot(&format!("S a@{content} b@{content} c@{content}"));
+    for variant in [Variant::Sotw, Variant::Delta] {
+        let second = few(2);
+        let (peers, responses): (Vec<_>, Vec<_>) = (0..2)
+            .map(|_| {
+                let mut peer = Peer::new(variant, Service::Only(ResourceType::Secret), "");
+                peer.snapshot = few(1);
+                peer.ask("S", &["a"]);
+                acknowledge(&mut peer);
+                peer.snapshot = second.clone();
+                peer.drain();
+                let response = peer.last.first().cloned().expect("a response");
+                acknowledge(&mut peer);
+                (peer, response)
+            })
+            .unzip();
+        assert!(responses[0].resources.is_same(&responses[1].resources), "{variant:?}");
+        let held = |peer: &Peer| {
+            let (watch, known) = (
+                peer.session.watches.of(ResourceType::Secret),
+                peer.session.status().of(ResourceType::Secret),
+            );
+            assert!(watch.told.is_plain() && known.sent.is_plain() && known.accepted.is_plain());
+            [watch.told.base(), known.sent.base(), known.accepted.base()].map(Arc::clone)
+        };
+        let [one, other] = [&peers[0], &peers[1]].map(held);
+        assert!(one.iter().chain(&other).all(|it| Arc::ptr_eq(it, &one[0])), "{variant:?}");
+        assert_eq!(one[0].len(), 1, "{variant:?}: and nothing else");
+    }
+}
