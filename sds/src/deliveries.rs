@@ -82,10 +82,12 @@ pub struct Convergence {
 }
 
 struct Flight {
+    /// Tells it apart: those who owe an answer to it hold the same.
+    serial: Arc<str>,
     convergence: Convergence,
     published: SystemTime,
-    /// By number of stream and name of secret.
-    waiting: BTreeSet<(u64, Arc<str>)>,
+    /// How many answers are owed to it.
+    waiting: usize,
 }
 
 /// [`Totals`] in the making, by streams that do not wait for each other.
@@ -170,14 +172,12 @@ impl Deliveries {
         self.0.changes.send_modify(|number| *number = number.wrapping_add(1));
     }
 
-    /// An answer, or the end, of a stream that held a certificate before.
-    fn settled(&self, stream: u64, name: &Arc<str>, serial: Option<&str>) {
+    /// An answer to a certificate that was owed, or the end of whoever owed it.
+    fn settled(&self, owed: &Arc<str>) {
         let mut latest = lock(&self.0.latest);
-        let Some(flight) = latest.as_mut().filter(|flight| flight.convergence.took.is_none()) else { return };
-        if serial.is_some_and(|serial| serial != flight.convergence.serial) {
-            return;
-        }
-        if flight.waiting.remove(&(stream, Arc::clone(name))) && flight.waiting.is_empty() {
+        let Some(flight) = latest.as_mut().filter(|flight| Arc::ptr_eq(&flight.serial, owed)) else { return };
+        flight.waiting = flight.waiting.saturating_sub(1);
+        if flight.waiting == 0 {
             flight.arrived(self.now());
         }
     }

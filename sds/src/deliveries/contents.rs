@@ -1,14 +1,14 @@
 //! What the versions of secrets stand for.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use signet_policies::time::Timestamp;
 use signet_xds::{Resource, ResourceType, Snapshot};
 
-use super::{Convergence, Deliveries, Flight, Slot, lock};
+use super::{Convergence, Deliveries, Flight, lock};
 use crate::translate::{DEFAULT, Held, Validator};
 
 /// How many versions are remembered at least: those of the last hundred certificates, and more.
@@ -39,6 +39,14 @@ pub(super) enum Content {
 }
 
 impl Content {
+    /// Of a certificate.
+    pub(super) fn serial(&self) -> Option<&str> {
+        match self {
+            Self::Leaf { serial, .. } => Some(serial),
+            Self::Trust { .. } | Self::Unknown { .. } => None,
+        }
+    }
+
     /// In the words of whoever issued it.
     pub(super) fn version(&self) -> String {
         match self {
@@ -154,13 +162,14 @@ impl Deliveries {
             let has_another = !matches!(sent, Content::Leaf { serial: had, .. } if had == serial);
             has_another && own.contains(&name)
         };
-        let of_slot = |slot: &Arc<Slot>| {
-            let number = slot.number;
-            slot.holding(is_owed).into_iter().map(move |name| (number, name))
-        };
-        let waiting: BTreeSet<(u64, Arc<str>)> = self.streams().iter().flat_map(of_slot).collect();
-        let convergence = Convergence { serial: serial.to_owned(), took: None, streams: waiting.len() };
-        *lock(&self.0.latest) = Some(Flight { convergence, published: self.now(), waiting });
+        let owed = Arc::from(serial);
+        let mut latest = lock(&self.0.latest);
+        // Whoever ends meanwhile ends before, and owes nothing, or afterwards, and says so.
+        let streams = lock(&self.0.streams);
+        let waiting = streams.values().map(|slot| slot.owe(&owed, is_owed)).sum();
+        drop(streams);
+        let convergence = Convergence { serial: serial.to_owned(), took: None, streams: waiting };
+        *latest = Some(Flight { serial: owed, convergence, published: self.now(), waiting });
     }
 }
 

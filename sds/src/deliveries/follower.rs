@@ -29,14 +29,23 @@ struct Known {
     status: ResourceStatus,
     contents: Answers,
     at: SystemTime,
+    /// The serial number of the certificate to which an answer is owed.
+    owes: Option<Arc<str>>,
 }
 
 /// What was sent, accepted and refused.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Answers {
     sent: Option<Arc<Content>>,
     accepted: Option<Arc<Content>>,
     rejected: Option<Arc<Content>>,
+}
+
+impl Known {
+    /// A name that there is nothing for.
+    fn nothing(at: SystemTime) -> Self {
+        Self { status: ResourceStatus::default(), contents: Answers::default(), at, owes: None }
+    }
 }
 
 impl Slot {
@@ -44,7 +53,7 @@ impl Slot {
     pub(super) fn list(&self) -> Vec<Delivery> {
         let stream = format!("{}-{}", self.peer.pid.unwrap_or(0), self.number);
         let told = |(name, known): (&Arc<str>, &Known)| {
-            let Known { status, contents, at } = known;
+            let Known { status, contents, at, owes: _ } = known;
             let version = |content: &Option<Arc<Content>>| content.as_deref().map(Content::version);
             let reason = status.rejected.as_ref().map(|it| it.reason.to_string());
             Delivery {
@@ -65,13 +74,16 @@ impl Slot {
         lock(&self.names).values().filter_map(|known| known.contents.accepted.clone()).collect()
     }
 
-    /// The names under which the client holds what `is_it` says.
-    pub(super) fn holding(&self, is_it: impl Fn(&str, &Content) -> bool) -> Vec<Arc<str>> {
-        let held = |(name, known): (&Arc<str>, &Known)| {
-            let sent = known.contents.sent.as_ref()?;
-            is_it(name, sent).then(|| Arc::clone(name))
-        };
-        lock(&self.names).iter().filter_map(held).collect()
+    /// From now on it owes an answer to this certificate, and to no other, where the client holds what `is_owed` says;
+    /// gives how many times.
+    pub(super) fn owe(&self, serial: &Arc<str>, is_owed: impl Fn(&str, &Content) -> bool) -> usize {
+        let mut count = 0;
+        for (name, known) in &mut *lock(&self.names) {
+            let is_owed = known.contents.sent.as_ref().is_some_and(|sent| is_owed(name, sent));
+            known.owes = is_owed.then(|| Arc::clone(serial));
+            count += usize::from(is_owed);
+        }
+        count
     }
 
     /// The names that the client asks for and of which nothing is known.
@@ -114,32 +126,29 @@ impl Follower {
     /// Takes in how a secret stands now; says whether that is news.
     fn note(&self, name: &str, status: ResourceStatus, now: SystemTime) -> bool {
         let mut names = lock(&self.slot.names);
-        let (name, before) = match names.get_key_value(name) {
-            Some((_, known)) if known.status == status => return false,
-            Some((name, known)) => (Arc::clone(name), (known.status.clone(), known.contents.clone())),
-            None => (name.into(), Default::default()),
+        let known = match names.get_mut(name) {
+            Some(known) if known.status == status => return false,
+            Some(known) => known,
+            None => names.entry(name.into()).or_insert_with(|| Known::nothing(now)),
         };
-        let contents = self.contents(&before, &status);
-        let known = Known { status: status.clone(), contents: contents.clone(), at: now };
-        names.insert(Arc::clone(&name), known);
-        drop(names);
-        let (before, _) = before;
-        self.count(&name, &before, &status, &contents);
+        let contents = self.contents(known, &status);
+        self.count(name, &known.status, &status, &contents);
         let answers = [
-            contents.accepted.filter(|_| status.accepted != before.accepted),
-            contents.rejected.filter(|_| status.rejected != before.rejected),
+            contents.accepted.as_ref().filter(|_| status.accepted != known.status.accepted),
+            contents.rejected.as_ref().filter(|_| status.rejected != known.status.rejected),
         ];
-        for answer in answers.into_iter().flatten() {
-            if let Content::Leaf { serial, .. } = &*answer {
-                self.deliveries.settled(self.slot.number, &name, Some(serial));
-            }
-        }
+        let serials = answers.into_iter().flatten().filter_map(|answer| answer.serial());
+        let is_settled = serials.into_iter().any(|serial| known.owes.as_deref() == Some(serial));
+        let settled = if is_settled { known.owes.take() } else { None };
+        *known = Known { status, contents, at: now, owes: known.owes.take() };
+        drop(names);
+        settled.iter().for_each(|owed| self.deliveries.settled(owed));
         true
     }
 
     /// What the versions stand for. An answer is most often one to what was sent last.
-    fn contents(&self, before: &(ResourceStatus, Answers), status: &ResourceStatus) -> Answers {
-        let (was, knew) = before;
+    fn contents(&self, before: &Known, status: &ResourceStatus) -> Answers {
+        let (was, knew) = (&before.status, &before.contents);
         let of = |version: &Arc<str>| {
             let all = [(&was.sent, &knew.sent), (&was.accepted, &knew.accepted)];
             let known = all.into_iter().find(|(one, _)| one.as_ref() == Some(version));
@@ -191,19 +200,23 @@ impl Follower {
             let shown: String = name.chars().take(SHOWN).collect();
             let Peer { uid, pid, .. } = self.slot.peer;
             warn!(uid, pid, secret = ?shown, "a secret was asked for that is not served here; the others are");
-            let (status, contents) = (ResourceStatus::default(), Answers::default());
-            lock(&self.slot.names).insert(name.into(), Known { status, contents, at: now });
+            lock(&self.slot.names).insert(name.into(), Known::nothing(now));
             news = true;
         }
         news
     }
 
-    /// Forgets what the client gave up.
+    /// Forgets what the client gave up, and what it owed.
     fn forget(&self, status: &Status) -> bool {
         let mut names = lock(&self.slot.names);
-        let before = names.len();
-        names.retain(|name, _| status.asks_for(ResourceType::Secret, name));
-        before != names.len()
+        let given_up = |name: &Arc<str>, _: &mut Known| !status.asks_for(ResourceType::Secret, name);
+        let given_up: Vec<Known> = names.extract_if(.., given_up).map(|(_, known)| known).collect();
+        drop(names);
+        given_up
+            .iter()
+            .filter_map(|known| known.owes.as_ref())
+            .for_each(|owed| self.deliveries.settled(owed));
+        !given_up.is_empty()
     }
 }
 
@@ -244,10 +257,9 @@ impl Observer for Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         lock(&self.deliveries.0.streams).remove(&self.slot.number);
-        let names: Vec<Arc<str>> = lock(&self.slot.names).keys().cloned().collect();
-        for name in names {
-            self.deliveries.settled(self.slot.number, &name, None);
-        }
+        let owed: Vec<Arc<str>> =
+            lock(&self.slot.names).values_mut().filter_map(|known| known.owes.take()).collect();
+        owed.iter().for_each(|owed| self.deliveries.settled(owed));
         self.deliveries.told();
     }
 }
