@@ -207,7 +207,10 @@ pub async fn run(
     };
     let what = Serving { own, further, users, recheck: server::RECHECK, deliveries: deliveries.clone() };
     let serve = server::run(listener, what, serving.clone());
-    tasks.spawn(async move { serve.await.map_err(AgentError::from) });
+    tasks.spawn(async move {
+        serve.await;
+        Ok(())
+    });
     let stop = serving.clone();
     tasks.spawn(async move {
         stop.run_until_cancelled(more.run()).await;

@@ -26,6 +26,7 @@ use tracing::info;
 
 use crate::{pb::envoy::config::core::v3::Node, session::ProtocolError, snapshot::Snapshot, status::Status};
 
+pub use body::Body;
 pub use service::{Aggregated, Api, Clusters, Discovery, Endpoints, Listeners, Routes, Secrets};
 
 /// How long a stream may stay open without a first request, and a fetch without an answer.

@@ -98,7 +98,7 @@ async fn an_identity_that_the_proxy_asks_for_is_got_served_renewed_and_given_up_
     let (recheck, own_again) = (server::RECHECK, own.clone());
     let what = Serving { own, further: further.clone(), users, recheck, deliveries: deliveries.clone() };
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move { drop(server::run(listener, what, CancellationToken::new()).await) });
+    tasks.spawn(server::run(listener, what, CancellationToken::new()));
     let domain: TrustDomain = "signet.internal".parse().unwrap();
     let (allow, allowed) = watch::channel(true);
     let (asked, mut heard) = watch::channel(Vec::new());

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt, io, path::PathBuf};
 
 use signet_policies::identity::Workload;
-use signet_sds::{rotator::RotateError, server::ServeError, socket::BindError};
+use signet_sds::{rotator::RotateError, socket::BindError};
 use thiserror::Error;
 use tokio::task::JoinError;
 
@@ -43,9 +43,6 @@ pub enum AgentError {
     /// The SDS socket.
     #[error(transparent)]
     Socket(#[from] BindError),
-    /// The SDS server.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
     /// No free port.
     #[error("no free port can be found on {address}")]
     Port {

@@ -7,8 +7,8 @@
 //! for 10,000 streams.
 //!
 //! Two limits stand beside a push. *Ready bytes in a bare stream* is tonic's server with a body that yields them: what
-//! no service on hyper can do better than. *Write of ready bytes* has no HTTP/2 at all: each socket is written one
-//! ready-made frame, by a task of its own. A bare stream takes about twice the CPU of that, so that row judges hyper
+//! no service in tonic's server can do better than. *Write of ready bytes* has no HTTP/2 at all: each socket is written one
+//! ready-made frame, by a task of its own. A bare stream takes about twice the CPU of that, so that row judges HTTP/2
 //! before it judges us; it is shown, and the goals are set against the bare stream. The clients of all three parse the
 //! same frames with the same code, which takes as long as serving them, on the same cores: without that the time until
 //! everything is delivered would compare clients.

@@ -64,7 +64,7 @@ impl Ours {
             deliveries: deliveries.clone(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move { server::run(listener, serving, CancellationToken::new()).await.unwrap() });
+        tasks.spawn(server::run(listener, serving, CancellationToken::new()));
         let mut ours = Self {
             clients: Clients::start(&path, streams, kind),
             streams,

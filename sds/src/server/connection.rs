@@ -2,22 +2,16 @@
 
 use std::{
     collections::HashMap,
-    io,
-    pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{Stream, stream};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{UnixListener, UnixStream},
     task::JoinSet,
     time::{Interval, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
 use crate::{
@@ -60,24 +54,9 @@ impl Bond {
     }
 }
 
-/// The connections of peers that are served; the others are closed here, unread. Those that are served are looked at
-/// again every so often, and when their process ends.
-pub(super) fn admitted(
-    listener: UnixListener,
-    users: AllowedUsers,
-    recheck: Duration,
-) -> impl Stream<Item = io::Result<Connection>> {
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let socket = Claim::new(listener);
-    let gate = Gate { socket, looks, users, recheck, bonds: HashMap::new(), watchers: JoinSet::new() };
-    stream::unfold(gate, |mut gate| async {
-        let connection = gate.next().await;
-        Some((Ok(connection), gate))
-    })
-}
-
-struct Gate {
+/// Where connections come in. Those of peers that are served are given out, the others are closed here, unread; who is
+/// served is looked at again every so often, and when its process ends.
+pub(super) struct Gate {
     socket: Claim,
     looks: Interval,
     users: AllowedUsers,
@@ -89,7 +68,15 @@ struct Gate {
 }
 
 impl Gate {
-    async fn next(&mut self) -> Connection {
+    pub(super) fn new(listener: UnixListener, users: AllowedUsers, recheck: Duration) -> Self {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (socket, bonds, watchers) = (Claim::new(listener), HashMap::new(), JoinSet::new());
+        Self { socket, looks, users, recheck, bonds, watchers }
+    }
+
+    /// The next connection. Whoever stops waiting misses none.
+    pub(super) async fn next(&mut self) -> (UnixStream, Bond) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -108,7 +95,7 @@ impl Gate {
                 }
             };
             match self.users.admit(&stream) {
-                Ok(attested) => return Connection { stream, bond: self.bond(attested) },
+                Ok(attested) => return (stream, self.bond(attested)),
                 Err(refused) => {
                     warn!(target: "audit", reason = %refused, "a process was turned away from the SDS socket")
                 }
@@ -159,59 +146,5 @@ async fn watch(
             broken.cancel();
             return;
         }
-    }
-}
-
-/// A connection that remembers whose it is.
-pub(super) struct Connection {
-    stream: UnixStream,
-    bond: Bond,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Bond;
-
-    fn connect_info(&self) -> Bond {
-        self.bond.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -87,7 +87,7 @@ struct Served {
     deliveries: Deliveries,
     clock: Arc<AtomicI64>,
     shutdown: CancellationToken,
-    tasks: JoinSet<Result<(), ServeError>>,
+    tasks: JoinSet<()>,
 }
 
 fn own_uid() -> u32 {

@@ -4,6 +4,7 @@
 //! open; this keeps nothing.
 
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -20,8 +21,8 @@ use crate::session::{Response, Variant};
 /// What a stream says, each response made when the one before has been taken.
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<Response, Refusal>> + Send>>;
 
-/// Responses as frames, and the status of their end as trailers.
-pub(super) struct Body {
+/// The response side of one call: responses as frames of shared bytes, and the status of their end as trailers.
+pub struct Body {
     /// `None` when the trailers are out.
     responses: Option<Responses>,
     variant: Variant,
@@ -41,6 +42,19 @@ impl Body {
             trailers.insert(Refusal::GRPC_STATUS, http::HeaderValue::from_static("13"));
         }
         Frame::trailers(trailers)
+    }
+}
+
+/// Nothing, as after a status that came with the head.
+impl Default for Body {
+    fn default() -> Self {
+        Self { responses: None, variant: Variant::Sotw, sending: None }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("is_over", &self.responses.is_none()).finish_non_exhaustive()
     }
 }
 

@@ -86,7 +86,7 @@ apis! {
         "StreamSecrets", "DeltaSecrets", Some("FetchSecrets");
 }
 
-/// One discovery service, fed by a [`Source`]; add it to a tonic router.
+/// One discovery service, fed by a [`Source`]; add it to a tonic router, or have it [`answer`](Self::answer).
 pub struct Discovery<A, S> {
     streams: Arc<Streams<S>>,
     api: PhantomData<fn() -> A>,
@@ -104,6 +104,20 @@ impl<A: Api, S: Source> Discovery<A, S> {
     pub fn new(source: Arc<S>, shutdown: CancellationToken) -> Self {
         let streams = Arc::new(Streams { source, shutdown, opened: AtomicU64::new(0) });
         Self { streams, api: PhantomData }
+    }
+
+    /// Begins the answer to a call. The peer's identity is in the extensions of the request, where [`Source::open`] looks
+    /// for it. A call of another service or of no method ends with UNIMPLEMENTED.
+    pub fn answer<B>(&self, request: http::Request<B>) -> http::Response<Body>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.respond(request).map_or_else(Refusal::into_http, |body| {
+            let mut response = http::Response::new(body);
+            let grpc = HeaderValue::from_static("application/grpc");
+            response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+            response
+        })
     }
 
     fn shell<B, I>(&self, request: http::Request<B>, variant: Variant) -> Shell<S, Messages<B, I>>
@@ -125,7 +139,11 @@ impl<A: Api, S: Source> Discovery<A, S> {
         if encoding.is_some_and(|encoding| encoding != "identity") {
             return Err(Refusal::unimplemented("compressed requests are not understood"));
         }
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let Some((_, method)) = request.uri().path().split_once(A::NAME).filter(|(before, _)| *before == "/")
+        else {
+            return Err(Refusal::unimplemented("this service is not served here"));
+        };
+        let method = method.strip_prefix('/').unwrap_or_default();
         let span = |variant: Variant| {
             let service = A::SERVICE;
             info_span!("xds_stream", %service, ?variant, node = tracing::field::Empty)
@@ -159,13 +177,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let response = self.respond(request).map_or_else(Refusal::into_http, |body| {
-            let mut response = http::Response::new(TonicBody::new(body));
-            let grpc = HeaderValue::from_static("application/grpc");
-            response.headers_mut().insert(header::CONTENT_TYPE, grpc);
-            response
-        });
-        ready(Ok(response))
+        ready(Ok(self.answer(request).map(TonicBody::new)))
     }
 }
 

@@ -398,3 +398,31 @@ async fn a_fetch_waits_for_a_snapshot_but_not_for_ever() {
     harness.publish("S x@1");
     assert_eq!(tasks.join_next().await.unwrap().unwrap().unwrap().into_inner().resources.len(), 1);
 }
+
+#[tokio::test]
+async fn a_call_of_another_service_or_of_no_method_is_not_answered() {
+    let harness = Harness::start(Some("S a@1")).await;
+    let secrets = sds(harness.source.clone(), harness.shutdown.clone());
+    let status = |path: &str| {
+        let call =
+            http::Request::builder().uri(path).body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+        let response = secrets.answer(call);
+        let status =
+            response.headers().get(Refusal::GRPC_STATUS).map(|code| code.to_str().unwrap().to_owned());
+        assert_eq!(http_body::Body::is_end_stream(response.body()), status.is_some(), "{path}");
+        status
+    };
+    let secrets = "/envoy.service.secret.v3.SecretDiscoveryService";
+    assert_eq!(status(&format!("{secrets}/StreamSecrets")), None, "the stream is open");
+    let unimplemented = Some(Code::Unimplemented as i32).map(|code| code.to_string());
+    for path in [
+        format!("{secrets}/StreamClusters"),
+        format!("{secrets}Two/StreamSecrets"),
+        format!("/of{secrets}/StreamSecrets"),
+        secrets.to_owned(),
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamSecrets".to_owned(),
+        "/".to_owned(),
+    ] {
+        assert_eq!(status(&path), unimplemented, "{path}");
+    }
+}

@@ -115,7 +115,7 @@ async fn s49_shutdown_ends_streams_so_that_the_client_comes_back_and_then_the_se
     let asked = Instant::now();
     served.shutdown.cancel();
     assert_eq!(stream.end().await.code(), Code::Unavailable);
-    served.tasks.join_next().await.unwrap().unwrap().unwrap();
+    served.tasks.join_next().await.unwrap().unwrap();
     assert!(asked.elapsed() <= DRAIN + Duration::from_secs(1));
     let replacement = serve(Some(held));
     let mut again = Sotw::open(&replacement, &["default"]).await;
@@ -154,4 +154,28 @@ async fn s50_it_is_known_when_every_stream_had_a_certificate_and_how_long_that_t
     served.until("two have it", has).await;
     let took = served.deliveries.convergence().unwrap().took;
     assert_eq!(took, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn s50_who_ends_or_gives_the_certificate_up_owes_no_answer_to_the_next() {
+    let served = serve(Some(secrets()));
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = Sotw::open(&served, &["default"]).await;
+        stream.next().await;
+        streams.push(stream);
+    }
+    let all = |list: &[Delivery]| list.iter().filter(|one| one.accepted.is_some()).count() == 3;
+    served.until("all have the first", all).await;
+    served.publish(&secrets());
+    for stream in &mut streams {
+        stream.hear().await;
+    }
+    streams[0].answer(None, None).await;
+    drop(streams.pop());
+    served.until("one is gone", |list| list.len() == 2).await;
+    assert_eq!(served.deliveries.convergence().unwrap().took, None, "one has not answered");
+    streams[1].send(request(&["ROOTCA"])).await;
+    served.until("one gave it up", |list| list.iter().any(|one| one.name == "ROOTCA")).await;
+    served.until("two had it", |_| served.deliveries.convergence().is_some_and(|it| it.took.is_some())).await;
 }

@@ -130,8 +130,7 @@ impl Sds {
             recheck: server::RECHECK,
             deliveries: self.deliveries.clone(),
         };
-        let shutdown = self.shutdown.clone();
-        self.tasks.spawn(async move { drop(server::run(listener, serving, shutdown).await) });
+        self.tasks.spawn(server::run(listener, serving, self.shutdown.clone()));
     }
 
     pub(crate) fn publish(&self, secrets: &Arc<Secrets>) {
