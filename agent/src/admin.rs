@@ -1,12 +1,17 @@
 //! Envoy's admin interface, as far as the agent needs it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use thiserror::Error;
 use tokio::{
     net::TcpStream,
@@ -27,6 +32,17 @@ pub(crate) struct Admin {
     addr: SocketAddr,
 }
 
+/// `/server_info` (`envoy.admin.v3.ServerInfo`), as far as it is needed.
+#[derive(Deserialize)]
+struct ServerInfo {
+    command_line_options: CommandLineOptions,
+}
+
+#[derive(Deserialize)]
+struct CommandLineOptions {
+    config_path: PathBuf,
+}
+
 /// Why Envoy's admin interface gave no answer.
 #[derive(Debug, Error)]
 pub(crate) enum AdminError {
@@ -38,6 +54,8 @@ pub(crate) enum AdminError {
     Request(#[from] http::Error),
     #[error("no whole answer")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no answer of Envoy's")]
+    Json(#[source] serde_json::Error),
     #[error("it answered {0}")]
     Status(StatusCode),
     #[error("no answer in time")]
@@ -49,12 +67,21 @@ impl Admin {
         Self { addr }
     }
 
-    /// Waits until Envoy says that it is live: its secrets, clusters and listeners are there.
-    pub(crate) async fn live(self) {
+    /// Waits until the Envoy of this bootstrap says that it is live: its secrets, clusters and listeners are there.
+    pub(crate) async fn live(self, bootstrap: &Path) {
         // The first look comes before Envoy listens; that it is refused is no news.
-        while !matches!(self.ask(Method::GET, "/ready").await, Ok((StatusCode::OK, _))) {
+        while !(matches!(self.ask(Method::GET, "/ready").await, Ok((StatusCode::OK, _)))
+            && self.is_of(bootstrap).await.unwrap_or(false))
+        {
             sleep(INTERVAL).await;
         }
+    }
+
+    /// Whether the Envoy that answers was started with this bootstrap. Another may have the port, and ours then ends.
+    pub(crate) async fn is_of(self, bootstrap: &Path) -> Result<bool, AdminError> {
+        let page = self.page("/server_info").await?;
+        let info: ServerInfo = serde_json::from_slice(&page).map_err(AdminError::Json)?;
+        Ok(info.command_line_options.config_path == bootstrap)
     }
 
     /// How far Envoy has come, in its own word: `LIVE`, `INITIALIZING`, …

@@ -25,6 +25,12 @@ pub(crate) fn free(address: IpAddr) -> io::Result<u16> {
     found.map_or_else(|| bound(address, 0), Ok)
 }
 
+/// Whether somebody listens there. Two Envoys that listen on one address share its connections (`SO_REUSEPORT`), and
+/// requests of one application would go out with the other's identity.
+pub(crate) fn is_taken(address: SocketAddr) -> bool {
+    matches!(TcpListener::bind(address), Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+}
+
 fn bound(address: IpAddr, port: u16) -> io::Result<u16> {
     Ok(TcpListener::bind(SocketAddr::new(address, port))?.local_addr()?.port())
 }

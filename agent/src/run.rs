@@ -319,9 +319,9 @@ impl Agent {
         self.watch(admin);
         let mut ready = Some(controls.ready);
         let mut secrets = self.rotator.secrets.clone();
-        let server_addr = self.server.addr.clone();
+        let (server_addr, bootstrap) = (self.server.addr.clone(), self.state.bootstrap_path());
         let mut live = pin!(async move {
-            live::wait(admin, &server_addr).await;
+            live::wait(admin, &bootstrap, &server_addr).await;
             secrets.wait_for(Option::is_some).await.ok().and_then(|held| held.clone())
         });
         loop {

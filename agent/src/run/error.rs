@@ -52,6 +52,12 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    /// Somebody listens on the egress port, perhaps another agent's Envoy, which would share it.
+    #[error(
+        "port {0} of 127.0.0.1 is taken, and requests of the application would go out by whoever has it; give each agent of \
+             a host its own with --egress-port, or 0 for a free one"
+    )]
+    EgressTaken(u16),
     /// The application has this address, or this stands for every address, the application's too.
     #[error(
         "Envoy cannot serve the node's ports on {0}: it would meet the application there, which listens on 127.0.0.1; \

@@ -1,6 +1,6 @@
 //! Waiting for Envoy, and not in silence.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, path::Path, time::Duration};
 
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -13,27 +13,30 @@ const USUAL: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// Waits until Envoy is live. While it is not, the log says what it waits for: soon, and then as a warning.
-pub(super) async fn wait(admin: Admin, server: &ServerAddr) {
+pub(super) async fn wait(admin: Admin, bootstrap: &Path, server: &ServerAddr) {
     tokio::select! {
-        () = admin.live() => {}
-        never = report(admin, server) => match never {},
+        () = admin.live(bootstrap) => {}
+        never = report(admin, bootstrap, server) => match never {},
     }
 }
 
-async fn report(admin: Admin, server: &ServerAddr) -> Infallible {
+async fn report(admin: Admin, bootstrap: &Path, server: &ServerAddr) -> Infallible {
     sleep(USUAL).await;
-    let awaits = awaited(admin).await;
+    let awaits = awaited(admin, bootstrap).await;
     info!(%server, awaits, "envoy is not live yet");
     loop {
         sleep(AGAIN).await;
-        let awaits = awaited(admin).await;
+        let awaits = awaited(admin, bootstrap).await;
         warn!(%server, awaits, "envoy is still not live");
     }
 }
 
 /// What Envoy needs next, by the state that it says it is in (`envoy.admin.v3.ServerInfo.State`).
-async fn awaited(admin: Admin) -> &'static str {
+async fn awaited(admin: Admin, bootstrap: &Path) -> &'static str {
     match admin.state().await.as_deref() {
+        Ok(_) if matches!(admin.is_of(bootstrap).await, Ok(false)) => {
+            "the port of its admin interface, which another Envoy has"
+        }
         Ok("PRE_INITIALIZING") => "its clusters from the server",
         Ok("INITIALIZING") => "its listeners from the server",
         Ok(_) => "its configuration from the server",
@@ -71,9 +74,13 @@ mod tests {
                 let answer = format!("{head}: {}\r\n\r\n{word}\n", word.len() + 1);
                 stream.write_all(answer.as_bytes()).await.unwrap();
             });
-            assert_eq!(awaited(admin).await, format!("its {expected} from the server"), "{word}");
+            assert_eq!(
+                awaited(admin, Path::new("b")).await,
+                format!("its {expected} from the server"),
+                "{word}"
+            );
             envoy.join_all().await;
-            assert_eq!(awaited(admin).await, "an answer from its admin interface");
+            assert_eq!(awaited(admin, Path::new("b")).await, "an answer from its admin interface");
         }
     }
 }

@@ -72,6 +72,9 @@ impl Plan {
         let bootstrap = format!("{:#}\n", bootstrap.render()).into_bytes();
         let mut plan = Self { bootstrap, admin_port, egress_port, running: None };
         plan.running = plan.keep_or_stop(found, state).await;
+        if plan.running.is_none() && ports::is_taken((loopback, egress_port).into()) {
+            return Err(AgentError::EgressTaken(egress_port));
+        }
         Ok(plan)
     }
 

@@ -35,6 +35,8 @@ struct Node {
     admin_asked: watch::Receiver<Vec<String>>,
     /// How it answers; `200 OK` when Envoy is live.
     admin_answers: watch::Sender<&'static str>,
+    /// With which bootstrap the Envoy was started that answers.
+    admin_of: watch::Sender<PathBuf>,
     _admin: JoinSet<()>,
 }
 
@@ -55,9 +57,11 @@ impl Node {
         let admin_port = listener.local_addr().unwrap().port();
         let (sender, admin_asked) = watch::channel(Vec::new());
         let (admin_answers, answers) = watch::channel("200 OK");
+        let bootstrap = fs::canonicalize(folder.path()).unwrap().join("state/bootstrap.json");
+        let (admin_of, of) = watch::channel(bootstrap);
         let mut admin = JoinSet::new();
-        admin.spawn(answer_as_envoy(listener, answers, sender));
-        let node = Self { folder, server, admin_port, admin_asked, admin_answers, _admin: admin };
+        admin.spawn(answer_as_envoy(listener, answers, of, sender));
+        let node = Self { folder, server, admin_port, admin_asked, admin_answers, admin_of, _admin: admin };
         node.install(STAYS);
         node
     }
@@ -145,6 +149,7 @@ impl Life {
 async fn answer_as_envoy(
     listener: TcpListener,
     answers: watch::Receiver<&'static str>,
+    of: watch::Receiver<PathBuf>,
     asked: watch::Sender<Vec<String>>,
 ) {
     while let Ok((mut stream, _)) = listener.accept().await {
@@ -152,7 +157,12 @@ async fn answer_as_envoy(
         let length = stream.read(&mut request).await.unwrap_or(0);
         let text = String::from_utf8_lossy(&request[..length]).into_owned();
         asked.send_modify(|asked| asked.extend(text.lines().next().map(str::to_owned)));
-        let answer = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", *answers.borrow());
+        let body = match text.starts_with("GET /server_info ") {
+            true => format!("{{\"command_line_options\":{{\"config_path\":{:?}}}}}", *of.borrow()),
+            false => String::new(),
+        };
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {}\r\ncontent-length: {length}\r\n\r\n{body}", *answers.borrow());
         let _ = stream.write_all(answer.as_bytes()).await;
     }
 }
@@ -275,6 +285,40 @@ async fn an_envoy_that_cannot_be_recorded_is_ended_again() {
     assert!(matches!(error, AgentError::State(StateError::Io { .. })), "{error}");
     let bootstrap = fs::canonicalize(node.path("state/bootstrap.json")).unwrap();
     assert_eq!(Identity::search(&bootstrap), None);
+}
+
+#[tokio::test]
+async fn what_another_envoy_says_at_the_admin_port_is_not_taken_for_ones_own_word() {
+    let mut node = Node::new(Setup::default()).await;
+    let own = node.admin_of.send_replace("/another/bootstrap.json".into());
+    let log = Log::new();
+    let mut life = node.live(node.config(Some(TOKEN)));
+    let is_asked = |asked: &Vec<String>| asked.iter().any(|line| line.contains("/server_info"));
+    timeout(PATIENCE, node.admin_asked.wait_for(is_asked)).await.unwrap().unwrap();
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let lines = log.take("not live");
+    assert!(lines.iter().any(|line| line.contains("which another Envoy has")), "{lines:?}");
+    assert!(life.ready.try_recv().is_err(), "it is ready by another's word");
+    tokio::time::resume();
+    node.admin_of.send_replace(own);
+    life.ready().await;
+    life.stop().await;
+}
+
+#[tokio::test]
+async fn an_egress_port_that_somebody_has_is_refused_before_the_token_is_spent() {
+    let node = Node::new(Setup::default()).await;
+    let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let egress_port = other.local_addr().unwrap().port();
+    let config = || AgentConfig { egress_port, ..node.config(Some(TOKEN)) };
+    let error = node.live(config()).end().await.unwrap_err();
+    assert!(error.to_string().contains("--egress-port"), "{error}");
+    assert!(node.server.asked.borrow().is_empty());
+    drop(other);
+    let mut life = node.live(config());
+    assert_eq!(life.ready().await.egress_port, egress_port);
+    life.stop().await;
 }
 
 #[tokio::test]
