@@ -77,7 +77,7 @@ impl Entries {
         };
         let der = Der(certificate.clone());
         let authority = Authority { name, place, standing, since: at, der, revoked: None };
-        let known = Known { authority, after: self.phases.len() };
+        let known = Known { authority, after: self.phases.len(), order: self.authorities.len() };
         let authority = &mut self.authorities.entry(certificate).or_insert(known).authority;
         // Since when it is known is said first; that it ended is said last.
         if standing == Standing::Retired {
@@ -92,6 +92,10 @@ impl Entries {
             record.delivered_at = delivered.get(&record.serial).copied();
         }
         inventory.certificates = self.records;
+        // One that is not in the ledger yet is the newest.
+        let order =
+            |one: &Authority| self.authorities.get(&one.der.0).map_or(usize::MAX, |known| known.order);
+        inventory.authorities.sort_by_key(order);
         for authority in &mut inventory.authorities {
             if let Some(known) = self.authorities.remove(&authority.der.0) {
                 authority.since = known.authority.since;

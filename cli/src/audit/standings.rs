@@ -21,9 +21,12 @@ pub(super) struct Known {
     pub(super) authority: Authority,
     /// How many phases of changes the ledger had when it came to know it: its order tells more than seconds do.
     pub(super) after: usize,
+    /// How many others it knew then.
+    pub(super) order: usize,
 }
 
-/// Settles how authorities stand: `current` are those that the server has in place.
+/// Settles how authorities stand: `current` are those that the server has in place, in the order in which the ledger came
+/// to know them.
 pub(super) fn settle(current: &mut [Authority], others: &mut [Known], phases: &[Entered]) {
     let change = phases.last().map(|last| last.rotation.as_str());
     let of_change = || phases.iter().filter(|entered| Some(entered.rotation.as_str()) == change);
@@ -69,17 +72,16 @@ pub(super) fn settle(current: &mut [Authority], others: &mut [Known], phases: &[
     }
 }
 
-/// While a change lasts, the server may have both of a name in place: the one that comes is known for less long. `ended` is
+/// While a change lasts, the server may have both of a name in place: the one that comes is known last. `ended` is
 /// when the other one, or it where the change goes back, ceased to sign.
 fn divide(current: &mut [Authority], is_new_signing: bool, has_signed: bool, ended: i64) {
-    let mut known: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for one in current.iter() {
-        known.entry(one.name.clone()).or_default().push(one.since);
+    let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (place, one) in current.iter().enumerate() {
+        places.entry(one.name.clone()).or_default().push(place);
     }
-    for one in current.iter_mut() {
-        let since = known.get(&one.name).filter(|since| since.len() > 1);
-        let Some(newest) = since.and_then(|since| since.iter().max()) else { continue };
-        match (is_new_signing, one.since == *newest) {
+    for (place, one) in current.iter_mut().enumerate() {
+        let [.., _, newest] = places.get(&one.name).map_or(&[][..], Vec::as_slice) else { continue };
+        match (is_new_signing, place == *newest) {
             (true, false) => (one.standing, one.since) = (Standing::Retiring, ended),
             (false, true) if has_signed => (one.standing, one.since) = (Standing::Retiring, ended),
             (false, true) => one.standing = Standing::Distributed,
@@ -119,7 +121,8 @@ mod tests {
         let phases: Vec<Entered> = std::iter::once(earlier).chain(phases).collect();
         let (old, new) = (authority("root", 1, 5), authority("root", 2, 99));
         let is_completed = phases.last().is_some_and(|last| last.phase == "completed");
-        let known = |authority: Authority| Known { after: usize::from(authority.since > 9), authority };
+        let known =
+            |authority: Authority| Known { after: usize::from(authority.since > 9), order: 0, authority };
         let (mut current, mut others) =
             if is_completed { ([new], [known(old)]) } else { ([old], [known(new)]) };
         settle(&mut current, &mut others, &phases);
@@ -148,10 +151,10 @@ mod tests {
     fn two_that_are_in_place_while_a_change_lasts_do_not_sign_at_a_time() {
         use Standing::{Active, Distributed, Retiring};
         for (phases, expected) in [
-            (&["distribute"] as &[&str], [(Active, 5), (Distributed, 101)]),
+            (&["distribute"] as &[&str], [(Active, 101), (Distributed, 101)]),
             (&["distribute", "issue"], [(Retiring, 110), (Active, 101)]),
             (&["distribute", "issue", "retire"], [(Retiring, 110), (Active, 101)]),
-            (&["distribute", "issue", "return"], [(Active, 5), (Retiring, 120)]),
+            (&["distribute", "issue", "return"], [(Active, 101), (Retiring, 120)]),
         ] {
             let entered = |(number, phase): (usize, &&str)| Entered {
                 rotation: "r".to_owned(),
@@ -159,7 +162,8 @@ mod tests {
                 at: 100 + 10 * i64::try_from(number).unwrap(),
             };
             let entered: Vec<Entered> = phases.iter().enumerate().map(entered).collect();
-            let mut current = [authority("root", 1, 5), authority("root", 2, 101)];
+            // Within one second, of which the ledger's order makes no one moment.
+            let mut current = [authority("root", 1, 101), authority("root", 2, 101)];
             settle(&mut current, &mut [], &entered);
             assert_eq!(current.map(|one| (one.standing, one.since)), expected, "{phases:?}");
         }
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_was_replaced_without_a_change_signs_no_more() {
-        let old = Known { authority: authority("mesh/m", 1, 5), after: 0 };
+        let old = Known { authority: authority("mesh/m", 1, 5), after: 0, order: 0 };
         let (mut current, mut others) = ([authority("mesh/m", 2, 9)], [old]);
         settle(&mut current, &mut others, &[]);
         assert_eq!(
