@@ -103,7 +103,7 @@ pub struct AgentArgs {
     /// The port for others' calls where they are redirected
     #[arg(long, env = "SIGNET_INGRESS_PORT", value_name = "PORT", default_value_t = 15000)]
     ingress_port: u16,
-    /// The port on 127.0.0.1 for calls to other services; 0 takes a free one
+    /// The port on 127.0.0.1 for calls to other services, each agent of a host its own; 0 takes a free one
     #[arg(long, env = "SIGNET_EGRESS_PORT", value_name = "PORT", default_value_t = 15001)]
     egress_port: u16,
     /// Envoy's admin port on 127.0.0.1; 0 takes a free one [env: ENVOY_ADMIN_ACCESS_PORT] [default: 9901]
