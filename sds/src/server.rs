@@ -22,6 +22,7 @@ use source::Own;
 pub const DRAIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether a connected process still runs as a user who is served.
 pub const RECHECK: Duration = Duration::from_secs(5);
+
 /// What is served, to whom, and who is told of it.
 #[derive(Debug)]
 pub struct Serving {

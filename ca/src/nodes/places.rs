@@ -26,7 +26,8 @@ impl NodeViews {
     /// Who goes for an agent to come: where its places are taken, whoever is gone the longest. Its certificate is in the
     /// ledger, so a change of the root waits for it by its serial number then.
     pub(super) fn make_room(&self, key: &NodeKey) -> Result<Option<NodeKey>, TooManyNodes> {
-        if self.get(key).is_some() {
+        // Nothing is counted where not even all of them together could be too many.
+        if self.get(key).is_some() || self.len() < MAX_OF_WORKLOAD {
             return Ok(None);
         }
         let first = NodeKey { workload: key.workload.clone(), instance: String::new() };
