@@ -178,13 +178,19 @@ fn a_token_that_is_not_as_the_flags_say_is_refused_by_what_is_wrong() -> Result<
     Ok(())
 }
 
+/// An operator's root, `root.pem`, and its key, `root.key`.
+fn operators_root(folder: &Path) -> Result<()> {
+    openssl(folder, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out root.key")?;
+    let root = "req -x509 -new -key root.key -subj '/O=Example/CN=Root' -days 3650 -out root.pem \
+                -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign";
+    openssl(folder, root)?;
+    Ok(())
+}
+
 #[test]
 fn a_key_that_is_no_longer_on_its_token_is_missed_at_the_start_and_none_is_made() -> Result<()> {
     let (folder, token, signet) = on_token()?;
-    openssl(folder.path(), "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out root.key")?;
-    let root = "req -x509 -new -key root.key -subj '/O=Example/CN=Root' -days 3650 -out root.pem \
-                -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign";
-    openssl(folder.path(), root)?;
+    operators_root(folder.path())?;
     token.import(&folder.path().join("root.key"), "operator")?;
     let root = folder.path().join("root.pem").display().to_string();
     // Another key than the certificate's is found out by a signature.
@@ -224,10 +230,7 @@ fn a_key_that_is_no_longer_on_its_token_is_missed_at_the_start_and_none_is_made(
 #[test]
 fn of_two_keys_or_two_tokens_that_fit_none_is_taken() -> Result<()> {
     let (folder, token, signet) = on_token()?;
-    openssl(folder.path(), "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out root.key")?;
-    let root = "req -x509 -new -key root.key -subj '/O=Example/CN=Root' -days 3650 -out root.pem \
-                -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign";
-    openssl(folder.path(), root)?;
+    operators_root(folder.path())?;
     let key = folder.path().join("root.key");
     token.import(&key, "operator")?;
     let again = key.display().to_string();
