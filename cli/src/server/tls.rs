@@ -3,6 +3,7 @@
 //! Whoever presents a certificate presents a good one: a chain to our root, exactly one URI SAN, and that a
 //! SPIFFE ID. The identity it proves goes into every request's extensions as [`Caller`].
 
+mod frugal;
 mod revoked;
 
 use std::{
@@ -33,13 +34,14 @@ use tokio::{
     task::JoinSet,
     time::{Sleep, error::Elapsed, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, transport::server::Connected};
 use tracing::{debug, warn};
 use x509_parser::extensions::GeneralName;
 
 use super::admission::Admission;
+use frugal::Frugal;
 pub(super) use revoked::InForce;
 
 /// A peer that does not finish its handshake within this is let go.
@@ -122,7 +124,7 @@ pub(super) fn config(
 /// A connection whose peer is known.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: Frugal,
     peer: Peer,
     /// Ends the connection; gone once the peer has said something.
     silence: Option<Pin<Box<Sleep>>>,
@@ -179,7 +181,6 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    // Head and content of a message are one record, and one call of the system, instead of two.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
@@ -291,10 +292,9 @@ async fn handshake(
     clock: &Clock,
     standing: InForce,
 ) -> Result<Connection> {
-    tcp.set_nodelay(true)?;
     let address = tcp.peer_addr()?.ip();
-    let stream = acceptor.accept(tcp).await.context("handshake")?;
-    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let stream = Frugal::accept(acceptor, tcp).await.context("handshake")?;
+    let leaf = stream.tls().peer_certificates().and_then(<[_]>::first);
     let holder = leaf.map(identity_of).transpose()?;
     let peer = Peer { holder, address, standing: standing.clone() };
     let silence = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
@@ -349,3 +349,6 @@ fn identity_of(leaf: &CertificateDer<'_>) -> Result<Holder> {
     let valid_until = certificate.validity().not_after.to_datetime().into();
     Ok(Holder { id: uri.parse()?, serial, valid_until })
 }
+
+#[cfg(test)]
+mod tests;

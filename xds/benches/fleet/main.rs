@@ -15,6 +15,9 @@
 )]
 
 mod client;
+/// What the gRPC port speaks.
+#[path = "../../../cli/src/server/tls/frugal.rs"]
+mod frugal;
 mod limit;
 mod meter;
 mod process;

@@ -25,9 +25,13 @@ use signet_xds::{
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::Router};
+use tonic::transport::{
+    Server,
+    server::{Connected, Router},
+};
 
 use super::{
+    frugal::Frugal,
     meter::{Meter, Start, memory},
     process::Process,
     tls,
@@ -57,6 +61,12 @@ impl Source for Shared {
     }
 }
 
+impl Connected for Frugal {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
 /// A server of tonic's and the streams to it, each of which has had its first message.
 pub(super) struct Served {
     pub(super) clients: Process,
@@ -79,7 +89,7 @@ impl Served {
             let incoming = incoming
                 .map(move |tcp| {
                     let acceptor = acceptor.clone();
-                    async move { acceptor.accept(tcp?).await }
+                    async move { Frugal::accept(&acceptor, tcp?).await }
                 })
                 .buffer_unordered(256);
             tasks.spawn(async move { router.serve_with_incoming(incoming).await.unwrap() });
