@@ -94,10 +94,10 @@ impl Evidence {
                     (until, next) = (Instant::now() + SOON, Instant::now());
                     changed
                 }
-                changed = deliveries.changed() => {
+                () = deliveries.changed() => {
                     // What was accepted is in force a moment later.
                     (until, next) = (Instant::now() + SOON, next.min(Instant::now() + LOOK_SOON));
-                    changed
+                    Ok(())
                 }
                 changed = self.renewal.changed() => changed,
                 changed = self.refused.changed() => changed,

@@ -61,7 +61,7 @@ impl<S: Signer> Signer for OnBehalf<S> {
 }
 
 impl<S: Signer> Further<S> {
-    /// Runs until the socket's deliveries are gone, which is never before the agent ends.
+    /// Runs until it is dropped.
     pub(crate) async fn run(mut self) {
         let mut changes = self.deliveries.changes();
         let mut tasks = JoinSet::new();
@@ -76,7 +76,7 @@ impl<S: Signer> Further<S> {
                 tasks.spawn(self.hold(identity));
             }
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
+                () = changes.changed() => {}
                 Some(ended) = tasks.join_next() => {
                     if let Ok(identity) = ended {
                         running.remove(&identity);

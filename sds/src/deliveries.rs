@@ -2,6 +2,7 @@
 
 mod contents;
 mod follower;
+mod news;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +15,12 @@ use std::{
 };
 
 use signet_policies::time::{Clock, Timestamp};
-use tokio::sync::watch;
 
 use contents::{Content, Contents};
 use follower::Slot;
+use news::News;
+
+pub use news::Changes;
 
 /// Follows every stream of one socket. Clones share what they know.
 #[derive(Clone)]
@@ -32,7 +35,7 @@ struct Inner {
     counters: Counters,
     /// The certificate that was published last, and which streams still owe an answer to it.
     latest: Mutex<Option<Flight>>,
-    changes: watch::Sender<u64>,
+    news: Arc<News>,
 }
 
 /// One secret on one stream, as it stands. Versions are in the words of whoever issued them: a certificate is its
@@ -111,7 +114,7 @@ impl Deliveries {
             streams: Mutex::default(),
             counters: Counters::default(),
             latest: Mutex::default(),
-            changes: watch::Sender::default(),
+            news: Arc::default(),
         }))
     }
 
@@ -121,10 +124,10 @@ impl Deliveries {
         self.streams().iter().flat_map(|slot| slot.list()).collect()
     }
 
-    /// Told of every change: the number has no meaning.
+    /// Told of every change from now on.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
+    pub fn changes(&self) -> Changes {
+        self.0.news.wait()
     }
 
     /// The counters.
@@ -166,10 +169,6 @@ impl Deliveries {
 
     fn now(&self) -> SystemTime {
         (self.0.clock)()
-    }
-
-    fn told(&self) {
-        self.0.changes.send_modify(|number| *number = number.wrapping_add(1));
     }
 
     /// An answer to a certificate that was owed, or the end of whoever owed it.

@@ -96,7 +96,8 @@ impl Resources {
             Variant::Sotw => &self.0.sotw,
             Variant::Delta => &self.0.delta,
         };
-        let is_second = asked.swap(true, Ordering::Relaxed);
+        // What is known is not written again, in the way of all others.
+        let is_second = asked.load(Ordering::Relaxed) || asked.swap(true, Ordering::Relaxed);
         is_second.then(|| bytes.get_or_init(encode).clone())
     }
 }

@@ -66,7 +66,8 @@ pub trait Observer: Send {
     /// must neither block nor wait.
     fn changed(&mut self, status: &Status);
 
-    /// Called after every response; the same is demanded of it.
+    /// Called after every response; the same is demanded of it. What the client accepts and refuses is as it was, but for
+    /// what is gone.
     fn sent(&mut self, status: &Status) {
         self.changed(status);
     }

@@ -52,6 +52,16 @@ pub enum Service {
     Only(ResourceType),
 }
 
+impl Service {
+    /// What a stream is not about is not even touched: thousands of streams are looked at one after the other.
+    fn is_about(self) -> impl Fn(&ResourceType) -> bool + Copy {
+        move |kind| match self {
+            Self::Aggregated => true,
+            Self::Only(only) => only == *kind,
+        }
+    }
+}
+
 impl Display for Service {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -124,18 +134,23 @@ impl Session {
 
     /// What to send next, if anything; it counts as sent. `snapshot` is the newest one.
     pub fn next_response(&mut self, snapshot: &Snapshot) -> Option<Response> {
-        // What a stream is not about is not even touched: thousands of streams do this one after the other.
-        let only = match self.service {
-            Service::Aggregated => None,
-            Service::Only(kind) => Some(kind),
-        };
-        let is_it = |kind: &ResourceType| only.is_none_or(|only| only == *kind);
+        let is_it = self.service.is_about();
         for kind in ResourceType::ALL.into_iter().filter(is_it) {
             self.watches.of_mut(kind).look_at(snapshot, &mut self.status);
         }
         let additions = ResourceType::ALL.into_iter().filter(is_it).map(|kind| (kind, Step::Additions));
         let removals = order::REMOVALS.into_iter().filter(is_it).map(|kind| (kind, Step::Removals));
         additions.chain(removals).find_map(|(kind, step)| self.compose(kind, step, snapshot))
+    }
+
+    /// Whether it can be seen at once that there is nothing to send, nor anything to forget. Where it cannot,
+    /// [`next_response`](Self::next_response) may still give nothing.
+    pub(crate) fn has_nothing_for(&self, snapshot: &Snapshot) -> bool {
+        ResourceType::ALL.into_iter().filter(self.service.is_about()).all(|kind| {
+            let watch = self.watches.of(kind);
+            watch.has_refused_nothing()
+                && (!watch.opened || watch.is_told_all(&watch.view(snapshot.kind(kind))))
+        })
     }
 
     /// What is known of the client so far.

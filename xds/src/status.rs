@@ -82,6 +82,11 @@ impl Status {
         })
     }
 
+    /// The version of a resource that was sent last on this stream.
+    pub fn sent(&self, kind: ResourceType, name: &str) -> Option<&Arc<str>> {
+        self.of(kind).sent.version(name)
+    }
+
     /// The version of a resource that the client accepted last.
     pub fn accepted(&self, kind: ResourceType, name: &str) -> Option<&str> {
         self.of(kind).accepted.version(name).map(|version| &**version)

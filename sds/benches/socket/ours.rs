@@ -121,7 +121,7 @@ impl Ours {
         let mut changes = self.deliveries.changes();
         self.clients.acknowledge();
         let settled = self.deliveries.totals().sent;
-        changes.wait_for(|_| self.deliveries.totals().accepted >= settled).await.unwrap();
+        changes.until(|| self.deliveries.totals().accepted >= settled).await;
         assert_eq!(settled % u64::try_from(self.streams).unwrap(), 0, "one message to each stream");
         assert_eq!(self.deliveries.in_use(now()), serials);
     }

@@ -1,7 +1,6 @@
 //! Follows one stream.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, atomic::Ordering},
     time::SystemTime,
 };
@@ -21,7 +20,34 @@ pub(super) struct Slot {
     pub(super) number: u64,
     peer: Peer,
     validator: Validator,
-    names: Mutex<BTreeMap<Arc<str>, Known>>,
+    names: Mutex<Names>,
+}
+
+/// What is known by name, in order. Most clients ask for one secret, and nobody for many.
+#[derive(Default)]
+struct Names(Vec<(Arc<str>, Known)>);
+
+impl Names {
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+
+    fn get_mut(&mut self, name: &str) -> Option<&mut Known> {
+        let index = self.place(name).ok()?;
+        self.0.get_mut(index).map(|(_, known)| known)
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.place(name).is_ok()
+    }
+
+    /// Of a name of which nothing is known yet.
+    fn add(&mut self, name: &str, known: Known) -> &mut Known {
+        let index = self.place(name).unwrap_or_else(|index| index);
+        self.0.reserve_exact(1);
+        self.0.insert(index, (name.into(), known));
+        &mut self.0[index].1
+    }
 }
 
 /// One secret: as the protocol has it, and what its versions stand for.
@@ -52,7 +78,7 @@ impl Slot {
     /// Everything that is known of the stream, in words.
     pub(super) fn list(&self) -> Vec<Delivery> {
         let stream = format!("{}-{}", self.peer.pid.unwrap_or(0), self.number);
-        let told = |(name, known): (&Arc<str>, &Known)| {
+        let told = |(name, known): &(Arc<str>, Known)| {
             let Known { status, contents, at, owes: _ } = known;
             let version = |content: &Option<Arc<Content>>| content.as_deref().map(Content::version);
             let reason = status.rejected.as_ref().map(|it| it.reason.to_string());
@@ -66,19 +92,19 @@ impl Slot {
                 ignores_lists: self.validator == Validator::Spiffe,
             }
         };
-        lock(&self.names).iter().map(told).collect()
+        lock(&self.names).0.iter().map(told).collect()
     }
 
     /// The certificates that the client may present.
     pub(super) fn accepted(&self) -> Vec<Arc<Content>> {
-        lock(&self.names).values().filter_map(|known| known.contents.accepted.clone()).collect()
+        lock(&self.names).0.iter().filter_map(|(_, known)| known.contents.accepted.clone()).collect()
     }
 
     /// From now on it owes an answer to this certificate, and to no other, where the client holds what `is_owed` says;
     /// gives how many times.
     pub(super) fn owe(&self, serial: &Arc<str>, is_owed: impl Fn(&str, &Content) -> bool) -> usize {
         let mut count = 0;
-        for (name, known) in &mut *lock(&self.names) {
+        for (name, known) in &mut lock(&self.names).0 {
             let is_owed = known.contents.sent.as_ref().is_some_and(|sent| is_owed(name, sent));
             known.owes = is_owed.then(|| Arc::clone(serial));
             count += usize::from(is_owed);
@@ -93,7 +119,7 @@ impl Slot {
             sent.is_none() && accepted.is_none() && rejected.is_none()
         };
         let names = lock(&self.names);
-        names.iter().filter(|(_, known)| nothing(known)).map(|(name, _)| Arc::clone(name)).collect()
+        names.0.iter().filter(|(_, known)| nothing(known)).map(|(name, _)| Arc::clone(name)).collect()
     }
 }
 
@@ -129,7 +155,7 @@ impl Follower {
         let known = match names.get_mut(name) {
             Some(known) if known.status == status => return false,
             Some(known) => known,
-            None => names.entry(name.into()).or_insert_with(|| Known::nothing(now)),
+            None => names.add(name, Known::nothing(now)),
         };
         let contents = self.contents(known, &status);
         self.count(name, &known.status, &status, &contents);
@@ -143,6 +169,21 @@ impl Follower {
         *known = Known { status, contents, at: now, owes: known.owes.take() };
         drop(names);
         settled.iter().for_each(|owed| self.deliveries.settled(owed));
+        true
+    }
+
+    /// Takes in what of a secret was sent last; says whether that is news.
+    fn note_sent(&self, name: &str, version: &Arc<str>, now: SystemTime) -> bool {
+        let mut names = lock(&self.slot.names);
+        let known = match names.get_mut(name) {
+            Some(known) if known.status.sent.as_ref() == Some(version) => return false,
+            Some(known) => known,
+            None => names.add(name, Known::nothing(now)),
+        };
+        known.contents.sent = Some(self.deliveries.0.contents.of(version));
+        known.status.sent = Some(Arc::clone(version));
+        known.at = now;
+        self.deliveries.0.counters.sent.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -193,14 +234,14 @@ impl Follower {
         let mut news = false;
         for name in status.names(ResourceType::Secret) {
             let is_served = snapshot.get(ResourceType::Secret, name).is_some();
-            if is_served || lock(&self.slot.names).contains_key(name) {
+            if is_served || lock(&self.slot.names).contains(name) {
                 continue;
             }
             self.deliveries.0.counters.unserved.fetch_add(1, Ordering::Relaxed);
             let shown: String = name.chars().take(SHOWN).collect();
             let Peer { uid, pid, .. } = self.slot.peer;
             warn!(uid, pid, secret = ?shown, "a secret was asked for that is not served here; the others are");
-            lock(&self.slot.names).insert(name.into(), Known::nothing(now));
+            lock(&self.slot.names).add(name, Known::nothing(now));
             news = true;
         }
         news
@@ -209,8 +250,8 @@ impl Follower {
     /// Forgets what the client gave up, and what it owed.
     fn forget(&self, status: &Status) -> bool {
         let mut names = lock(&self.slot.names);
-        let given_up = |name: &Arc<str>, _: &mut Known| !status.asks_for(ResourceType::Secret, name);
-        let given_up: Vec<Known> = names.extract_if(.., given_up).map(|(_, known)| known).collect();
+        let given_up = |(name, _): &mut (Arc<str>, Known)| !status.asks_for(ResourceType::Secret, name);
+        let given_up: Vec<Known> = names.0.extract_if(.., given_up).map(|(_, known)| known).collect();
         drop(names);
         given_up
             .iter()
@@ -232,19 +273,22 @@ impl Observer for Follower {
             self.deliveries.0.counters.stale_nonces.fetch_add(stale, Ordering::Relaxed);
         }
         if news {
-            self.deliveries.told();
+            self.deliveries.0.news.tell();
         }
     }
 
     /// What is asked for is what it was. Only before there was anything to serve could not be said what is not served.
     fn sent(&mut self, status: &Status) {
         let now = self.deliveries.now();
-        let mut news = self.note_all(status, now);
+        // Nothing is sent but what is asked for, and what the client made of anything is as it was.
+        let sent = |name| Some((name, status.sent(ResourceType::Secret, name)?));
+        let sent = status.names(ResourceType::Secret).filter_map(sent);
+        let mut news = sent.fold(false, |news, (name, version)| self.note_sent(name, version, now) || news);
         if self.is_blind {
             news |= self.note_unserved(status, now);
         }
         if news {
-            self.deliveries.told();
+            self.deliveries.0.news.tell();
         }
     }
 
@@ -258,8 +302,8 @@ impl Drop for Follower {
     fn drop(&mut self) {
         lock(&self.deliveries.0.streams).remove(&self.slot.number);
         let owed: Vec<Arc<str>> =
-            lock(&self.slot.names).values_mut().filter_map(|known| known.owes.take()).collect();
+            lock(&self.slot.names).0.iter_mut().filter_map(|(_, known)| known.owes.take()).collect();
         owed.iter().for_each(|owed| self.deliveries.settled(owed));
-        self.deliveries.told();
+        self.deliveries.0.news.tell();
     }
 }

@@ -130,8 +130,8 @@ impl Served {
     /// Waits until the deliveries are as wanted.
     async fn until(&self, what: &str, wanted: impl Fn(&[Delivery]) -> bool) -> Vec<Delivery> {
         let mut changes = self.deliveries.changes();
-        let told = timeout(PATIENCE, changes.wait_for(|_| wanted(&self.deliveries.list()))).await;
-        drop(told.unwrap_or_else(|_| panic!("{what}: {:?}", self.deliveries.list())).unwrap());
+        let told = timeout(PATIENCE, changes.until(|| wanted(&self.deliveries.list()))).await;
+        told.unwrap_or_else(|_| panic!("{what}: {:?}", self.deliveries.list()));
         self.deliveries.list()
     }
 

@@ -61,7 +61,19 @@ impl Turn {
 /// A feed without its end.
 struct Fed {
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// The newest as it was last looked at; nothing when there may be another.
+    newest: Option<Arc<Snapshot>>,
     observer: Box<dyn Observer>,
+}
+
+impl Fed {
+    /// Looks whether there is a newer snapshot: that is cheap, and to take the same again would be to count it where all
+    /// streams do.
+    fn look(&mut self) {
+        if self.newest.is_none() || self.snapshots.has_changed().unwrap_or(false) {
+            self.newest = self.snapshots.borrow_and_update().clone();
+        }
+    }
 }
 
 /// One stream and all that it owns; dropping it ends everything.
@@ -161,16 +173,17 @@ where
 
     fn next_response(&mut self) -> Option<Response> {
         let feed = self.feed.as_mut()?;
-        let snapshot = feed.snapshots.borrow_and_update().clone()?;
-        if !feed.observer.may_send(&snapshot) {
+        feed.look();
+        let Fed { newest: Some(snapshot), observer, .. } = feed else { return None };
+        if self.session.has_nothing_for(snapshot) || !observer.may_send(snapshot) {
             return None;
         }
-        let response = self.session.next_response(&snapshot)?;
+        let response = self.session.next_response(snapshot)?;
         debug!(
             kind = %response.kind, nonce = response.nonce, resources = response.resources.len(),
             removed = response.removed.len(), "response"
         );
-        feed.observer.sent(self.session.status());
+        observer.sent(self.session.status());
         Some(response)
     }
 
@@ -193,7 +206,7 @@ where
             match self.source.open(&self.extensions, node.as_ref()) {
                 Ok(Feed { snapshots, observer, end }) => {
                     self.ends.add(end);
-                    self.feed = Some(Fed { snapshots, observer });
+                    self.feed = Some(Fed { snapshots, newest: None, observer });
                 }
                 Err(refusal) => {
                     log_refusal(&refusal);
@@ -212,7 +225,11 @@ where
 /// Waits for a newer snapshot; false when none can come any more.
 async fn next_snapshot(feed: &mut Option<Fed>) -> bool {
     match feed {
-        Some(feed) => feed.snapshots.changed().await.is_ok(),
+        Some(feed) => {
+            let alive = feed.snapshots.changed().await.is_ok();
+            feed.newest = None;
+            alive
+        }
         None => pending().await,
     }
 }

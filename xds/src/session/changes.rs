@@ -31,7 +31,9 @@ impl Watch {
         let missing = |name: &Name| !newest.contains_key(name);
         let mut removed: BTreeSet<Name> =
             asked.into_iter().filter(|name| missing(name) && !self.holds(name)).collect();
-        if (gate.removals && !self.removal_refused) || variant == Variant::Sotw {
+        // Where it then holds just what there is, nothing is gone.
+        let may_go = (gate.removals && !self.removal_refused) || variant == Variant::Sotw;
+        if may_go && whole.is_none() {
             let gone = self.told.beyond(&Layer::<Resource>::of(Arc::clone(newest)));
             removed.extend(gone.into_iter().filter(|name| self.holds(name)));
         }

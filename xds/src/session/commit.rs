@@ -1,6 +1,6 @@
 //! What a response changes when it is sent.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Variant,
@@ -26,7 +26,7 @@ impl Watch {
     ) -> Vec<Name> {
         let warming = self.warming(draft);
         let known = status.of_mut(self.kind);
-        let of_kind = draft.resources.as_kind().map(|kind| Layer::of(Arc::clone(kind)));
+        let of_kind = || draft.resources.as_kind().map(|kind| Cow::Owned(Layer::of(Arc::clone(kind))));
         if let Some(whole) = &draft.whole {
             for gone in self.told.beyond(whole) {
                 if self.told.get(&gone).is_some_and(|told| told.version().is_some()) {
@@ -34,9 +34,9 @@ impl Watch {
                 }
             }
         }
-        if let Some(layer) = draft.whole.as_ref().or(of_kind.as_ref()) {
-            self.told.overlay(layer);
-            known.sent.overlay(layer);
+        if let Some(layer) = draft.whole.as_ref().map(Cow::Borrowed).or_else(of_kind) {
+            self.told.overlay(&layer);
+            known.sent.overlay(&layer);
         } else {
             for resource in draft.resources.iter() {
                 let name = resource.shared_name();

@@ -1,6 +1,7 @@
 //! What one client wants, was told and answered about one kind of resource.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -135,8 +136,8 @@ impl Watch {
 
     /// What the client may be told of, of the resources that there are. Most clients of a secret want nothing else, and
     /// what many hold is compared once for all of them; so it is that resource alone which they hold.
-    pub(super) fn view(&self, all: &Arc<Kind>) -> Arc<Kind> {
-        self.only.as_ref().map_or_else(|| Arc::clone(all), |name| all.alone(name))
+    pub(super) fn view<'a>(&self, all: &'a Arc<Kind>) -> Cow<'a, Arc<Kind>> {
+        self.only.as_ref().map_or(Cow::Borrowed(all), |name| all.alone(name))
     }
 
     /// Whether the client was told of just these resources, and asks for nothing more.
@@ -145,6 +146,11 @@ impl Watch {
         !asks
             && self.told.is_all_of(newest)
             && self.posted.as_ref().is_none_or(|posted| posted.is_all_of(newest))
+    }
+
+    /// Whether there is no rejection that another snapshot could make void.
+    pub(super) fn has_refused_nothing(&self) -> bool {
+        self.refused.is_empty()
     }
 
     /// Whether the client runs everything of the snapshot that it asks for, and took the last removal.

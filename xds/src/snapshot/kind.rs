@@ -1,6 +1,7 @@
 //! The resources of one kind, shared by all who hold the same.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     ops::Deref,
@@ -28,8 +29,12 @@ struct Known {
     version: OnceLock<Version>,
     /// All of it as one response.
     whole: Shared,
-    /// Those of them that somebody wants alone.
+    /// The one that somebody wanted alone first: most often all want the same, and find it here without a lock.
+    usual: OnceLock<(Name, Arc<Kind>)>,
+    /// The others that somebody wants alone.
     alone: RwLock<BTreeMap<Name, Arc<Kind>>>,
+    /// How it differs from what was asked for first: most often all streams come from the same.
+    from: OnceLock<(Weak<Kind>, Arc<Difference>)>,
     /// How it differs from others.
     since: Mutex<Vec<(Weak<Kind>, Arc<Difference>)>>,
 }
@@ -75,39 +80,48 @@ impl Kind {
     }
 
     /// The set of just the resource of this name, if there is one: the same for all who want nothing else.
-    pub(crate) fn alone(self: &Arc<Self>, name: &Name) -> Arc<Self> {
-        let Some(resource) = self.get(name) else { return Arc::clone(Self::nothing()) };
+    pub(crate) fn alone<'a>(self: &'a Arc<Self>, name: &Name) -> Cow<'a, Arc<Self>> {
+        let Some(resource) = self.get(name) else { return Cow::Borrowed(Self::nothing()) };
         if self.len() == 1 {
-            return Arc::clone(self);
+            return Cow::Borrowed(self);
+        }
+        let made = || Arc::new(Self::from_iter([resource.clone()]));
+        let (usual, alone) = self.known.usual.get_or_init(|| (Arc::clone(resource.shared_name()), made()));
+        if usual == name {
+            return Cow::Borrowed(alone);
         }
         let known = self.known.alone.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        known.unwrap_or_else(|| {
+        Cow::Owned(known.unwrap_or_else(|| {
             let mut alone = self.known.alone.write().unwrap_or_else(PoisonError::into_inner);
-            let made = || Arc::new(Self::from_iter([resource.clone()]));
             Arc::clone(alone.entry(Arc::clone(resource.shared_name())).or_insert_with(made))
-        })
+        }))
     }
 
     /// How it differs from what was before.
-    pub(crate) fn since(&self, before: &Arc<Self>) -> Arc<Difference> {
+    pub(crate) fn since(&self, before: &Arc<Self>) -> Cow<'_, Arc<Difference>> {
         if std::ptr::eq(self, Arc::as_ptr(before)) {
-            return Arc::clone(Difference::none());
+            return Cow::Borrowed(Difference::none());
+        }
+        let between = || (Arc::downgrade(before), Arc::new(Difference::between(before, self)));
+        let is_same = |(kind, _): &(Weak<Self>, _)| std::ptr::eq(kind.as_ptr(), Arc::as_ptr(before));
+        let from = self.known.from.get_or_init(between);
+        if is_same(from) {
+            return Cow::Borrowed(&from.1);
         }
         let mut since = self.known_differences();
-        let is_same = |(kind, _): &(Weak<Self>, _)| std::ptr::eq(kind.as_ptr(), Arc::as_ptr(before));
         if let Some(index) = since.iter().position(is_same) {
             // The one that was asked for last is thrown out last.
             since[index..].rotate_left(1);
-            return since.last().map_or_else(Arc::default, |(_, known)| Arc::clone(known));
+            return Cow::Owned(since.last().map_or_else(Arc::default, |(_, known)| Arc::clone(known)));
         }
         // Whoever asks for the same meanwhile waits for it here.
-        let difference = Arc::new(Difference::between(before, self));
+        let (before, difference) = between();
         since.retain(|(kind, _)| kind.strong_count() > 0);
         if since.len() == KEPT {
             since.remove(0);
         }
-        since.push((Arc::downgrade(before), Arc::clone(&difference)));
-        difference
+        since.push((before, Arc::clone(&difference)));
+        Cow::Owned(difference)
     }
 
     fn known_differences(&self) -> MutexGuard<'_, Vec<(Weak<Self>, Arc<Difference>)>> {
