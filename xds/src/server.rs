@@ -28,6 +28,7 @@ use crate::{pb::envoy::config::core::v3::Node, session::ProtocolError, snapshot:
 
 pub use body::Body;
 pub use service::{Aggregated, Api, Clusters, Discovery, Endpoints, Listeners, Routes, Secrets};
+pub use splice::Piece;
 
 /// How long a stream may stay open without a first request, and a fetch without an answer.
 pub const PATIENCE: Duration = Duration::from_secs(15);

@@ -82,9 +82,10 @@ impl Status {
         })
     }
 
-    /// The version of a resource that was sent last on this stream.
-    pub fn sent(&self, kind: ResourceType, name: &str) -> Option<&Arc<str>> {
-        self.of(kind).sent.version(name)
+    /// The versions of a kind that were sent last on this stream, by name.
+    pub fn sent(&self, kind: ResourceType) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        let sent = &self.of(kind).sent;
+        sent.names().filter_map(|name| Some((name, sent.version(name)?)))
     }
 
     /// The version of a resource that the client accepted last.

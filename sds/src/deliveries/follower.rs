@@ -280,9 +280,8 @@ impl Observer for Follower {
     /// What is asked for is what it was. Only before there was anything to serve could not be said what is not served.
     fn sent(&mut self, status: &Status) {
         let now = self.deliveries.now();
-        // Nothing is sent but what is asked for, and what the client made of anything is as it was.
-        let sent = |name| Some((name, status.sent(ResourceType::Secret, name)?));
-        let sent = status.names(ResourceType::Secret).filter_map(sent);
+        // What the client made of anything is as it was.
+        let sent = status.sent(ResourceType::Secret);
         let mut news = sent.fold(false, |news, (name, version)| self.note_sent(name, version, now) || news);
         if self.is_blind {
             news |= self.note_unserved(status, now);

@@ -9,7 +9,7 @@ use std::{
     future::{Future, poll_fn, ready},
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    bell::Bell,
+    bell::{Bell, Part},
     connection::{Bond, Gate},
     gather::Socket,
     source::Own,
@@ -61,9 +61,9 @@ enum Happened {
 /// would only ask for another turn.
 const ROUNDS: usize = 4;
 
-/// Streams that were opened and are not looked after yet.
-#[derive(Clone, Default)]
-struct Opened(Arc<Mutex<Vec<Running>>>);
+/// Streams that were opened and are not looked after yet, of which the bell tells.
+#[derive(Clone)]
+struct Opened(Arc<Mutex<Vec<Running>>>, Arc<Bell>);
 
 impl Opened {
     fn take(&self) -> Vec<Running> {
@@ -75,6 +75,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Opened {
     fn execute(&self, stream: F) {
         let stream = Box::pin(stream.map(|()| Happened::Ended));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+        self.1.ring(Part::Opened);
     }
 }
 
@@ -101,13 +102,17 @@ impl Streams {
         }
     }
 
-    /// Looks after those that may have something to do; says whether it is time to end.
-    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Looks after the few.
+    fn poll(&mut self, cx: &mut Context<'_>) {
         for place in &mut self.few {
             if place.as_mut().is_some_and(|stream| stream.as_mut().poll(cx).is_ready()) {
                 *place = None;
             }
         }
+    }
+
+    /// Looks after those of the others that asked for it; says whether it is time to end.
+    fn poll_others(&mut self, cx: &mut Context<'_>) -> bool {
         let mut is_end = false;
         while let Poll::Ready(Some(happened)) = self.more.poll_next_unpin(cx) {
             is_end |= matches!(happened, Happened::ShutDown);
@@ -127,33 +132,42 @@ async fn serve(
         call.extensions_mut().insert(bond.clone());
         ready(Ok::<_, Infallible>(service.answer(call)))
     });
-    let opened = Opened::default();
+    let bell = Bell::rung();
+    let opened = Opened(Arc::default(), Arc::clone(&bell));
     let mut server = http2::Builder::new(opened.clone());
     server.max_concurrent_streams(MAX_STREAMS);
     let mut connection = pin!(server.serve_connection(TokioIo::new(Socket(socket)), answer));
     let mut streams = Streams::new(shutdown);
-    let (of_streams, streams_waker) = Bell::rung();
-    let (of_connection, connection_waker) = Bell::rung();
+    let wakers = [Part::Streams, Part::Others, Part::Connection].map(|part| bell.ringer(part));
+    let [for_streams, for_others, for_connection] = &wakers;
+    // Most often it is the same for good.
+    let mut known: Option<Waker> = None;
     let ended = poll_fn(|cx| {
+        if !known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            bell.wakes(cx.waker());
+            known = Some(cx.waker().clone());
+        }
         for _ in 0..ROUNDS {
-            of_streams.awake();
-            of_connection.awake();
-            if of_streams.answer() && streams.poll(&mut Context::from_waker(&streams_waker)) {
-                connection.as_mut().graceful_shutdown();
-                connection_waker.wake_by_ref();
+            bell.awake();
+            if bell.answer(Part::Streams) {
+                streams.poll(&mut Context::from_waker(for_streams));
             }
-            if of_connection.answer() {
-                let cx = &mut Context::from_waker(&connection_waker);
-                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if bell.answer(Part::Others) && streams.poll_others(&mut Context::from_waker(for_others)) {
+                connection.as_mut().graceful_shutdown();
+                bell.ring(Part::Connection);
+            }
+            if bell.answer(Part::Connection) {
+                if let Poll::Ready(ended) = connection.as_mut().poll(&mut Context::from_waker(for_connection))
+                {
                     return Poll::Ready(ended);
                 }
-                for stream in opened.take() {
-                    streams.add(stream);
-                    streams_waker.wake_by_ref();
-                }
             }
-            // Both are told who sleeps, whichever of them has news.
-            if !(of_streams.asleep(cx.waker()) | of_connection.asleep(cx.waker())) {
+            if bell.answer(Part::Opened) {
+                opened.take().into_iter().for_each(|stream| streams.add(stream));
+                bell.ring(Part::Streams);
+                bell.ring(Part::Others);
+            }
+            if !bell.asleep() {
                 return Poll::Pending;
             }
         }

@@ -15,7 +15,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use tonic::Status as Refusal;
 
-use super::splice::Splice;
+use super::splice::{Piece, Splice};
 use crate::session::{Response, Variant};
 
 /// What a stream says, each response made when the one before has been taken.
@@ -34,7 +34,7 @@ impl Body {
         Self { responses: Some(responses), variant, sending: None }
     }
 
-    fn end(&mut self, status: &Refusal) -> Frame<Bytes> {
+    fn end(&mut self, status: &Refusal) -> Frame<Piece> {
         self.responses = None;
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
@@ -58,7 +58,10 @@ impl fmt::Debug for Body {
     }
 }
 
-impl http_body::Body for Body {
+/// The same with every piece joined, as tonic's server wants it.
+pub(super) struct Joined(pub(super) Body);
+
+impl http_body::Body for Joined {
     type Data = Bytes;
     type Error = Refusal;
 
@@ -66,6 +69,23 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        let joined = |frame: Frame<Piece>| frame.map_data(Piece::joined);
+        Pin::new(&mut self.0).poll_frame(cx).map_ok(joined)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Piece;
+    type Error = Refusal;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, Refusal>>> {
         loop {
             if let Some(piece) = self.sending.as_mut().and_then(Iterator::next) {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));

@@ -4,13 +4,12 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
 };
 
-use futures::task::AtomicWaker;
 use tonic::Status as Refusal;
 
 use super::End;
@@ -22,18 +21,20 @@ use super::End;
 pub(super) struct Ends {
     ends: Vec<End>,
     signal: Arc<Signal>,
+    /// The stream that the signal knows: most often it is the same task for good, and need not be told twice.
+    known: Option<Waker>,
 }
 
 struct Signal {
     /// An end has something to say, or is new.
     is_set: AtomicBool,
-    stream: AtomicWaker,
+    stream: Mutex<Option<Waker>>,
 }
 
 impl Ends {
     pub(super) fn new(first: End) -> Self {
-        let signal = Signal { is_set: AtomicBool::new(true), stream: AtomicWaker::new() };
-        Self { ends: vec![first], signal: Arc::new(signal) }
+        let signal = Signal { is_set: AtomicBool::new(true), stream: Mutex::default() };
+        Self { ends: vec![first], signal: Arc::new(signal), known: None }
     }
 
     pub(super) fn add(&mut self, end: End) {
@@ -46,9 +47,13 @@ impl Future for Ends {
     type Output = Refusal;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Refusal> {
-        // Before the look at the signal, or what comes in between would wake nobody.
-        self.signal.stream.register(cx.waker());
-        if !self.signal.is_set.swap(false, Ordering::AcqRel) {
+        if !self.known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            // Before the look at the signal, or what comes in between would wake nobody.
+            self.signal.wakes(cx.waker());
+            self.known = Some(cx.waker().clone());
+        }
+        let is_set = &self.signal.is_set;
+        if !(is_set.load(Ordering::Acquire) && is_set.swap(false, Ordering::AcqRel)) {
             return Poll::Pending;
         }
         let waker = Waker::from(Arc::clone(&self.signal));
@@ -62,6 +67,12 @@ impl Future for Ends {
     }
 }
 
+impl Signal {
+    fn wakes(&self, stream: &Waker) {
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream.clone());
+    }
+}
+
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -69,7 +80,8 @@ impl Wake for Signal {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.is_set.store(true, Ordering::Release);
-        self.stream.wake();
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.iter().for_each(Waker::wake_by_ref);
     }
 }
 

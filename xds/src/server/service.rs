@@ -24,7 +24,7 @@ use tracing::info_span;
 
 use super::{
     Source,
-    body::{Body, Responses},
+    body::{Body, Joined, Responses},
     fetch::fetch,
     messages::Messages,
     stream::{Incoming, Shell},
@@ -177,7 +177,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        ready(Ok(self.answer(request).map(TonicBody::new)))
+        ready(Ok(self.answer(request).map(|body| TonicBody::new(Joined(body)))))
     }
 }
 

@@ -8,12 +8,12 @@
 //!
 //! The pieces are made one by one as the client takes them, so that a response costs one piece of memory
 //! however large it is, and none when it has been sent. Where many streams send the same resources, the second of
-//! them has them written in one piece for all the others; the head and as much of that as fills the first HTTP/2 frame
-//! are one piece, so that no frame more is written than the bytes need. Protobuf leaves the order of fields open.
+//! them has them written once for all the others; the head and as much of that as fills the first HTTP/2 frame are one
+//! piece, so that no frame more is written than the bytes need. Protobuf leaves the order of fields open.
 
-use std::vec;
+use std::{io::IoSlice, vec};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::{
@@ -53,6 +53,45 @@ mod of_any {
     pub(super) const VALUE: u32 = 2;
 }
 
+/// A part of a response: what one stream says, and then what others say as well and share with it.
+#[derive(Debug, Default)]
+pub struct Piece {
+    own: Bytes,
+    shared: Bytes,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.own.len() + self.shared.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        if self.own.is_empty() { &self.shared } else { &self.own }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let parts = [&self.own, &self.shared].into_iter().filter(|part| !part.is_empty());
+        slices.iter_mut().zip(parts).map(|(slice, part)| *slice = IoSlice::new(part)).count()
+    }
+
+    fn advance(&mut self, count: usize) {
+        let of_own = count.min(self.own.len());
+        self.own.advance(of_own);
+        self.shared.advance(count - of_own);
+    }
+}
+
+impl Piece {
+    /// In one piece; copied where it is not.
+    pub(super) fn joined(self) -> Bytes {
+        match (self.own.is_empty(), self.shared.is_empty()) {
+            (true, _) => self.shared,
+            (_, true) => self.own,
+            (false, false) => [self.own, self.shared].concat().into(),
+        }
+    }
+}
+
 /// One response on its way out, as the pieces of a gRPC message.
 #[derive(Debug)]
 pub(super) struct Splice {
@@ -83,20 +122,17 @@ impl Splice {
             None => length_of_all(&response.resources, variant),
         };
         let length = head().map(|(tag, text)| text_len(tag, text)).sum::<usize>() + resources;
+        let own = if written.is_some() { length - resources } else { length };
         // A piece may go over its size by one resource that is just not shared, and by what is around it.
-        let mut piece = BytesMut::with_capacity((FRAME + length).min(PIECE + 2 * SHARED));
+        let mut piece = BytesMut::with_capacity((FRAME + own).min(PIECE + 2 * SHARED));
         piece.put_u8(0);
         piece.put_u32(u32::try_from(length).ok()?);
         head().for_each(|(tag, text)| put_text(tag, text, &mut piece));
-        let (ready, resources) = match written {
-            Some(mut written) => {
-                let first = written.split_to(written.len().min(PIECE.saturating_sub(piece.len())));
-                piece.put_slice(&first);
-                (Some(written), Vec::new())
-            }
-            None => (None, response.resources.iter().cloned().collect()),
+        let resources = match &written {
+            Some(_) => Vec::new(),
+            None => response.resources.iter().cloned().collect(),
         };
-        Some(Self { variant, ready, resources: resources.into_iter(), shared: None, piece })
+        Some(Self { variant, ready: written, resources: resources.into_iter(), shared: None, piece })
     }
 
     /// Writes a resource, up to its value where that is shared.
@@ -110,19 +146,26 @@ impl Splice {
         }
     }
 
-    /// Takes what has been written.
-    fn take(&mut self) -> Option<Bytes> {
-        let piece = std::mem::take(&mut self.piece);
-        (!piece.is_empty()).then(|| piece.freeze())
+    /// Takes what has been written, and what of the rest goes with it.
+    fn take(&mut self) -> Option<Piece> {
+        let own = std::mem::take(&mut self.piece).freeze();
+        let mut ready = self.ready.take().unwrap_or_default();
+        // Once there is nothing to put before it, it can go as it is.
+        let with_own =
+            if own.is_empty() { ready.len() } else { PIECE.saturating_sub(own.len()).min(ready.len()) };
+        let shared = ready.split_to(with_own);
+        self.ready = (!ready.is_empty()).then_some(ready);
+        let piece = Piece { own, shared };
+        piece.has_remaining().then_some(piece)
     }
 }
 
 impl Iterator for Splice {
-    type Item = Bytes;
+    type Item = Piece;
 
-    fn next(&mut self) -> Option<Bytes> {
-        if let Some(value) = self.shared.take() {
-            return Some(value);
+    fn next(&mut self) -> Option<Piece> {
+        if let Some(shared) = self.shared.take() {
+            return Some(Piece { own: Bytes::new(), shared });
         }
         while self.piece.len() < PIECE {
             let Some(resource) = self.resources.next() else { break };
@@ -136,7 +179,7 @@ impl Iterator for Splice {
                 return sent;
             }
         }
-        self.take().or_else(|| self.ready.take().filter(|ready| !ready.is_empty()))
+        self.take()
     }
 }
 

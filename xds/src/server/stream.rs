@@ -81,8 +81,7 @@ pub(super) struct Shell<S, R> {
     source: Arc<S>,
     extensions: Extensions,
     pub(super) requests: R,
-    /// Apart, as the future of a stream is moved about and holds it twice.
-    session: Box<Session>,
+    session: Session,
     /// What it is fed with, once the first request has said who asks.
     feed: Option<Fed>,
     /// The server's shutdown, and that feed's end.
@@ -107,13 +106,14 @@ where
             super::shutting_down()
         };
         let ends = Ends::new(Box::pin(shutting_down));
-        Self { source, extensions, requests, session: Box::new(session), feed: None, ends }
+        Self { source, extensions, requests, session, feed: None, ends }
     }
 
     /// The responses, each made when the one before has been taken.
     pub(super) fn into_stream(self, span: Span) -> impl Stream<Item = Result<Response, Refusal>> + Send {
         let deadline = Instant::now() + PATIENCE;
-        stream::unfold(Some(self), move |shell| {
+        // Apart, as the future of a stream is moved about and holds it twice.
+        stream::unfold(Some(Box::new(self)), move |shell| {
             let span = span.clone();
             async move {
                 let mut shell = shell?;

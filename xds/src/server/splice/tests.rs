@@ -89,7 +89,7 @@ fn clusters(lengths: &[usize]) -> Vec<Resource> {
 }
 
 fn pieces(response: Response, variant: Variant) -> Vec<Bytes> {
-    Splice::new(&response, variant).expect("less than 4 GiB").collect()
+    Splice::new(&response, variant).expect("less than 4 GiB").map(Piece::joined).collect()
 }
 
 #[test]
