@@ -16,6 +16,7 @@
 mod changes;
 mod commit;
 mod delta;
+mod nonce;
 mod order;
 mod reason;
 mod request;
@@ -29,6 +30,7 @@ use std::fmt::{self, Display, Formatter};
 use tracing::warn;
 
 use crate::{by_kind::ByKind, resource::ResourceType, snapshot::Snapshot, status::Status};
+use nonce::Nonce;
 use order::Step;
 pub use request::{Ask, MAX_NAME, MAX_NAMES, MAX_SECRETS, ProtocolError, Request};
 pub use response::Response;
@@ -179,14 +181,14 @@ impl Session {
             Variant::Sotw | Variant::Delta => watch.changes(&newest, gate, self.variant, &mut self.status)?,
         };
         self.responses = self.responses.wrapping_add(1);
-        let nonce = format!("{:x}-{:x}", self.stream, self.responses);
-        let warming = watch.commit(&draft, &nonce, self.variant, &newest, &mut self.status);
+        let nonce = Nonce { stream: self.stream, response: self.responses };
+        let warming = watch.commit(&draft, nonce, self.variant, &newest, &mut self.status);
         let (version, removed) = match self.variant {
             Variant::Sotw => (Some(watch.version()), Vec::new()),
             Variant::Delta => (None, draft.removed),
         };
         self.watches.of_mut(ResourceType::Endpoint).send_again(warming);
-        Some(Response { kind, nonce, version, resources: draft.resources, removed })
+        Some(Response { kind, nonce: nonce.to_string(), version, resources: draft.resources, removed })
     }
 
     /// A stream belongs to one node: the first request says which (on ADS it must), later ones may only repeat it.

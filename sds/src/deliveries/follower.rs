@@ -42,10 +42,10 @@ impl Names {
     }
 
     /// Of a name of which nothing is known yet.
-    fn add(&mut self, name: &str, known: Known) -> &mut Known {
-        let index = self.place(name).unwrap_or_else(|index| index);
+    fn add(&mut self, name: Arc<str>, known: Known) -> &mut Known {
+        let index = self.place(&name).unwrap_or_else(|index| index);
         self.0.reserve_exact(1);
-        self.0.insert(index, (name.into(), known));
+        self.0.insert(index, (name, known));
         &mut self.0[index].1
     }
 }
@@ -155,7 +155,7 @@ impl Follower {
         let known = match names.get_mut(name) {
             Some(known) if known.status == status => return false,
             Some(known) => known,
-            None => names.add(name, Known::nothing(now)),
+            None => names.add(name.into(), Known::nothing(now)),
         };
         let contents = self.contents(known, &status);
         self.count(name, &known.status, &status, &contents);
@@ -173,12 +173,12 @@ impl Follower {
     }
 
     /// Takes in what of a secret was sent last; says whether that is news.
-    fn note_sent(&self, name: &str, version: &Arc<str>, now: SystemTime) -> bool {
+    fn note_sent(&self, name: &Arc<str>, version: &Arc<str>, now: SystemTime) -> bool {
         let mut names = lock(&self.slot.names);
         let known = match names.get_mut(name) {
             Some(known) if known.status.sent.as_ref() == Some(version) => return false,
             Some(known) => known,
-            None => names.add(name, Known::nothing(now)),
+            None => names.add(Arc::clone(name), Known::nothing(now)),
         };
         known.contents.sent = Some(self.deliveries.0.contents.of(version));
         known.status.sent = Some(Arc::clone(version));
@@ -241,7 +241,7 @@ impl Follower {
             let shown: String = name.chars().take(SHOWN).collect();
             let Peer { uid, pid, .. } = self.slot.peer;
             warn!(uid, pid, secret = ?shown, "a secret was asked for that is not served here; the others are");
-            lock(&self.slot.names).add(name, Known::nothing(now));
+            lock(&self.slot.names).add(name.into(), Known::nothing(now));
             news = true;
         }
         news

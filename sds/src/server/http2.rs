@@ -156,11 +156,10 @@ async fn serve(
                 connection.as_mut().graceful_shutdown();
                 bell.ring(Part::Connection);
             }
-            if bell.answer(Part::Connection) {
-                if let Poll::Ready(ended) = connection.as_mut().poll(&mut Context::from_waker(for_connection))
-                {
-                    return Poll::Ready(ended);
-                }
+            if bell.answer(Part::Connection)
+                && let Poll::Ready(ended) = connection.as_mut().poll(&mut Context::from_waker(for_connection))
+            {
+                return Poll::Ready(ended);
             }
             if bell.answer(Part::Opened) {
                 opened.take().into_iter().for_each(|stream| streams.add(stream));

@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Variant,
+    nonce::Nonce,
     watch::{Draft, Flight, Told, Watch},
 };
 use crate::{
@@ -19,7 +20,7 @@ impl Watch {
     pub(super) fn commit(
         &mut self,
         draft: &Draft,
-        nonce: &str,
+        nonce: Nonce,
         variant: Variant,
         newest: &Arc<Kind>,
         status: &mut Status,
@@ -56,9 +57,9 @@ impl Watch {
             // A later response takes the place of an unanswered one: only its nonce is still good.
             self.flights.clear();
         }
-        self.nonce = Some(nonce.to_owned());
+        self.nonce = Some(nonce);
         self.flights.push_back(Flight {
-            nonce: nonce.to_owned(),
+            nonce,
             resources: draft.resources.clone(),
             removed: draft.removed.clone(),
         });

@@ -20,7 +20,7 @@ impl Watch {
     ) {
         let first = nonce.is_empty() || self.nonce.is_none();
         if !first {
-            if self.nonce.as_deref() != Some(nonce) {
+            if self.nonce.is_none_or(|last| last != *nonce) {
                 status.count_stale_nonce();
                 return;
             }

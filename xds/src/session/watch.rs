@@ -8,7 +8,10 @@ use std::{
 
 use tracing::{debug, info};
 
-use super::reason::{self, Blame};
+use super::{
+    nonce::Nonce,
+    reason::{self, Blame},
+};
 use crate::{
     batch::Resources,
     interest::Interest,
@@ -61,7 +64,7 @@ pub(super) struct Refused {
 /// A response that waits for its ACK or NACK.
 #[derive(Debug)]
 pub(super) struct Flight {
-    pub(super) nonce: String,
+    pub(super) nonce: Nonce,
     pub(super) resources: Resources,
     pub(super) removed: Vec<Name>,
 }
@@ -95,7 +98,7 @@ pub(super) struct Watch {
     pub(super) refused: BTreeMap<Name, Refused>,
     pub(super) flights: VecDeque<Flight>,
     /// SotW: the nonce of the last response, the only one that a request may carry.
-    pub(super) nonce: Option<String>,
+    pub(super) nonce: Option<Nonce>,
     /// SotW: names were listed once, so an empty list means nothing rather than everything.
     pub(super) listed: bool,
     /// SotW whole sets: the set as it was wanted when the last response was sent.
@@ -214,7 +217,7 @@ impl Watch {
 
     /// Takes an ACK or a NACK of an earlier response; says whether the nonce was that of one.
     pub(super) fn settle(&mut self, nonce: &str, rejection: Option<&str>, status: &mut Status) -> bool {
-        let Some(index) = self.flights.iter().position(|flight| flight.nonce == nonce) else {
+        let Some(index) = self.flights.iter().position(|flight| flight.nonce == *nonce) else {
             return false;
         };
         if let Some(flight) = self.flights.remove(index) {
@@ -227,7 +230,7 @@ impl Watch {
     }
 
     fn accept(&mut self, flight: Flight, status: &mut Status) {
-        debug!(kind = %self.kind, nonce = flight.nonce, resources = flight.resources.len(), "acknowledged");
+        debug!(kind = %self.kind, nonce = %flight.nonce, resources = flight.resources.len(), "acknowledged");
         self.removal_refused = false;
         let known = status.of_mut(self.kind);
         let clears = |name: &Name, version: Option<&str>| {
@@ -285,7 +288,7 @@ impl Watch {
             reason::blame(text, flight.resources.iter().cloned().collect(), |resource| known.runs(resource));
         let reason = reason::clean(text);
         info!(
-            kind = %self.kind, nonce = flight.nonce, rejected = guilty.len(), suspected = suspects.len(),
+            kind = %self.kind, nonce = %flight.nonce, rejected = guilty.len(), suspected = suspects.len(),
             %reason, "rejected by the client"
         );
         self.removal_refused |= !flight.removed.is_empty();
