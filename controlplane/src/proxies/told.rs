@@ -91,7 +91,17 @@ impl Proxies {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::{
+        collections::BTreeMap,
+        sync::atomic::{AtomicU64, Ordering},
+        time::{Duration, SystemTime},
+    };
+
+    use signet_xds::{
+        Resource, ResourceType, Session,
+        pb::envoy::config::cluster::v3::Cluster,
+        session::{Ask, Request, Service, Variant},
+    };
 
     use super::{super::Said, *};
     use crate::translate::Interception;
@@ -128,5 +138,40 @@ mod tests {
         let c = proxy("c").workload;
         assert_eq!(named(&[(&c, 9), (&c, 1)]), [(3, true, false, Some(9))]);
         drop(feeds);
+    }
+
+    #[test]
+    fn a_proxy_is_stale_from_when_it_was_first_told_of_what_it_has_not_taken_and_says_nothing() {
+        let seconds = Arc::new(AtomicU64::new(100));
+        let clock = Arc::clone(&seconds);
+        let now = move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::Relaxed));
+        let proxies = Proxies::new(Arc::new(now));
+        let mut feed = proxies.connect(proxy("a"), Said::default());
+        let tell = |content: &str| {
+            let message = Cluster { alt_stat_name: content.into(), ..Default::default() };
+            let resources =
+                (!content.is_empty()).then(|| Resource::new(ResourceType::Cluster, "c", &message));
+            let snapshot = Some(Arc::new(resources.into_iter().collect()));
+            proxies.publish([Told { key: 0, snapshot, cause: Arc::default() }]);
+        };
+        let stale_since = || proxies.list()[0].stale_since.clone();
+        assert_eq!(stale_since().as_deref(), Some("1970-01-01T00:01:40Z"), "it has not been told anything");
+        tell("");
+        let mut session = Session::new(Variant::Delta, Service::Aggregated, 0);
+        for kind in [ResourceType::Cluster, ResourceType::Listener] {
+            let ask =
+                Ask::Changes { subscribe: Vec::new(), unsubscribe: Vec::new(), initial: BTreeMap::new() };
+            let type_url = kind.type_url().into();
+            let request =
+                Request { node: Some("n".into()), type_url, nonce: String::new(), rejection: None, ask };
+            session.on_request(request).unwrap();
+        }
+        feed.observer.changed(session.status());
+        assert_eq!(stale_since(), None, "it lacks nothing");
+        for (moment, content) in [(130, "1"), (160, "2")] {
+            seconds.store(moment, Ordering::Relaxed);
+            tell(content);
+            assert_eq!(stale_since().as_deref(), Some("1970-01-01T00:02:10Z"), "at {moment}");
+        }
     }
 }

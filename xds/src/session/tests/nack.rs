@@ -187,3 +187,18 @@ fn a_refused_whole_set_is_not_sent_again_for_the_asking() {
     peer.nonces.clear();
     assert_eq!(peer.ask("C", &[]), NOTHING);
 }
+
+#[test]
+fn a_version_that_was_accepted_and_is_refused_when_it_is_sent_again_is_not_in_force() {
+    let mut peer = Peer::delta("C a@1");
+    peer.ask("C", &["a"]);
+    peer.ack("C");
+    assert!(peer.is_synced());
+    assert_eq!(peer.ask("C", &["a"]), ["C a@1"], "whoever asks is answered");
+    peer.nack("C", "no");
+    assert_eq!(peer.accepted("C", "a"), Some(&*version("C", "a@1")));
+    assert!(!peer.is_synced(), "it says that it does not run it");
+    assert_eq!(peer.see("C a@2"), ["C a@2"]);
+    peer.ack("C");
+    assert!(peer.is_synced());
+}

@@ -68,3 +68,56 @@ impl<'a> Round<'a> {
         self.forge.encoded()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use signet_policies::identity::Workload;
+    use signet_xds::ResourceType;
+
+    use super::*;
+    use crate::{
+        discovery::Instances,
+        model::{Listener, Mesh, PortMapping, Protocol, VirtualNode},
+        translate::{InForce, Interception},
+    };
+
+    #[test]
+    fn what_is_equal_to_what_a_proxy_holds_is_the_very_same_and_nobody_looks_for_it_elsewhere() {
+        let port_mapping = PortMapping { port: 8080.try_into().unwrap(), protocol: Protocol::Http };
+        let node = VirtualNode { listeners: vec![Listener::new(port_mapping)], ..VirtualNode::default() };
+        let mut mesh = Mesh::default();
+        mesh.virtual_nodes.insert("a".parse().unwrap(), node.into());
+        let meshes = [("m".parse().unwrap(), Arc::new(mesh))].into();
+        let model = Model { revision: 1, meshes, ..Model::default() };
+        let (in_force, instances) = (InForce::default(), Instances::default());
+        let trust_domain = "td".parse().unwrap();
+        let given =
+            Given { model: &model, in_force: &in_force, instances: &instances, trust_domain: &trust_domain };
+        let proxy = Proxy {
+            workload: Workload::virtual_node("m", "a").unwrap(),
+            interception: Interception::None,
+            ingress_address: [127, 0, 0, 1].into(),
+            egress_port: 15001.try_into().unwrap(),
+        };
+        let before = Arc::new(given.snapshot(&proxy, &mut Forge::default()));
+        // Of a mesh that changed as a whole everything is made anew, and a pool that knows nothing yet is no help.
+        let (mut touched, mut pool) = (Touched::default(), Pool::default());
+        touched.add_mesh(&proxy.workload.mesh);
+        let scope = given.scope(&proxy).unwrap();
+        let concerned = Concerned {
+            key: 0,
+            proxy: proxy.clone(),
+            is_alone: true,
+            wanted: Some(Arc::clone(&before)),
+            why: Some(()),
+        };
+        let mut round = Round::new(given, &model, &touched, &mut pool);
+        let made = round.make(&concerned, &scope);
+        assert!(round.encoded() > 0, "it was made anew");
+        assert!(made.count(ResourceType::Listener) > 0);
+        for kind in ResourceType::ALL {
+            assert!(made.shares(kind, &before), "{kind}");
+        }
+        assert!(pool.is_empty(), "{} were looked for", pool.len());
+    }
+}
