@@ -11,7 +11,7 @@
 use std::{
     fs::{self, File},
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::Command,
@@ -58,6 +58,8 @@ pub struct Host {
     pub namespace: Namespace,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Its other address.
+    pub ipv6: Ipv6Addr,
 }
 
 fn ip(args: &str) -> Result<()> {
@@ -157,11 +159,13 @@ impl Hub {
         let name = &namespace.name;
         ip(&format!("-n {hub} link add host{n} type veth peer name eth0 netns {name}"))?;
         ip(&format!("-n {hub} link set host{n} master bridge up"))?;
-        ip(&format!("-n {name} addr add 10.99.0.{n}/24 dev eth0"))?;
-        ip(&format!("-n {name} addr add fd99::{n}/64 dev eth0 nodad"))?;
+        let (address, ipv6) =
+            (Ipv4Addr::new(10, 99, 0, n), Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, n.into()));
+        ip(&format!("-n {name} addr add {address}/24 dev eth0"))?;
+        ip(&format!("-n {name} addr add {ipv6}/64 dev eth0 nodad"))?;
         ip(&format!("-n {name} link set eth0 up"))?;
         namespace.resolve_by(Ipv4Addr::new(10, 99, 0, 1))?;
-        Ok(Host { namespace, address: Ipv4Addr::new(10, 99, 0, n) })
+        Ok(Host { namespace, address, ipv6 })
     }
 }
 

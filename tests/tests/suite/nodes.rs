@@ -2,6 +2,7 @@
 
 mod bounds;
 mod discovery;
+mod families;
 mod goldens;
 mod health;
 mod logs;
