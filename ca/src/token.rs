@@ -4,16 +4,21 @@
 //! the database learns no token, and a random text of 256 bits needs no slow hash.
 
 mod format;
+mod fresh;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use signet_durable::{CommitError, Database};
+use signet_durable::{CommitError, Database, Writes};
 use signet_policies::{identity::Workload, time::Timestamp};
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{Random, certificate::sha256};
 use format::Stored;
+use fresh::{Fresh, State};
 
 /// Life of a token for which none is asked.
 pub const DEFAULT_TOKEN_LIFE: Duration = Duration::from_secs(10 * 60);
@@ -114,10 +119,14 @@ impl From<sled::Error> for TokenError {
 }
 
 /// The tokens of a server. Clones share them.
+///
+/// They are written through the database's journal, so that those who join at once share one wait for the disk, and share
+/// it with what is issued meanwhile.
 #[derive(Clone, Debug)]
 pub struct JoinTokens {
     database: Database,
     tokens: sled::Tree,
+    fresh: Arc<Mutex<Fresh>>,
 }
 
 impl JoinTokens {
@@ -127,7 +136,7 @@ impl JoinTokens {
     /// [`TokenError::Unavailable`].
     pub fn new(database: Database) -> Result<Self, TokenError> {
         let tokens = database.tree(TREE)?;
-        Ok(Self { database, tokens })
+        Ok(Self { database, tokens, fresh: Arc::default() })
     }
 
     /// Makes a token for one workload that can be redeemed within `life`; `by` is who asks for it. It is durable when this
@@ -149,8 +158,12 @@ impl JoinTokens {
         let token = Token::draw(random);
         let made_by = Some(by.to_owned());
         let stored = Stored { workload: workload.clone(), expires_at: now + life, used_at: None, made_by };
-        let (tokens, key, text) = (self.tokens.clone(), key_of(token.reveal()), stored.write()?);
-        self.database.commit(move || tokens.insert(key, text).map(|_| ())).await?;
+        let (key, text) = (key_of(token.reveal()), stored.write()?);
+        self.change(move |this, writes| {
+            this.put(writes, key, Some(&text));
+            Ok(())
+        })
+        .await?;
         Ok(token)
     }
 
@@ -159,7 +172,9 @@ impl JoinTokens {
     /// # Errors
     /// As [`JoinTokens::redeem`].
     pub fn peek(&self, text: &str, now: Timestamp) -> Result<Workload, TokenError> {
-        valid(&self.tokens, &key_of(text), now).map(|stored| stored.workload)
+        let key = key_of(text);
+        let shown = self.fresh().shown(&key);
+        valid(self.stored(&key, shown)?, now).map(|stored| stored.workload)
     }
 
     /// Uses a token up. Of many who try at once, one succeeds. That it was used is durable when this returns.
@@ -167,9 +182,8 @@ impl JoinTokens {
     /// # Errors
     /// [`TokenError::Unknown`], [`TokenError::Used`], [`TokenError::Expired`], [`TokenError::Unavailable`].
     pub async fn redeem(&self, text: &str, now: Timestamp) -> Result<JoinToken, TokenError> {
-        let (tokens, key) = (self.tokens.clone(), key_of(text));
-        // Changes run one after another: between the look and the mark nobody else looks.
-        self.database.commit(move || Ok(redeem_now(&tokens, &key, now))).await?
+        let key = key_of(text);
+        self.change(move |this, writes| this.redeem_now(writes, key, now)).await
     }
 
     /// Forgets tokens that ended more than a day ago, and says how many there were.
@@ -177,18 +191,77 @@ impl JoinTokens {
     /// # Errors
     /// [`TokenError::Unavailable`].
     pub async fn prune(&self, now: Timestamp) -> Result<usize, TokenError> {
-        let tokens = self.tokens.clone();
-        self.database.commit(move || Ok(prune_now(&tokens, now))).await?
+        self.change(move |this, writes| this.prune_now(writes, now)).await
+    }
+
+    /// Changes tokens on the writer thread, and shows what became of them once that is durable.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Self, &mut Writes) -> Result<T, TokenError> + Send + 'static,
+    ) -> Result<T, TokenError> {
+        let (writer, shower) = (self.clone(), self.clone());
+        let change = move |writes: &mut Writes| {
+            // The groups before this one are in the tree.
+            writer.fresh().settle();
+            Ok(change(&writer, writes))
+        };
+        self.database.journal(change, move |_| shower.fresh().show()).await?
+    }
+
+    /// Notes what becomes of a token, if anything; on the writer thread.
+    fn put(&self, writes: &mut Writes, key: Key, text: Option<&[u8]>) {
+        match text {
+            Some(text) => writes.insert(&self.tokens, key, text),
+            None => writes.remove(&self.tokens, key),
+        }
+        self.fresh().add(key, text.map(Into::into));
+    }
+
+    /// Changes run one after another: between the look and the mark nobody else looks.
+    fn redeem_now(&self, writes: &mut Writes, key: Key, now: Timestamp) -> Result<JoinToken, TokenError> {
+        let added = self.fresh().added(&key);
+        let stored = valid(self.stored(&key, added)?, now)?;
+        let used = Stored { used_at: Some(now), ..stored };
+        self.put(writes, key, Some(&used.write()?));
+        Ok(JoinToken { id: id_of(&key).into(), made_by: used.made_by.map(Into::into) })
+    }
+
+    /// What is not in the tree yet did not end long ago.
+    fn prune_now(&self, writes: &mut Writes, now: Timestamp) -> Result<usize, TokenError> {
+        let mut ended = Vec::new();
+        for entry in &self.tokens {
+            let (key, text) = entry?;
+            if Stored::read(&text)?.expires_at + REMEMBERED < now {
+                let damaged = || TokenError::Unavailable("a record's key is none".to_owned());
+                ended.push(Key::try_from(&*key).map_err(|_| damaged())?);
+            }
+        }
+        ended.iter().for_each(|key| self.put(writes, *key, None));
+        Ok(ended.len())
+    }
+
+    /// As it is in the tree, unless it is fresh.
+    fn stored(&self, key: &Key, fresh: Option<State>) -> Result<Stored, TokenError> {
+        match fresh {
+            Some(text) => Stored::read(&text.ok_or(TokenError::Unknown)?),
+            None => Stored::read(&self.tokens.get(key)?.ok_or(TokenError::Unknown)?),
+        }
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// What a token is kept under: the SHA-256 of its text.
+type Key = [u8; 32];
+
 /// The key that a text is kept under, whatever text it is.
-fn key_of(text: &str) -> [u8; 32] {
+fn key_of(text: &str) -> Key {
     sha256(text.as_bytes())
 }
 
-fn valid(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<Stored, TokenError> {
-    let stored = Stored::read(&tokens.get(key)?.ok_or(TokenError::Unknown)?)?;
+fn valid(stored: Stored, now: Timestamp) -> Result<Stored, TokenError> {
     match stored.used_at {
         Some(_) => Err(TokenError::Used),
         None if now >= stored.expires_at => Err(TokenError::Expired),
@@ -198,27 +271,6 @@ fn valid(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<Stored, Toke
 
 fn id_of(key: &[u8]) -> String {
     hex::encode(&key[..8])
-}
-
-fn redeem_now(tokens: &sled::Tree, key: &[u8], now: Timestamp) -> Result<JoinToken, TokenError> {
-    let stored = valid(tokens, key, now)?;
-    let used = Stored { used_at: Some(now), ..stored };
-    tokens.insert(key, used.write()?)?;
-    Ok(JoinToken { id: id_of(key).into(), made_by: used.made_by.map(Into::into) })
-}
-
-fn prune_now(tokens: &sled::Tree, now: Timestamp) -> Result<usize, TokenError> {
-    let mut batch = sled::Batch::default();
-    let mut count = 0;
-    for entry in tokens {
-        let (key, text) = entry?;
-        if Stored::read(&text)?.expires_at + REMEMBERED < now {
-            batch.remove(key);
-            count += 1;
-        }
-    }
-    tokens.apply_batch(batch)?;
-    Ok(count)
 }
 
 #[cfg(test)]

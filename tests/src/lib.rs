@@ -10,6 +10,7 @@ pub mod bed;
 pub mod ceremony;
 pub mod conformance;
 pub mod dice;
+pub mod herd;
 pub mod node_service {
     //! The node service: its client, for requests that no agent would send, and its server, for answers that no Signet
     //! server would give.

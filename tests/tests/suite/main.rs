@@ -17,6 +17,7 @@ mod custody;
 mod discovery;
 mod faults;
 mod full_disk;
+mod herd;
 mod inputs;
 mod joining;
 mod modes;
