@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     authority::{Authority, Bundle, Place, Standing},
     der::Der,
-    node::{Listener, Loaded, Node, Presented, Probe, Renewal, Rival, Secret, Tickets},
+    node::{Lapsed, Listener, Loaded, Node, Presented, Probe, Renewal, Rival, Secret, Tickets},
     record::{Log, Record, Revoked},
     registry::{Mode, Peer, Port, Registered},
 };
@@ -48,6 +48,9 @@ pub struct Inventory {
     pub ports: Vec<Port>,
     /// The proxies, as their agents report them.
     pub nodes: Vec<Node>,
+    /// Those whose certificates ended while they were away, for as long as the server shows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lapsed: Vec<Lapsed>,
     /// Since when deliveries have been watched; nothing is known of earlier ones.
     #[serde(default)]
     pub watched_since: Option<i64>,

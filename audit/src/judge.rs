@@ -57,6 +57,7 @@ pub fn judge(
         workloads: Vec::new(),
         ports: Vec::new(),
         nodes: Vec::new(),
+        lapsed: Vec::new(),
         watched_since: None,
         gaps: if above.is_empty() { vec![no_chain()] } else { Vec::new() },
     };

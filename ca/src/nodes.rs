@@ -10,6 +10,7 @@
 
 mod clocks;
 mod departure;
+mod lapsed;
 mod leaf;
 mod places;
 mod report;
@@ -36,6 +37,7 @@ use tracing::info;
 use crate::Serial;
 pub(crate) use departure::Departed;
 pub use departure::NotForgotten;
+pub use lapsed::{LAPSED_FOR, Lapsed, MAX_LAPSED};
 pub use leaf::PresentedLeaf;
 pub use places::{MAX_NODES, MAX_OF_WORKLOAD, TooManyNodes};
 pub(crate) use report::read;
@@ -158,6 +160,8 @@ struct Hub {
     numbers: AtomicU64,
     /// The last certificates of agents that left for good.
     departed: std::sync::Mutex<Departed>,
+    /// Agents whose certificates ended while they were away.
+    lapsed: std::sync::Mutex<BTreeMap<NodeKey, Lapsed>>,
 }
 
 impl Default for Nodes {
@@ -168,6 +172,7 @@ impl Default for Nodes {
             sessions: std::sync::Mutex::default(),
             numbers: AtomicU64::new(1),
             departed: std::sync::Mutex::default(),
+            lapsed: std::sync::Mutex::default(),
         }))
     }
 }
@@ -220,6 +225,7 @@ impl Nodes {
             self.lock().remove(&key);
             return Err(refused);
         }
+        self.lapsed_lock().remove(&key);
         info!(node = %key, "an agent watches");
         Ok(Session { nodes: self.clone(), key, number, replaced, left: false })
     }
@@ -253,22 +259,24 @@ impl Nodes {
         self.0.advice.subscribe()
     }
 
-    /// Drops agents that are gone and whose certificates have ended: nobody can be them any more.
+    /// Drops agents that are gone and whose certificates have ended: nobody can be them any more. They are shown as
+    /// [`Nodes::lapsed`] for a while.
     pub fn forget_ended(&self, now: Timestamp) {
         self.departed_lock().retain(|_, departure| departure.end >= now);
+        let mut lapsed = Vec::new();
         self.0.views.send_if_modified(|views| {
             let ended = |view: &&Arc<NodeView>| {
                 let end = view.report.held.as_ref().map(|leaf| leaf.not_after);
                 !view.connected && end.is_none_or(|end| end < now)
             };
-            let gone: Vec<NodeKey> = views.iter().filter(ended).map(|view| view.key.clone()).collect();
-            gone.iter().for_each(departure::tell_lapsed);
-            let rest = gone.iter().fold(views.0.clone(), |rest, key| rest.remove(key));
-            if !gone.is_empty() {
+            lapsed = views.iter().filter(ended).map(|view| Lapsed::from(&**view)).collect();
+            let rest = lapsed.iter().fold(views.0.clone(), |rest, gone: &Lapsed| rest.remove(&gone.key));
+            if !lapsed.is_empty() {
                 *views = Arc::new(NodeViews(rest));
             }
-            !gone.is_empty()
+            !lapsed.is_empty()
         });
+        self.note_lapsed(lapsed, now);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeKey, CancellationToken>> {

@@ -46,6 +46,26 @@ pub struct Node {
     pub listeners: Vec<Listener>,
 }
 
+/// An agent that was away until its certificate had ended, and cannot renew. Of its Envoy nothing is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lapsed {
+    /// Whose it is, as `mesh/M/virtualNode/N`.
+    pub workload: String,
+    /// Which of them.
+    pub instance: String,
+    /// When its certificate ended.
+    pub ended: i64,
+    /// That certificate, in lower-case hexadecimal; absent where it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// When it last reported.
+    pub reported_at: i64,
+    /// Where it called from: an IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
 /// One secret on one SDS stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

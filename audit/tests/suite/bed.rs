@@ -192,6 +192,7 @@ impl Bed {
                 })
                 .to_vec(),
             nodes: Vec::new(),
+            lapsed: Vec::new(),
             watched_since: Some(NOW - 5 * DAY),
             gaps: Vec::new(),
         };

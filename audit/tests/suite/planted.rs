@@ -6,7 +6,9 @@ use rcgen::{
 };
 use signet_audit::{
     CHECKS, Severity, find,
-    inventory::{Bundle, Der, Gap, Mode, Need, Place, Probe, Record, Revoked, Rival, Standing, Tickets},
+    inventory::{
+        Bundle, Der, Gap, Lapsed, Mode, Need, Place, Probe, Record, Revoked, Rival, Standing, Tickets,
+    },
 };
 
 use crate::bed::{Bed, Ca, DAY, Leaf, NOW, authority_params, copy, node_name, serial, spiffe_id};
@@ -276,7 +278,7 @@ const FAULTS: [(&str, Plant); 57] = [
 ];
 
 /// The rest of them: what only live nodes show.
-const LIVE_FAULTS: [(&str, Plant); 21] = [
+const LIVE_FAULTS: [(&str, Plant); 22] = [
     ("E03", |bed| {
         // It is revoked, nobody serves it, and the trust that this Envoy took does not list it.
         let mut leaf = bed.leaf("a");
@@ -315,6 +317,12 @@ const LIVE_FAULTS: [(&str, Plant); 21] = [
     ("E05", |bed| {
         bed.replace("a", |leaf| leaf.issued_at = NOW - DAY * 72 / 100);
         bed.thresholds.remaining_warning_percent = 25;
+    }),
+    ("E05", |bed| {
+        let (workload, instance) = ("mesh/shop/virtualNode/a".to_owned(), "i-asleep".to_owned());
+        let (ended, reported_at) = (NOW - 3600, NOW - 2 * DAY);
+        let lapsed = Lapsed { workload, instance, ended, reported_at, ..Lapsed::default() };
+        bed.inventory.lapsed.push(lapsed);
     }),
     ("E06", |bed| {
         let node = bed.node("a");

@@ -7,10 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use signet_policies::{
-    identity::{Workload, WorkloadKind},
-    time::Timestamp,
-};
+use signet_policies::time::Timestamp;
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -59,20 +56,6 @@ pub enum NotForgotten {
     Ledger(#[from] LedgerError),
 }
 
-/// Says what is to be done about an agent that was away until its certificate had ended, without having left.
-pub(super) fn tell_lapsed(key: &NodeKey) {
-    let Workload { mesh, kind, name } = &key.workload;
-    let flag = match kind {
-        WorkloadKind::VirtualNode => "--virtual-node",
-        WorkloadKind::VirtualGateway => "--virtual-gateway",
-    };
-    warn!(
-        node = %key,
-        "this agent was away until its certificate had ended, and is not known any more; where it is to come back, make a \
-         token with `signet token create --mesh {mesh} {flag} {name} > FILE`, and start it again with --token-file FILE"
-    );
-}
-
 /// A certificate, and when it ends.
 type Last = (Serial, Timestamp);
 
@@ -115,7 +98,8 @@ impl Nodes {
     }
 
     /// Forgets an agent that is gone for good without having said so: it counts for nothing until it is back. `name` is
-    /// an instance, a workload (all of its agents that are not connected), or the serial number of a certificate.
+    /// an instance, a workload (all of its agents that are not connected), or the serial number of a certificate. One whose
+    /// certificate has ended is shown no more.
     /// `is_running` knows whose proxies have a stream of their own. Returns who is forgotten, each as it is in the ledger.
     ///
     /// # Errors
@@ -130,14 +114,23 @@ impl Nodes {
     ) -> Result<Vec<String>, NotForgotten> {
         let views = self.subscribe().borrow().clone();
         let gone = match name.parse::<Serial>() {
-            Ok(serial) => vec![holder(serial, &views, ledger, now).await?],
-            Err(_) => named(name, &views, ledger).await?,
+            Ok(serial) => holder(serial, &views, ledger, now).await.map(|gone| vec![gone]),
+            Err(_) => named(name, &views, ledger).await,
+        };
+        // Nobody waits for these; they are only shown.
+        let mut forgotten = self.forget_lapsed(name);
+        let gone = match gone {
+            Err(NotForgotten::Unknown(_) | NotForgotten::Connected(_) | NotForgotten::Ended(_))
+                if !forgotten.is_empty() =>
+            {
+                Vec::new()
+            }
+            gone => gone?,
         };
         let mut keys = gone.iter().filter_map(|gone| gone.view.as_ref()).map(|view| &view.key);
         if let Some(running) = keys.find(|key| is_running(key)) {
             return Err(NotForgotten::Running(running.clone()));
         }
-        let mut forgotten = Vec::with_capacity(gone.len());
         for Gone { node, view, last } in gone {
             if let Some(last) = last {
                 self.note_departed(ledger, &node, last, by, now).await?;

@@ -279,3 +279,53 @@ fn a_workload_whose_agents_are_all_there_gets_no_more_and_each_of_them_may_come_
     assert!(!nodes.connected(&key("a", "more")) && nodes.connected(&key("a", "0")));
     assert_eq!((come("a", "7"), come("b", "one")), (Ok(()), Ok(())));
 }
+
+#[tokio::test]
+async fn who_was_away_until_its_certificate_had_ended_is_shown_for_a_day_or_until_it_is_back_or_forgotten() {
+    let nodes = Nodes::default();
+    let serial = Serial::from_be_bytes(&[7]);
+    let second = Duration::from_secs(1);
+    let from = |number: u8| Line { serial: None, address: Some([10, 0, 0, number].into()) };
+    for (name, number) in [("one", 1), ("two", 2), ("three", 3)] {
+        drop(nodes.connect(key("a", name), from(number), holding(serial, 100), now()).unwrap());
+    }
+    let end = Timestamp::from(now() + 100 * second);
+    nodes.forget_ended(end);
+    assert!(nodes.lapsed().is_empty(), "its last second is not over");
+    nodes.forget_ended(end + second);
+    let lapsed = nodes.lapsed();
+    assert_eq!(lapsed.iter().map(|one| &*one.key.instance).collect::<Vec<_>>(), ["one", "three", "two"]);
+    let Lapsed { ended, serial: held, address, reported_at, .. } = lapsed[0].clone();
+    assert_eq!((ended, held, address, reported_at), (end, serial, from(1).address, now()));
+
+    let back = nodes.connect(key("a", "one"), Line::default(), holding(serial, 900), now() + 200 * second);
+    let ledger = MemoryLedger::default();
+    let name = key("a", "two").to_string();
+    let forgotten = nodes.forget(&name, &|_| false, &ledger, "AKIA1", end + second).await.unwrap();
+    assert_eq!(
+        (forgotten, ledger.size()),
+        (vec![name], 0),
+        "nobody waits for it, so the ledger need not know"
+    );
+    let shown = || nodes.lapsed().into_iter().map(|one| one.key.instance).collect::<Vec<_>>();
+    assert_eq!(shown(), ["three"]);
+    nodes.forget_ended(end + LAPSED_FOR);
+    assert_eq!(shown(), ["three"]);
+    nodes.forget_ended(end + LAPSED_FOR + second);
+    assert_eq!(shown(), Vec::<String>::new());
+    drop(back);
+}
+
+#[test]
+fn of_very_many_whose_certificates_ended_those_that_ended_first_are_shown_no_more() {
+    let nodes = Nodes::default();
+    let lapsed = |number: usize| {
+        let ended = Timestamp::from_unix(i64::try_from(number).unwrap());
+        let (key, agent_version) = (key("a", &number.to_string()), String::new());
+        Lapsed { key, ended, serial: None, reported_at: now(), address: None, agent_version }
+    };
+    nodes.note_lapsed((0..MAX_LAPSED + 3).map(lapsed).collect(), Timestamp::from_unix(0));
+    let shown = nodes.lapsed();
+    assert_eq!(shown.len(), MAX_LAPSED);
+    assert_eq!(shown.iter().map(|one| one.ended.unix()).min(), Some(3));
+}

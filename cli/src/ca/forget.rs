@@ -16,7 +16,7 @@ pub(super) const HELP: &str = "Examples:\n  \
     An agent that is stopped (SIGTERM) says that it leaves. One that was killed, or whose machine is gone, did not, and may\n\
     be alive behind a broken network: until its certificate ends, `signet audit` is incomplete (exit status 5), and a\n\
     change of root or issuer waits for it. This says that it is gone. It is kept in the ledger, with your name, and holds\n\
-    until the agent is back. An agent that is connected is not forgotten, and nothing is revoked: if somebody may have the\n\
+    until the agent is back. One whose certificate has ended is shown for a day, and after this no more. An agent that is connected is not forgotten, and nothing is revoked: if somebody may have the\n\
     key, `signet ca revoke` its certificate.";
 
 /// Flags of `signet ca forget`.

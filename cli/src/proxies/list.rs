@@ -14,7 +14,10 @@ use signet_policies::{
     time::Clock,
 };
 
-use super::refused;
+use super::{
+    refused,
+    secrets::{self, Agent},
+};
 use crate::{connect::ConnectArgs, format::Format};
 
 /// Flags of `signet proxies` alone, and of `signet proxies history`.
@@ -56,6 +59,9 @@ struct Answer {
     proxies: Vec<ProxyView>,
     #[serde(default)]
     gone: Vec<GoneView>,
+    /// Agents whose certificates ended while they were away.
+    #[serde(default)]
+    expired: Vec<Agent>,
     ports: Vec<PortView>,
 }
 
@@ -67,9 +73,12 @@ struct Refusals {
 
 /// Prints the proxies.
 pub(super) async fn run(args: ListArgs, clock: Clock) -> Result<()> {
-    let answer = args.connect.client(clock)?.call(Method::GET, "/v1/proxies", None).await?;
+    let client = args.connect.client(clock)?;
+    let answer = client.call(Method::GET, "/v1/proxies", None).await?;
     let mut answer: Answer =
         serde_json::from_value(answer).context("the server's answer is no list of proxies")?;
+    answer.expired = secrets::expired(&client).await?;
+    answer.expired.retain(|agent| args.filter.passes(agent.workload()));
     answer.proxies.retain(|proxy| args.filter.passes(&proxy.workload));
     answer.gone.retain(|proxy| args.filter.passes(&proxy.workload));
     let of_port = |port: &PortView| port.port.rsplit_once(':').map(|(workload, _)| workload.to_owned());
@@ -111,6 +120,7 @@ fn print_table(answer: &Answer) {
     for GoneView { workload, ingress_address, gone_for_seconds } in &answer.gone {
         println!("{workload} on {ingress_address} left {gone_for_seconds} s ago and is waited for");
     }
+    answer.expired.iter().for_each(Agent::print);
     for port in answer.ports.iter().filter(|port| !port.settled) {
         println!("{} is changing its TLS mode; waiting for {}", port.port, port.waiting_for.join(", "));
     }

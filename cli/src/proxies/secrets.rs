@@ -16,6 +16,9 @@ pub(super) struct Agent {
     workload: String,
     instance: String,
     connected: bool,
+    /// When its certificate ended while it was away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expired_at: Option<String>,
     reported_at: String,
     secrets: Vec<Secret>,
 }
@@ -38,17 +41,38 @@ struct Nodes {
 
 /// Asks the server for it.
 pub(super) async fn told(client: &Client, workload: &Workload) -> Result<Vec<Agent>> {
+    let workload = workload.to_string();
+    Ok(all(client).await?.into_iter().filter(|agent| agent.workload == workload).collect())
+}
+
+/// Asks the server for agents whose certificates ended while they were away.
+pub(super) async fn expired(client: &Client) -> Result<Vec<Agent>> {
+    Ok(all(client).await?.into_iter().filter(|agent| agent.expired_at.is_some()).collect())
+}
+
+async fn all(client: &Client) -> Result<Vec<Agent>> {
     let answer = client.call(Method::GET, "/v1/nodes", None).await?;
     let Nodes { nodes } =
         Nodes::deserialize(answer).context("the server's answer does not tell of agents")?;
-    let workload = workload.to_string();
-    Ok(nodes.into_iter().filter(|agent| agent.workload == workload).collect())
+    Ok(nodes)
 }
 
 impl Agent {
+    /// Whose it is.
+    pub(super) fn workload(&self) -> &str {
+        &self.workload
+    }
+
     /// Its secrets as a table, and why any of them is refused.
     pub(super) fn print(&self) {
-        let Self { workload, instance, connected, reported_at, secrets } = self;
+        let Self { workload, instance, connected, expired_at, reported_at, secrets } = self;
+        if let Some(expired_at) = expired_at {
+            println!(
+                "the certificate of {workload} on {instance} ended at {expired_at} while its agent was away; it needs a token to \
+                 come back (signet token create, --token-file), or is forgotten (signet ca forget {workload}/{instance})"
+            );
+            return;
+        }
         let gone = if *connected { "" } else { ", not connected now" };
         println!("secrets from the agent of {workload} on {instance}, as of {reported_at}{gone}\n");
         if secrets.is_empty() {

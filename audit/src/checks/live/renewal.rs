@@ -6,8 +6,8 @@ use crate::{
     certificate::Certificate,
     check::Check,
     evidence::{Evidence, node_subject},
-    finding::{Fault, Severity},
-    inventory::{Mode, Need, Node},
+    finding::{Fault, Severity, Subject},
+    inventory::{Lapsed, Mode, Need, Node},
 };
 
 pub(crate) const RENEWAL: Check = Check {
@@ -18,13 +18,28 @@ pub(crate) const RENEWAL: Check = Check {
     needs: &[Need::Nodes, Need::Renewal],
     why: "From the first failure on the clock runs to the end of the certificate that is in use.",
     how: "A renewal that is later than its latest moment, 70 per cent of a life, is the worst; one that failed and is tried \
-          again a warning.",
-    fix: "The evidence has the agent's own words; see whether it reaches the server, and whether its node exists.",
+          again a warning. An agent that was away until its certificate had ended is found for a day after that, or until it \
+          is back.",
+    fix: "The evidence has the agent's own words; see whether it reaches the server, and whether its node exists. One whose \
+          certificate has ended needs a token: signet token create, and --token-file; if it is gone for good, signet ca \
+          forget.",
     run: failing,
 };
 
 fn failing(evidence: &Evidence<'_>) -> Vec<Fault> {
-    evidence.reporting().filter_map(|node| late(evidence, node)).collect()
+    let late = evidence.reporting().filter_map(|node| late(evidence, node));
+    late.chain(evidence.inventory.lapsed.iter().map(|lapsed| over(evidence, lapsed))).collect()
+}
+
+/// An agent that slept through all of its renewal's time.
+fn over(evidence: &Evidence<'_>, lapsed: &Lapsed) -> Fault {
+    let Lapsed { workload, instance, ended, serial, reported_at, address } = lapsed;
+    let (over, silent) = (evidence.now.saturating_sub(*ended), evidence.now.saturating_sub(*reported_at));
+    let (instance, serial) = (Some(instance.clone()), serial.clone());
+    let subject = Subject { instance, serial, ..Subject::workload(workload) };
+    let message = format!("its certificate ended {over} s ago while it was away, so it cannot renew");
+    let from = address.as_ref().map(|address| format!(", from {address}")).unwrap_or_default();
+    Fault::new(subject, message).keyed("lapsed").seen(format!("it reported last {silent} s ago{from}"))
 }
 
 fn late(evidence: &Evidence<'_>, node: &Node) -> Option<Fault> {

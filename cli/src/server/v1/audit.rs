@@ -116,6 +116,7 @@ async fn state(State(v1): State<V1>) -> Result<Json<StateAnswer>, ApiError> {
         workloads,
         ports,
         nodes,
+        lapsed: nodes::lapsed(&v1),
         watched_since: Some(source.deliveries.since()),
         gaps,
     };

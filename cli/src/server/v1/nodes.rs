@@ -8,7 +8,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use signet_ca::nodes::{Loaded, NodeKey, NodeView, NotForgotten, Presented, SecretState};
+use signet_ca::nodes::{Lapsed, Loaded, NodeKey, NodeView, NotForgotten, Presented, SecretState};
 use signet_controlplane::api::{ApiError, Caller};
 use signet_policies::time::Timestamp;
 
@@ -46,6 +46,10 @@ struct View {
     workload: String,
     instance: String,
     connected: bool,
+    state: Standing,
+    /// When its certificate ended, of one that is `expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired_at: Option<String>,
     reported_at: String,
     agent_version: String,
     trust_version: String,
@@ -53,6 +57,18 @@ struct View {
     secrets: Vec<SecretView>,
     presented: Vec<PresentedView>,
     loaded: Vec<LoadedView>,
+}
+
+/// How it stands with an agent.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Standing {
+    /// Its stream is open.
+    Connected,
+    /// Its stream has ended, and its certificate has not.
+    Away,
+    /// Its certificate ended while it was away. It needs a token.
+    Expired,
 }
 
 #[derive(Serialize)]
@@ -88,8 +104,11 @@ async fn list(State(v1): State<V1>, caller: Caller) -> Result<Json<ListAnswer>, 
     let may_see = v1.visible(&caller)?;
     v1.nodes.forget_ended((v1.clock)().into());
     let views = v1.nodes.subscribe().borrow().clone();
+    let lapsed = v1.nodes.lapsed();
     let seen = views.iter().filter(|view| may_see(&view.key.workload.to_string()));
-    Ok(Json(ListAnswer { nodes: seen.map(|view| View::from(&**view)).collect() }))
+    let lapsed = lapsed.iter().filter(|one| may_see(&one.key.workload.to_string()));
+    let nodes = seen.map(|view| View::from(&**view)).chain(lapsed.map(View::from)).collect();
+    Ok(Json(ListAnswer { nodes }))
 }
 
 /// Nobody waits any more for agents that are gone for good without having said so.
@@ -134,6 +153,8 @@ impl From<&NodeView> for View {
             workload: view.key.workload.to_string(),
             instance: view.key.instance.clone(),
             connected: view.connected,
+            state: if view.connected { Standing::Connected } else { Standing::Away },
+            expired_at: None,
             reported_at: Timestamp::from(view.reported_at).to_string(),
             agent_version: report.agent_version.clone(),
             trust_version: report.trust_version.clone(),
@@ -141,6 +162,26 @@ impl From<&NodeView> for View {
             secrets: report.secrets.iter().map(SecretView::from).collect(),
             presented: report.presented.iter().map(PresentedView::from).collect(),
             loaded: report.loaded.iter().map(LoadedView::from).collect(),
+        }
+    }
+}
+
+/// What its Envoy does is not known any more.
+impl From<&Lapsed> for View {
+    fn from(lapsed: &Lapsed) -> Self {
+        Self {
+            workload: lapsed.key.workload.to_string(),
+            instance: lapsed.key.instance.clone(),
+            connected: false,
+            state: Standing::Expired,
+            expired_at: Some(lapsed.ended.to_string()),
+            reported_at: Timestamp::from(lapsed.reported_at).to_string(),
+            agent_version: lapsed.agent_version.clone(),
+            trust_version: String::new(),
+            held_serial: lapsed.serial.map(|serial| serial.to_string()),
+            secrets: Vec::new(),
+            presented: Vec::new(),
+            loaded: Vec::new(),
         }
     }
 }

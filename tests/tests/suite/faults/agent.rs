@@ -1,6 +1,6 @@
 //! The agent is killed or stopped; its Envoy is replaced.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
@@ -86,7 +86,7 @@ async fn f04_an_agent_that_slept_beyond_its_certificates_end_says_how_it_gets_an
         Ok(())
     })
     .await?;
-    // It is forgotten where somebody looks.
+    // It is seen where somebody looks.
     let command = "signet token create --mesh m --virtual-node server > FILE";
     eventually("the server says what to do", PATIENCE, || async {
         pair.bed.client.call(Method::GET, "/v1/nodes", None).await?;
@@ -94,6 +94,14 @@ async fn f04_an_agent_that_slept_beyond_its_certificates_end_says_how_it_gets_an
         Ok(())
     })
     .await?;
+    ensure!(
+        expired(&pair.bed).await? == ["mesh/m/virtualNode/server"],
+        "the list of agents shows another state"
+    );
+    let listed = said(&pair.bed, &["proxies", "list"])?;
+    ensure!(listed.contains("ended at") && listed.contains("mesh/m/virtualNode/server"), "{listed}");
+    let found = said(&pair.bed, &["audit", "--only", "E05", "--format", "json"])?;
+    ensure!(found.contains("while it was away, so it cannot renew"), "{found}");
     sleeper.sidecar.signal(Signal::CONT)?;
     until_logged(sleeper, "the certificate has expired and is not served any more", 1).await?;
     until_logged(sleeper, command, 1).await?;
@@ -106,10 +114,29 @@ async fn f04_an_agent_that_slept_beyond_its_certificates_end_says_how_it_gets_an
     sleeper.sidecar.restart_agent().await?;
     ensure!(sleeper.sidecar.ready.envoy_pid == envoy, "another Envoy");
     pair.until_converged(PATIENCE).await?;
+    ensure!(expired(&pair.bed).await?.is_empty(), "it is back");
     let trial = Trial::begin(&pair).await?;
     trial.answered(&pair, 60).await?;
     println!("{}", flawless(trial, pair).await?);
     Ok(())
+}
+
+/// The workloads of agents whose certificates ended while they were away.
+async fn expired(bed: &Bed) -> Result<Vec<String>> {
+    let answer = bed.client.call(Method::GET, "/v1/nodes", None).await?;
+    let nodes = answer["nodes"].as_array().context("no nodes")?;
+    let expired = nodes.iter().filter(|node| node["state"] == "expired" && node["expiredAt"].is_string());
+    Ok(expired.filter_map(|node| node["workload"].as_str().map(str::to_owned)).collect())
+}
+
+/// What a command of an operator's prints.
+fn said(bed: &Bed, args: &[&str]) -> Result<String> {
+    let mut command = Command::new(&bed.programs.server);
+    command
+        .args(args)
+        .args(["--endpoint", &bed.server.ready.api, "--credentials"])
+        .arg(bed.server.credentials());
+    Ok(String::from_utf8(command.output()?.stdout)?)
 }
 
 /// One life of an Envoy that hands its listeners on to the next.

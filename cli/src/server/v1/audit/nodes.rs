@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use signet_audit::inventory::{
-    Der, Gap, Listener, Loaded, Need, Node, Presented, Probe, Renewal, Rival, Secret, Tickets,
+    Der, Gap, Lapsed, Listener, Loaded, Need, Node, Presented, Probe, Renewal, Rival, Secret, Tickets,
 };
 use signet_ca::nodes::{self, NodeView, Report, SecretState};
 use signet_policies::time::Timestamp;
@@ -15,6 +15,19 @@ pub(super) fn collect(v1: &V1) -> (Vec<Node>, Vec<Gap>) {
     let views = v1.nodes.subscribe().borrow().clone();
     let nodes: Vec<Node> = views.iter().map(|view| node(view)).collect();
     (nodes, silent(v1, &views))
+}
+
+/// Agents that were away until their certificates had ended.
+pub(super) fn lapsed(v1: &V1) -> Vec<Lapsed> {
+    let lapsed = |one: nodes::Lapsed| Lapsed {
+        workload: one.key.workload.to_string(),
+        instance: one.key.instance,
+        ended: one.ended.unix(),
+        serial: one.serial.map(|serial| serial.to_string()),
+        reported_at: Timestamp::from(one.reported_at).unix(),
+        address: one.address.map(|address| address.to_string()),
+    };
+    v1.nodes.lapsed().into_iter().map(lapsed).collect()
 }
 
 /// Workloads with more proxies than agents that report.
