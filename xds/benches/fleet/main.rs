@@ -39,7 +39,10 @@ use server::Fleet;
 const SMALL: (usize, usize) = (1, 4 << 10);
 /// The clusters of the large push, and the bytes of each: 430 KB in all.
 const LARGE: (usize, usize) = (1000, 371);
-const ROUNDS: usize = 9;
+/// The fewest rounds of a push, and the most: what takes two milliseconds needs many to tell it from what else runs.
+const ROUNDS: [usize; 2] = [9, 99];
+/// How many clients more connect, fleet by fleet, where one fleet is too few to tell what that costs.
+const CONNECTS: usize = 2000;
 
 const PLAIN: &str = "plain";
 const MUTUAL_TLS: &str = "mTLS";
@@ -145,6 +148,11 @@ impl Row<'_> {
     }
 }
 
+fn rounds_of(streams: usize) -> usize {
+    let [fewest, most] = ROUNDS;
+    (9_900 / streams).clamp(fewest, most)
+}
+
 fn name(streams: usize, mutual_tls: bool) -> String {
     format!("{streams} proxies, {}", security(mutual_tls))
 }
@@ -158,26 +166,37 @@ async fn idle(streams: usize, mutual_tls: bool) -> Vec<bool> {
     let lane = &name(streams, mutual_tls);
     let row = |what, limit, unit, most| Row { lane, what, limit, unit, most };
     let count = f64::from(u32::try_from(streams).unwrap());
-    let handshake = mutual_tls.then(|| tls::handshake().as_secs_f64() * 1e6);
     // What the first stream costs once is no part of what one more costs.
     let _first = Fleet::start(2, mutual_tls, SMALL, false).await;
     let mut bare = Limit::start(Kind::Bare, streams, security(mutual_tls));
+    let handshake = || tls::handshake().as_secs_f64() * 1e6;
+    let limit = if mutual_tls { handshake() } else { 0.0 };
     let mut fleet = Fleet::start(streams, mutual_tls, SMALL, false).await;
     let kilobytes = |bytes: f64| bytes / count / 1024.0;
     let most = if mutual_tls { 1.25 } else { 1.35 };
     let idle = row("memory of an idle stream", "a bare stream of tonic's", "KB", most);
     let mut rows = vec![idle.report(vec![(kilobytes(fleet.idle_memory), kilobytes(bare.idle_memory))])];
-    let Some(handshake) = handshake else { return rows };
-    let connect = row("connect, CPU", "the handshake of rustls in memory", "us", 1.9);
-    rows.push(connect.report(vec![(fleet.opened().cpu_us / count, handshake)]));
+    if !mutual_tls {
+        return rows;
+    }
     let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds_of(streams) {
         let limit = bare.push(fleet.bytes_per_push);
         rounds.push((fleet.push().await.seconds * 1e3, limit.seconds * 1e3));
     }
     rows.push(
         row("one changed cluster, all delivered", "ready bytes in a bare stream", "ms", 1.25).report(rounds),
     );
+    let mut connects = vec![(fleet.opened().cpu_us / count, limit)];
+    for _ in 0..CONNECTS / streams {
+        // They go before others come, so that there are files for all.
+        drop(fleet);
+        let limit = handshake();
+        fleet = Fleet::start(streams, mutual_tls, SMALL, false).await;
+        connects.push((fleet.opened().cpu_us / count, limit));
+    }
+    let connect = row("connect, CPU", "the handshake of rustls in memory", "us", 1.9);
+    rows.push(connect.report(connects));
     rows
 }
 
@@ -189,7 +208,7 @@ async fn push(streams: usize) -> Vec<bool> {
     let mut raw = Limit::start(Kind::Raw, streams, PLAIN);
     let mut fleet = Fleet::start(streams, false, SMALL, false).await;
     let mut rounds: Vec<[Meter; 2]> = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds_of(streams) {
         rounds.push([raw.push(fleet.bytes_per_push), fleet.push().await]);
     }
     let cpu = rounds.iter().map(|[raw, ours]| (ours.cpu_us / count, raw.cpu_us / count)).collect();

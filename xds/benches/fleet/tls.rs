@@ -10,7 +10,7 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection,
     crypto::ring::default_provider,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
-    server::WebPkiClientVerifier,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
 use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -59,6 +59,9 @@ static SERVER: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| {
         .with_single_cert(vec![pki().leaf.clone()], pki().key.clone_key().into())
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // As the gRPC port, which resumes no session.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Arc::new(config)
 });
 
