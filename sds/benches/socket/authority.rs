@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::SystemTime};
 
 use signet_ca::{Authority, Custody, Random, Serial, VerifiedCsr};
 use signet_policies::{
-    identity::{TrustDomain, Workload},
+    identity::{DnsName, TrustDomain, Workload},
     issuance::{Caller, DEFAULT_LEAF_LIFE, Registration, Request, Terms, decide},
     time::Timestamp,
 };
@@ -18,6 +18,7 @@ pub(super) struct Signing {
     authority: Authority,
     terms: Terms,
     random: Random,
+    dns_names: Vec<DnsName>,
     _folder: tempfile::TempDir,
 }
 
@@ -27,21 +28,26 @@ pub(super) fn now() -> Timestamp {
 }
 
 impl Signing {
-    pub(super) fn new() -> Self {
+    /// Certificates have so many DNS names, of 60 characters each.
+    pub(super) fn new(names: usize) -> Self {
         let (folder, random) = (tempfile::tempdir().unwrap(), Random::system());
         let trust_domain: TrustDomain = "signet.internal".parse().unwrap();
         let path = folder.path().join("ca");
         let authority =
             Authority::open(&path, Custody::default(), &trust_domain, random.clone(), now()).unwrap();
         let terms = Terms { trust_domain, default_lifetime: DEFAULT_LEAF_LIFE };
-        Self { authority, terms, random, _folder: folder }
+        let dns_names = (0..names).map(|number| format!("{number:0>46}.apps.internal").parse().unwrap());
+        Self { authority, terms, random, dns_names: dns_names.collect(), _folder: folder }
     }
 
     /// A new key, its request, the certificate as the server decides and signs it, and the agent's look at that.
     pub(super) fn make(&self, name: &str) -> Arc<Secrets> {
         let workload = Workload::virtual_node("bench", name).unwrap();
-        let registration =
-            Registration { workload: workload.clone(), dns_names: Vec::new(), spiffe_ids: Vec::new() };
+        let registration = Registration {
+            workload: workload.clone(),
+            dns_names: self.dns_names.clone(),
+            spiffe_ids: Vec::new(),
+        };
         let caller = Caller::Joining(workload);
         let grant = decide(&caller, &Request::default(), Some(&registration), &self.terms).unwrap();
         let key = KeyPair::generate().unwrap();

@@ -48,8 +48,9 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    /// All streams for the same certificate, or each for one of its own; so many pushes are made ready.
-    pub(super) async fn start(streams: usize, kind: Kind, pushes: usize) -> Self {
+    /// All streams for the same certificate, or each for one of its own, with so many DNS names in it; so many pushes are
+    /// made ready.
+    pub(super) async fn start(streams: usize, kind: Kind, names: usize, pushes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = socket::bind(&path).unwrap();
@@ -69,7 +70,7 @@ impl Ours {
             clients: Clients::start(&path, streams, kind),
             streams,
             kind,
-            signing: Signing::new(),
+            signing: Signing::new(names),
             own,
             further,
             deliveries,
