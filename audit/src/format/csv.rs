@@ -97,6 +97,12 @@ mod tests {
         assert_eq!(reason("cessationOfOperation"), "CESSATION_OF_OPERATION");
         assert_eq!(pairs("4b51c3"), "4b:51:c3");
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
-        assert_eq!(quoted("=1+1"), "'=1+1");
+        for formula in ["=1+1", "+1", "-1", "@a"] {
+            assert_eq!(quoted(formula), format!("'{formula}"));
+        }
+        for broken in ["a\nb", "a\rb"] {
+            assert_eq!(quoted(broken), format!("\"{broken}\""));
+        }
+        assert_eq!(quoted("a-b=c"), "a-b=c");
     }
 }

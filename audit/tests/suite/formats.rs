@@ -3,7 +3,10 @@
 use std::num::NonZeroUsize;
 
 use serde_json::Value;
-use signet_audit::{Baseline, CHECKS, Report, Selection, audit, find, format, inventory::Revoked};
+use signet_audit::{
+    Baseline, CHECKS, Report, Selection, Severity, audit, find, format,
+    inventory::{Gap, Need, Revoked},
+};
 
 use crate::bed::{Bed, NOW};
 
@@ -84,6 +87,23 @@ fn sarif_has_a_rule_for_each_check_and_a_result_for_each_finding() {
     let run = &log["runs"][0];
     let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
     assert_eq!(rules.len(), CHECKS.len());
+    for (rule, check) in rules.iter().zip(CHECKS) {
+        let level = match check.severity {
+            Severity::Critical => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "note",
+        };
+        let expected = serde_json::json!({
+            "id": check.id,
+            "name": check.name,
+            "shortDescription": {"text": check.title},
+            "fullDescription": {"text": check.why},
+            "help": {"text": check.fix},
+            "helpUri": check.docs(),
+            "defaultConfiguration": {"level": level},
+        });
+        assert_eq!(*rule, expected);
+    }
     let results = run["results"].as_array().unwrap();
     assert_eq!(results.len(), 2);
     assert_eq!((&results[0]["ruleId"], &results[0]["level"]), (&"E09".into(), &"error".into()));
@@ -93,6 +113,63 @@ fn sarif_has_a_rule_for_each_check_and_a_result_for_each_finding() {
     assert_eq!(invocation["executionSuccessful"], false, "an incomplete audit is none");
     let notes = invocation["toolExecutionNotifications"].as_array().unwrap();
     assert!(notes.iter().any(|note| note["associatedRule"]["id"] == "E01"));
+}
+
+#[test]
+fn sarif_names_the_server_where_a_fault_is_nobodys_and_says_that_a_whole_audit_is_one() {
+    let mut bed = Bed::new();
+    bed.inventory.log.as_mut().unwrap().hashes.swap(0, 1);
+    bed.newest("a").delivered_at = None;
+    let log: Value = serde_json::from_str(&format::sarif(&bed.audit()).unwrap()).unwrap();
+    let run = &log["runs"][0];
+    let place = &run["results"][0]["locations"][0]["logicalLocations"][0];
+    assert_eq!(*place, serde_json::json!({"fullyQualifiedName": "server", "kind": "resource"}));
+    let text = run["results"][0]["message"]["text"].as_str().unwrap();
+    assert!(text.starts_with("server: the first 5 entries have the root "), "{text}");
+    assert_eq!(run["results"][1]["level"], "note");
+    assert_eq!(
+        run["invocations"][0],
+        serde_json::json!({"executionSuccessful": true, "toolExecutionNotifications": []})
+    );
+    // What has several pieces of evidence, and is lived with from outside of the code.
+    let mut bed = Bed::new();
+    let record = bed.newest("a");
+    (record.fingerprint, record.key_hash) = ("0".repeat(64), "0".repeat(64));
+    let waivers = vec!["id=A01,until=2027-01-01,reason=known".parse().unwrap()];
+    let only = vec!["A01".to_owned()];
+    let report = bed.audit_by(&Selection { waivers, only, ..Selection::default() });
+    let log: Value = serde_json::from_str(&format::sarif(&report).unwrap()).unwrap();
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["suppressions"][0]["kind"], "external");
+    let text = result["message"]["text"].as_str().unwrap();
+    assert!(text.contains("; key: the record says 0000"), "{text}");
+}
+
+#[test]
+fn what_did_not_run_is_told_with_its_reason_in_each_format_and_counts_as_no_check_of_the_table() {
+    let mut bed = Bed::new();
+    let gap = Gap { need: Need::Log, node: None, reason: "no permission".to_owned() };
+    bed.inventory.gaps.push(gap);
+    let report = bed.audit();
+    let table = format::table(&report);
+    assert!(table.starts_with("39 checks · 2 nodes (2 examined) · "), "{table}");
+    assert!(
+        table.contains("\nINCOMPLETE  1\n  A03 log-chain              not-run: no permission\n"),
+        "{table}"
+    );
+    let junit = format::junit(&report);
+    assert!(junit.contains("tests=\"40\" failures=\"0\" errors=\"1\" skipped=\"0\""), "{junit}");
+    assert!(junit.contains(">\n<error type=\"not-run\" message=\"no permission\"/>\n</testcase>"), "{junit}");
+    let metrics = format::openmetrics(&report);
+    assert!(metrics.contains("\nsignet_audit_check_complete{check=\"A03\"} 0\n"), "{metrics}");
+    let log: Value = serde_json::from_str(&format::sarif(&report).unwrap()).unwrap();
+    let notes = &log["runs"][0]["invocations"][0]["toolExecutionNotifications"];
+    let note = serde_json::json!({
+        "level": "warning",
+        "message": {"text": "not-run: no permission"},
+        "associatedRule": {"id": "A03"},
+    });
+    assert_eq!(*notes, serde_json::json!([note]));
 }
 
 #[test]
@@ -172,6 +249,10 @@ fn openmetrics_counts_by_check_and_says_when_it_ran() {
         "signet_audit_check_complete{check=\"E01\"} 0",
         "signet_audit_check_complete{check=\"A01\"} 1",
         "signet_audit_last_run_timestamp_seconds 1795651201",
+        "# TYPE signet_audit_findings gauge",
+        "# HELP signet_audit_findings Findings that are neither waived nor in the baseline.",
+        "signet_audit_certificates 5",
+        "signet_audit_nodes 2",
         "signet_audit_nodes_examined 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
@@ -187,8 +268,12 @@ fn openmetrics_counts_what_is_new_by_how_bad_it_is_and_the_age_of_what_is_known_
     let mut bed = Bed::new();
     bed.node("a").clock_ahead_ms = Some(7_000);
     let baseline = Baseline::from_json(&format::json(&bed.audit()).unwrap()).unwrap();
-    bed.node("b").clock_ahead_ms = Some(70_000);
     let selection = Selection { baseline, skip: vec!["A*".to_owned()], ..Selection::default() };
+    // By the clock of an auditor that is behind the one before.
+    let early = audit(&bed.inventory, &selection, &bed.thresholds, NOW - 9, NonZeroUsize::MIN);
+    let text = format::openmetrics(&early);
+    assert!(text.contains("\nsignet_audit_oldest_finding_seconds{check=\"E09\"} 0\n"), "{text}");
+    bed.node("b").clock_ahead_ms = Some(70_000);
     let report = audit(&bed.inventory, &selection, &bed.thresholds, NOW + 61, NonZeroUsize::MIN);
     let text = format::openmetrics(&report);
     for line in [
@@ -215,6 +300,10 @@ fn the_table_has_what_was_seen_each_remedy_once_and_what_does_not_count() {
     let text = format::table(&report);
     let count = |part: &str| text.matches(part).count();
     assert_eq!((count("  D05 lifetime"), count("do:  Set --leaf-lifetime")), (5, 1), "{text}");
+    assert_eq!(count("no findings"), 0, "{text}");
+    let junit = format::junit(&report);
+    assert_eq!(junit.matches("<failure type=\"critical\" message=\"5 findings\">").count(), 1, "{junit}");
+    assert_eq!(junit.matches("it lives ").count(), 5, "{junit}");
     assert_eq!(count("\n      digest: the record says 0000"), 1, "{text}");
     for part in [
         "\n1 findings are in the baseline already\n",
@@ -307,10 +396,20 @@ fn the_page_tells_of_every_check_what_the_command_does() {
 fn the_list_and_the_explanations_name_every_check() {
     let list = format::list();
     for check in CHECKS {
-        assert!(list.contains(&format!("  {} {}", check.id, check.name)), "{}", check.id);
+        let line =
+            format!("  {} {:<22} {:<9} {}\n", check.id, check.name, check.severity.as_str(), check.title);
+        assert!(list.contains(&line), "{}", check.id);
         let text = format::explain(check);
-        assert!(text.contains(check.why) && text.contains(check.fix));
+        let needs: Vec<&str> = check.needs.iter().map(|need| need.as_str()).collect();
+        for part in [check.title, check.why, check.how, check.fix, &needs.join(", "), &check.docs()] {
+            assert!(
+                text.contains(&format!("{part}{}\n", if part == check.title { "." } else { "" })),
+                "{text}"
+            );
+        }
     }
+    let heads: Vec<&str> = list.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(heads.len(), 5, "{heads:?}");
     assert!(
         format::explain(find("b03").unwrap())
             .starts_with("B03 authority-expiry (critical at worst; chain and trust)")

@@ -205,6 +205,55 @@ fn thresholds_that_make_no_sense_are_refused() {
     }
 }
 
+/// Every limit that is a number, what it is without a file, and whether it is a span.
+const LIMITS: [(&str, i64, bool); 20] = [
+    ("backdateLimitSeconds", 90, true),
+    ("burstFactor", 4, false),
+    ("silenceSeconds", 604_800, true),
+    ("deliverWithinSeconds", 600, true),
+    ("retiredWithinSeconds", 3600, true),
+    ("certificatesPerKey", 1, false),
+    ("adoptWithinSeconds", 600, true),
+    ("remainingCriticalPercent", 10, false),
+    ("remainingWarningPercent", 33, false),
+    ("renewalGraceSeconds", 300, true),
+    ("modeChangeSeconds", 600, true),
+    ("skewWarningMs", 5000, true),
+    ("skewCriticalMs", 60_000, true),
+    ("reportAgeSeconds", 60, true),
+    ("inventoryAgeSeconds", 300, true),
+    ("checkpointAgeSeconds", 3600, true),
+    ("rootExpiryDays", 0, false),
+    ("issuerExpiryDays", 0, false),
+    ("shortestLifeSeconds", 0, true),
+    ("longestLifeSeconds", 0, true),
+];
+
+#[test]
+fn each_limit_has_its_default_and_no_span_is_below_nothing_or_beyond_a_century() {
+    let defaults = serde_json::to_value(Thresholds::default()).unwrap();
+    let read = |text: String| Thresholds::from_json(&text);
+    for (name, default, is_span) in LIMITS {
+        assert_eq!(defaults[name].as_i64().unwrap_or(0), default, "{name}");
+        if is_span {
+            assert!(read(format!("{{\"{name}\": 0}}")).is_ok(), "{name}");
+            for beyond in [-1, 100 * 366 * 86_400_i64 + 1] {
+                let error = read(format!("{{\"{name}\": {beyond}}}")).unwrap_err();
+                assert!(error.contains("is no span of time"), "{name}: {error}");
+            }
+        }
+    }
+    let ladder = |critical: i64, warning: i64, info: i64| serde_json::json!({"critical": critical, "warning": warning, "info": info});
+    assert_eq!(defaults["rootExpiryDays"], ladder(182, 365, 730));
+    assert_eq!(defaults["issuerExpiryDays"], ladder(30, 60, 180));
+    for name in ["rootExpiryDays", "issuerExpiryDays"] {
+        for wrong in [ladder(-1, 0, 0), ladder(2, 1, 3), ladder(1, 3, 2), ladder(1, 2, i64::MAX)] {
+            assert!(read(serde_json::json!({name: wrong}).to_string()).is_err(), "{name}: {wrong}");
+        }
+        assert!(read(serde_json::json!({name: ladder(1, 1, 1)}).to_string()).is_ok());
+    }
+}
+
 #[test]
 fn an_inventory_is_the_same_after_a_trip_through_json() {
     let bed = faulty();
