@@ -9,11 +9,13 @@ use signet::local::mesh::Server;
 use signet_policies::identity::Workload;
 use signet_tests::{clock, machine, program};
 
-/// Runs `signet ca rotate …` against a server.
+/// Runs `signet ca rotate …` against a server. One that waits for ever is ended, with the code 124.
 fn rotate(server: &Server, args: &[&str]) -> Result<Output> {
     let credentials = server.credentials().display().to_string();
     let connect = ["--endpoint", &server.ready.api, "--credentials", &credentials];
-    Ok(Command::new(program()?).args(["ca", "rotate"]).args(args).args(connect).output()?)
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(program()?).args(["ca", "rotate"]).args(args).args(connect);
+    Ok(command.output()?)
 }
 
 /// The exit code, and what it said.
