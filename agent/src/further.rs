@@ -7,9 +7,10 @@
 //! ```
 //!
 //! The server decides: it grants an identity that the workload's spec names, and refuses any other. What was refused is
-//! asked for again a minute later, as long as the proxy still wants it; what is refused later on is served no longer.
+//! asked for again a minute later, as long as the proxy still wants it; what is refused later on is served no longer. Nor is
+//! what the server says, on the agent's stream, that the spec names no longer.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::pending, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -20,13 +21,20 @@ use signet_sds::{
     secret::Secrets,
     signer::{Signed, Signer, SignerError},
 };
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
 /// Identities that are held, or asked for, at once.
 const MOST: usize = 8;
 /// How long to leave an identity alone that was refused.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// What the server says that a workload may hold beside its own identity; `None` before it says anything.
+pub(crate) type Named = Option<BTreeSet<SpiffeId>>;
 
 /// What gets and keeps the certificates of further identities.
 pub(crate) struct Further<S> {
@@ -36,6 +44,8 @@ pub(crate) struct Further<S> {
     pub(crate) deliveries: Deliveries,
     /// The own certificate, which proves to the server who asks.
     pub(crate) own: watch::Receiver<Option<Arc<Secrets>>>,
+    /// What the workload may hold beside its own identity, where the server says so.
+    pub(crate) named: watch::Receiver<Named>,
     /// What the socket serves beside the own certificate.
     pub(crate) served: watch::Sender<Vec<Arc<Secrets>>>,
 }
@@ -86,11 +96,11 @@ impl<S: Signer> Further<S> {
         }
     }
 
-    /// Names that the proxy asks for, that are identities of the own trust domain, and that nobody serves.
+    /// Names that the proxy asks for, and that are other identities of the own trust domain.
     fn wanted(&self) -> Vec<SpiffeId> {
         let Some(own) = self.own.borrow().clone() else { return Vec::new() };
         let own = own.leaf().identity().clone();
-        let names = self.deliveries.unserved().into_iter().filter_map(|name| name.parse::<SpiffeId>().ok());
+        let names = self.deliveries.asked().into_iter().filter_map(|name| name.parse::<SpiffeId>().ok());
         names.filter(|name| name.trust_domain() == own.trust_domain() && *name != own).collect()
     }
 
@@ -109,7 +119,9 @@ impl<S: Signer> Further<S> {
             keeper: Box::new(|_| {}),
         };
         let (handle, rotating) = rotator(rotation);
-        let served = self.served.clone();
+        let (served, mut named) = (self.served.clone(), self.named.clone());
+        // What was said before may be older than the spec for which the proxy asks.
+        named.mark_unchanged();
         async move {
             // The rotator ends when nobody can command it any more.
             let Handle { commands: _commands, mut secrets, renewal: _ } = handle;
@@ -128,12 +140,31 @@ impl<S: Signer> Further<S> {
                 _ = is_refused.wait_for(|refused| *refused) => {
                     warn!(spiffe_id = %identity, "the workload may not hold this identity; it is not served");
                 }
+                () = is_lost(&mut named, &identity) => {
+                    warn!(spiffe_id = %identity, "the spec no longer names this identity; it is not served");
+                }
             }
             replace(&served, &identity, None);
-            sleep(AGAIN).await;
+            // A spec that names it, or names it again, is news.
+            let is_named = |names: &Named| names.as_ref().is_some_and(|names| names.contains(&identity));
+            let was_named = is_named(&named.borrow());
+            match was_named {
+                true => sleep(AGAIN).await,
+                false => drop(timeout(AGAIN, named.wait_for(is_named)).await),
+            }
             identity
         }
     }
+}
+
+/// Waits for word of the server that the spec does not name an identity; for ever where none comes.
+async fn is_lost(named: &mut watch::Receiver<Named>, identity: &SpiffeId) {
+    while named.changed().await.is_ok() {
+        if named.borrow_and_update().as_ref().is_some_and(|names| !names.contains(identity)) {
+            return;
+        }
+    }
+    pending().await
 }
 
 /// Serves this certificate of an identity in place of the one before.

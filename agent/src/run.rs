@@ -4,6 +4,7 @@ mod error;
 mod kept;
 mod live;
 mod proxy;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +43,7 @@ use crate::{
     bootstrap::Interception,
     envoy::{EnvoyCommand, EnvoyEnd, Running},
     evidence::Evidence,
-    further::Further,
+    further::{Further, Named},
     join::{NodeSigner, Server, Token, identity_of},
     server_addr::ServerAddr,
     state::{CacheKey, StateDir},
@@ -173,8 +174,7 @@ pub async fn run(
         check_ingress(config.workload.kind, config.ingress_address)?;
     }
     let anchors = Anchors::read(&config.ca_pem, config.trust_domain.as_ref())?;
-    let state = StateDir::open(&config.state_dir)?.sealed_with(config.cache_key.take());
-    let state = Arc::new(state);
+    let state = Arc::new(StateDir::open(&config.state_dir)?.sealed_with(config.cache_key.take()));
     let server = Server { addr: config.server.clone(), anchors, clock: Arc::clone(&clock) };
     let held = held_before(&config, &server, &state)?;
     let identity = identity_of(&server, &config.workload);
@@ -196,6 +196,7 @@ pub async fn run(
     let serving = CancellationToken::new();
     let users = AllowedUsers::new(allowed_uids);
     let (served, further) = watch::channel(Vec::new());
+    let (may_hold, named) = watch::channel(None);
     let own = rotator.secrets.clone();
     let more = Further {
         signer: on_behalf,
@@ -203,21 +204,24 @@ pub async fn run(
         rng: StdRng::from_rng(&mut rng),
         deliveries: deliveries.clone(),
         own: own.clone(),
+        named,
         served,
     };
     let what = Serving { own, further, users, recheck: server::RECHECK, deliveries: deliveries.clone() };
-    let serve = server::run(listener, what, serving.clone());
-    tasks.spawn(async move {
-        serve.await;
-        Ok(())
-    });
-    let stop = serving.clone();
-    tasks.spawn(async move {
-        stop.run_until_cancelled(more.run()).await;
-        Ok(())
-    });
-    let leaving = CancellationToken::new();
-    let agent = Agent { state, envoy, server, deliveries, rng, rotator, tasks, serving, leaving, sds_socket };
+    serving::begin(&mut tasks, listener, what, more, &serving);
+    let agent = Agent {
+        state,
+        envoy,
+        server,
+        deliveries,
+        rng,
+        rotator,
+        may_hold,
+        tasks,
+        serving,
+        leaving: CancellationToken::new(),
+        sds_socket,
+    };
     agent.run(plan, controls).await
 }
 
@@ -242,6 +246,8 @@ struct Agent {
     deliveries: Deliveries,
     rng: StdRng,
     rotator: Handle,
+    /// Told what the workload may hold beside its own identity.
+    may_hold: watch::Sender<Named>,
     tasks: JoinSet<Result<(), AgentError>>,
     /// Ends the socket's streams; only when Envoy has ended, so that it never sees them end.
     serving: CancellationToken,
@@ -270,6 +276,7 @@ impl Agent {
             reports,
             commands: self.rotator.commands.clone(),
             refused,
+            may_hold: self.may_hold.clone(),
             leaving: self.leaving.clone(),
             rng: self.rng.clone(),
         };

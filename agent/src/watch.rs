@@ -25,6 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     evidence::{RefusedTrust, millis},
+    further::Named,
     join::{
         CallError, Channel, DEADLINE, Server,
         pb::{self, NodeReport, NodeUpdate},
@@ -45,6 +46,8 @@ pub(crate) struct Watch {
     pub(crate) reports: watch::Receiver<Option<NodeReport>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) refused: watch::Sender<RefusedTrust>,
+    /// Told what the workload may hold beside its own identity.
+    pub(crate) may_hold: watch::Sender<Named>,
     /// Cancelled when Envoy has ended and will not come back: the last report says so.
     pub(crate) leaving: CancellationToken,
     pub(crate) rng: StdRng,
@@ -151,7 +154,12 @@ impl Watch {
     }
 
     async fn obey(&self, update: NodeUpdate) {
-        let NodeUpdate { trust, renewal } = update;
+        let NodeUpdate { trust, renewal, identities } = update;
+        if let Some(pb::Identities { spiffe_ids }) = identities {
+            // One that cannot be read is nobody's whose certificate is held.
+            let named = spiffe_ids.iter().filter_map(|id| id.parse().ok()).collect();
+            self.may_hold.send_replace(Some(named));
+        }
         if let Some(trust) = trust {
             self.trust(trust).await;
         }

@@ -139,7 +139,13 @@ impl Deliveries {
         Totals { sent, accepted, rejected: lock(rejected).clone(), stale_nonces, unserved }
     }
 
-    /// Names that open streams ask for and that there is nothing for.
+    /// Names that open streams ask for, whatever there is for them.
+    #[must_use]
+    pub fn asked(&self) -> BTreeSet<String> {
+        self.streams().iter().flat_map(|slot| slot.asked()).map(|name| name.to_string()).collect()
+    }
+
+    /// Names that open streams ask for and that there was never anything for.
     #[must_use]
     pub fn unserved(&self) -> BTreeSet<String> {
         self.streams().iter().flat_map(|slot| slot.unserved()).map(|name| name.to_string()).collect()

@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Grants whatever is asked for but `…/refused`, to whoever proves to be [`OWN`].
 struct Granting {
     ca: MiniCa,
+    life: Duration,
     allowed: watch::Receiver<bool>,
     asked: watch::Sender<Vec<String>>,
 }
@@ -41,7 +42,7 @@ impl Signer for Granting {
         }
         let now = wall_clock()();
         let usages = [ServerAuth, ClientAuth];
-        let not_after = now + Duration::from_secs(2);
+        let not_after = now + self.life;
         Ok(self.ca.issue(&request, &Order { uris: &[name], not_before: now, not_after, usages: &usages }))
     }
 }
@@ -87,42 +88,95 @@ async fn ask(path: &std::path::Path, name: &str) -> UnixStream {
     stream
 }
 
+/// An agent's socket before a server that grants [`TEAM`] for as long as it may.
+struct World {
+    path: std::path::PathBuf,
+    further: watch::Receiver<Vec<Arc<Secrets>>>,
+    allow: watch::Sender<bool>,
+    named: watch::Sender<Named>,
+    asked: watch::Receiver<Vec<String>>,
+    _own: watch::Sender<Option<Arc<Secrets>>>,
+    _tasks: JoinSet<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// Certificates live for so many seconds.
+    fn new(life: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.sock");
+        let listener = socket::bind(&path).unwrap();
+        let (deliveries, (_own, own)) = (Deliveries::new(wall_clock()), watch::channel(Some(own_secrets())));
+        let (served, further) = watch::channel(Vec::new());
+        let users = AllowedUsers::new([rustix::process::geteuid().as_raw()]);
+        let (recheck, own_again) = (server::RECHECK, own.clone());
+        let what = Serving { own, further: further.clone(), users, recheck, deliveries: deliveries.clone() };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::run(listener, what, CancellationToken::new()));
+        let domain: TrustDomain = "signet.internal".parse().unwrap();
+        let (allow, allowed) = watch::channel(true);
+        let (heard, asked) = watch::channel(Vec::new());
+        let ca = MiniCa::new(&domain, wall_clock()());
+        let life = Duration::from_secs(life);
+        let signer = Arc::new(Granting { ca, life, allowed, asked: heard });
+        let rng = StdRng::seed_from_u64(1);
+        let (named, seen) = watch::channel(None);
+        let more =
+            Further { signer, clock: wall_clock(), rng, deliveries, own: own_again, named: seen, served };
+        tasks.spawn(more.run());
+        Self { path, further, allow, named, asked, _own, _tasks: tasks, _folder: folder }
+    }
+
+    /// Waits until what the socket serves beside the own certificate is so, and returns it.
+    async fn served(&mut self, is_so: impl Fn(&[Arc<Secrets>]) -> bool) -> Vec<Arc<Secrets>> {
+        timeout(PATIENCE, self.further.wait_for(|held| is_so(held))).await.unwrap().unwrap().clone()
+    }
+
+    /// The server says what the spec names.
+    fn name(&self, identities: &[&str]) {
+        let names = identities.iter().map(|identity| identity.parse().unwrap()).collect();
+        self.named.send_replace(Some(names));
+    }
+}
+
+fn identities(held: &[Arc<Secrets>]) -> Vec<String> {
+    held.iter().map(|secrets| secrets.leaf().identity().to_string()).collect()
+}
+
 #[tokio::test]
 async fn an_identity_that_the_proxy_asks_for_is_got_served_renewed_and_given_up_when_it_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("agent.sock");
-    let listener = socket::bind(&path).unwrap();
-    let (deliveries, (_own, own)) = (Deliveries::new(wall_clock()), watch::channel(Some(own_secrets())));
-    let (served, mut further) = watch::channel(Vec::new());
-    let users = AllowedUsers::new([rustix::process::geteuid().as_raw()]);
-    let (recheck, own_again) = (server::RECHECK, own.clone());
-    let what = Serving { own, further: further.clone(), users, recheck, deliveries: deliveries.clone() };
-    let mut tasks = JoinSet::new();
-    tasks.spawn(server::run(listener, what, CancellationToken::new()));
-    let domain: TrustDomain = "signet.internal".parse().unwrap();
-    let (allow, allowed) = watch::channel(true);
-    let (asked, mut heard) = watch::channel(Vec::new());
-    let signer = Arc::new(Granting { ca: MiniCa::new(&domain, wall_clock()()), allowed, asked });
-    let rng = StdRng::seed_from_u64(1);
-    let more = Further { signer, clock: wall_clock(), rng, deliveries, own: own_again, served };
-    tasks.spawn(more.run());
-
+    let mut world = World::new(2);
     let names = ["not-a-spiffe-id", "spiffe://other.test/team/a", "spiffe://signet.internal/refused", TEAM];
     let mut streams = Vec::new();
     for name in names {
-        streams.push(ask(&path, name).await);
+        streams.push(ask(&world.path, name).await);
     }
-    let identities = |held: &Vec<Arc<Secrets>>| {
-        held.iter().map(|secrets| secrets.leaf().identity().to_string()).collect::<Vec<_>>()
-    };
-    let held = timeout(PATIENCE, further.wait_for(|held| !held.is_empty())).await.unwrap().unwrap().clone();
+    let held = world.served(|held| !held.is_empty()).await;
     assert_eq!(identities(&held), [TEAM]);
     let first = held[0].leaf().serial().to_owned();
-    let renewed = |held: &Vec<Arc<Secrets>>| held.iter().any(|secrets| secrets.leaf().serial() != first);
-    let held = timeout(PATIENCE, further.wait_for(renewed)).await.unwrap().unwrap().clone();
+    let held = world.served(|held| held.iter().any(|secrets| secrets.leaf().serial() != first)).await;
     assert_eq!(identities(&held), [TEAM], "one of each identity");
-    allow.send_replace(false);
-    timeout(PATIENCE, further.wait_for(|held| held.is_empty())).await.unwrap().unwrap();
+    world.allow.send_replace(false);
+    world.served(<[_]>::is_empty).await;
     let refused = |asked: &Vec<String>| asked.iter().filter(|name| name.ends_with("refused")).count();
-    assert_eq!(refused(&heard.borrow_and_update()), 1, "what was refused is left alone for a while");
+    assert_eq!(refused(&world.asked.borrow_and_update()), 1, "what was refused is left alone for a while");
+}
+
+/// 4 of docs/sds.md.
+#[tokio::test]
+async fn s04_an_identity_goes_when_the_server_says_that_no_spec_names_it_and_comes_when_one_does_again() {
+    let mut world = World::new(3600);
+    // Older than the spec for which the proxy asks.
+    world.name(&[]);
+    let _stream = ask(&world.path, TEAM).await;
+    let first = world.served(|held| !held.is_empty()).await;
+    assert_eq!(identities(&first), [TEAM]);
+    world.name(&[TEAM, "spiffe://signet.internal/team/b"]);
+    world.name(&["spiffe://signet.internal/team/b"]);
+    world.served(<[_]>::is_empty).await;
+    // Not a minute later.
+    world.name(&[TEAM]);
+    let second = world.served(|held| !held.is_empty()).await;
+    assert_ne!(second[0].leaf().serial(), first[0].leaf().serial());
+    assert_eq!(world.asked.borrow().len(), 2, "nobody asked for it meanwhile");
 }

@@ -1,5 +1,7 @@
 //! A stream before a real server over TLS, with a rotator's ends in the test's hands.
 
+use std::collections::BTreeSet;
+
 use rand::SeedableRng as _;
 use signet_sds::{keypair::KeyPair, testing::Answer, verify::verify};
 use tokio::task::JoinSet;
@@ -19,6 +21,7 @@ struct World {
     reports: watch::Sender<Option<NodeReport>>,
     commands: mpsc::Receiver<Command>,
     refused: watch::Receiver<RefusedTrust>,
+    named: watch::Receiver<Named>,
     leaving: CancellationToken,
     tasks: JoinSet<()>,
     _folder: tempfile::TempDir,
@@ -33,6 +36,7 @@ async fn world() -> World {
     let (reports, seen) = watch::channel(None);
     let (sender, commands) = mpsc::channel(4);
     let (refused, told) = watch::channel(None);
+    let (may_hold, named) = watch::channel(None);
     let leaving = CancellationToken::new();
     let watch = Watch {
         server: Server {
@@ -44,12 +48,13 @@ async fn world() -> World {
         reports: seen,
         commands: sender,
         refused,
+        may_hold,
         leaving: leaving.clone(),
         rng: StdRng::seed_from_u64(1),
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(watch.run());
-    World { server, secrets, reports, commands, refused: told, leaving, tasks, _folder: folder }
+    World { server, secrets, reports, commands, refused: told, named, leaving, tasks, _folder: folder }
 }
 
 impl World {
@@ -88,7 +93,7 @@ impl World {
 
 fn trust(version: &str) -> NodeUpdate {
     let trust = pb::Trust { version: version.to_owned(), bundle: vec![vec![1]], crls: vec![vec![2]] };
-    NodeUpdate { trust: Some(trust), renewal: None }
+    NodeUpdate { trust: Some(trust), ..NodeUpdate::default() }
 }
 
 #[tokio::test]
@@ -127,7 +132,7 @@ async fn trust_and_advice_become_commands_and_what_is_refused_is_told() {
 
     let window = |start, end| {
         let window = pb::RenewalWindow { serial: "ab".to_owned(), start, end, reason: "why".to_owned() };
-        NodeUpdate { trust: None, renewal: Some(window) }
+        NodeUpdate { renewal: Some(window), ..NodeUpdate::default() }
     };
     world.send(window(9, 5));
     world.send(window(5, 9));
@@ -138,6 +143,21 @@ async fn trust_and_advice_become_commands_and_what_is_refused_is_told() {
         (advice.serial.as_str(), advice.window.not_before().unix(), advice.window.not_after().unix()),
         ("ab", 5, 9)
     );
+}
+
+#[tokio::test]
+async fn what_the_workload_may_hold_is_handed_on_and_what_is_no_identity_is_passed_over() {
+    let mut world = world().await;
+    world.report("a");
+    world.hold();
+    world.reported("the first", |_| true).await;
+    for spiffe_ids in [vec!["spiffe://signet.internal/team/a".to_owned(), "team/b".to_owned()], Vec::new()] {
+        let expected: BTreeSet<_> = spiffe_ids.iter().filter_map(|id| id.parse().ok()).collect();
+        assert_eq!(expected.len(), spiffe_ids.len() / 2);
+        world.send(NodeUpdate { identities: Some(pb::Identities { spiffe_ids }), ..NodeUpdate::default() });
+        let told = world.named.wait_for(|named| named.as_ref() == Some(&expected));
+        timeout(PATIENCE, told).await.expect("it is handed on").unwrap();
+    }
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _, stream};
 use signet_policies::{
-    identity::Workload,
-    issuance::{Caller, workload_of},
+    identity::{SpiffeId, Workload},
+    issuance::{Caller, Denied, Registration, workload_of},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,8 @@ struct Watching<R> {
     trust: watch::Receiver<Arc<Trust>>,
     advice: watch::Receiver<Advice>,
     advised: Option<Window>,
+    /// The further identities that the agent was told of; `None` before it was.
+    told: Option<Vec<SpiffeId>>,
     replaced: CancellationToken,
 }
 
@@ -54,8 +56,9 @@ impl NodeService {
     {
         let (_, extensions, mut reports) = request.into_parts();
         let caller = caller_of(&extensions);
-        let workload =
+        let registration =
             self.watcher(&caller).map_err(|refused| refused.log_and_tell("watch", &describe(&caller)))?;
+        let workload = registration.workload;
         let first = tokio::select! {
             first = reports.next() => first.unwrap_or_else(|| Err(Status::cancelled("no report came")))?,
             () = self.drain.cancelled() => return Err(shutting_down()),
@@ -75,6 +78,7 @@ impl NodeService {
             trust,
             advice,
             advised: None,
+            told: None,
         };
         Ok(Box::pin(stream::unfold(Some(watching), |watching| async move {
             let mut watching = watching?;
@@ -86,16 +90,14 @@ impl NodeService {
         })))
     }
 
-    /// The workload that a caller is, if it exists.
-    fn watcher(&self, caller: &Caller) -> Result<Workload, Refusal> {
+    /// The registration of the workload that a caller is, if it exists.
+    fn watcher(&self, caller: &Caller) -> Result<Registration, Refusal> {
         let workload = match caller {
             Caller::Holder(_) => workload_of(caller, &self.terms)?,
             Caller::Anonymous | Caller::Joining(_) => return Err(Refusal::Unauthenticated),
         };
-        match self.registry.registration(&workload) {
-            Some(_) => Ok(workload),
-            None => Err(signet_policies::issuance::Denied::Unregistered(workload).into()),
-        }
+        let registration = self.registry.registration(&workload);
+        registration.ok_or_else(|| Denied::Unregistered(workload).into())
     }
 
     async fn open(
@@ -134,29 +136,44 @@ where
                     return Err(Status::aborted("another stream of this instance was opened"));
                 }
                 report = self.reports.next() => match report {
-                    Some(report) => if self.take(report?).await? {
-                        return Ok(None);
-                    },
+                    Some(report) => {
+                        let Some(registration) = self.take(report?).await? else { return Ok(None) };
+                        // Not before it knows what to trust, with which it is told the first time.
+                        if self.told.is_some() && let Some(identities) = self.identities(&registration) {
+                            return Ok(Some(NodeUpdate { identities: Some(identities), ..NodeUpdate::default() }));
+                        }
+                    }
                     None => return Ok(None),
                 },
                 Ok(()) = self.trust.changed() => {
                     let trust = self.trust.borrow_and_update().clone();
-                    return Ok(Some(NodeUpdate { trust: Some(wire(&trust)), renewal: None }));
+                    let identities = match self.told {
+                        Some(_) => None,
+                        None => {
+                            let registration = self.registration()?;
+                            self.identities(&registration)
+                        }
+                    };
+                    return Ok(Some(NodeUpdate { trust: Some(wire(&trust)), renewal: None, identities }));
                 }
                 Ok(()) = self.advice.changed() => if let Some(window) = self.advice() {
-                    return Ok(Some(NodeUpdate { trust: None, renewal: Some(window) }));
+                    return Ok(Some(NodeUpdate { renewal: Some(window), ..NodeUpdate::default() }));
                 },
             }
         }
     }
 
-    /// Takes a report in; true when it was the agent's last.
-    async fn take(&mut self, report: NodeReport) -> Result<bool, Status> {
-        let leaving = report.leaving;
+    /// What the workload's spec says now. The error ends the stream: there is no such workload any more.
+    fn registration(&self) -> Result<Registration, Status> {
         let caller = Caller::Holder(self.workload.spiffe_id(&self.service.terms.trust_domain));
-        self.service
-            .watcher(&caller)
-            .map_err(|refused| refused.log_and_tell("watch", &self.workload.to_string()))?;
+        let registration = self.service.watcher(&caller);
+        registration.map_err(|refused| refused.log_and_tell("watch", &self.workload.to_string()))
+    }
+
+    /// Takes a report in, and says what the spec is by then; nothing when it was the agent's last.
+    async fn take(&mut self, report: NodeReport) -> Result<Option<Registration>, Status> {
+        let leaving = report.leaving;
+        let registration = self.registration()?;
         let (instance, report) =
             nodes::read(report).map_err(|invalid| told(&self.workload, invalid.into()))?;
         let session = self.session.as_ref().filter(|session| session.key().instance == instance);
@@ -166,7 +183,16 @@ where
         if leaving && let Some(session) = self.session.take() {
             session.leave(self.service.issuing.ledger(), (self.service.clock)()).await;
         }
-        Ok(leaving)
+        Ok((!leaving).then_some(registration))
+    }
+
+    /// The further identities that the agent may hold, where they are not those that it was told last.
+    fn identities(&mut self, registration: &Registration) -> Option<proto::Identities> {
+        let standing = self.service.issuing.guard().now();
+        let may_hold = |id: &&SpiffeId| standing.check(None, id).is_ok();
+        let now: Vec<SpiffeId> = registration.spiffe_ids.iter().filter(may_hold).cloned().collect();
+        let spiffe_ids = now.iter().map(ToString::to_string).collect();
+        (self.told.replace(now.clone()).as_ref() != Some(&now)).then_some(proto::Identities { spiffe_ids })
     }
 
     /// The advice for this agent, where it is new.

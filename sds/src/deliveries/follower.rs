@@ -112,6 +112,11 @@ impl Slot {
         count
     }
 
+    /// The names that the client asks for.
+    pub(super) fn asked(&self) -> Vec<Arc<str>> {
+        lock(&self.names).0.iter().map(|(name, _)| Arc::clone(name)).collect()
+    }
+
     /// The names that the client asks for and of which nothing is known.
     pub(super) fn unserved(&self) -> Vec<Arc<str>> {
         let nothing = |known: &Known| {

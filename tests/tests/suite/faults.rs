@@ -10,7 +10,7 @@ mod clock;
 mod disk;
 mod imposter;
 mod number;
-mod socket;
+pub(crate) mod socket;
 mod torn;
 
 use std::{path::Path, time::Duration};

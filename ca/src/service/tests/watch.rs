@@ -67,6 +67,51 @@ async fn an_agent_is_told_what_to_trust_at_once_and_whenever_that_changes() {
     assert_ne!(second.version, first.version);
 }
 
+/// Every node exists, with the further identities that are said.
+struct Naming(Mutex<Vec<SpiffeId>>);
+
+impl Registry for Naming {
+    fn registration(&self, workload: &Workload) -> Option<Registration> {
+        Some(Registration { spiffe_ids: self.0.lock().unwrap().clone(), ..registration(workload) })
+    }
+}
+
+#[tokio::test]
+async fn an_agent_is_told_what_it_may_hold_with_the_first_trust_and_again_when_its_spec_or_a_ban_changed_it()
+{
+    let Fixture { service, _folders, .. } = Fixture::new();
+    let team = |name: &str| -> SpiffeId { format!("spiffe://signet.internal/team/{name}").parse().unwrap() };
+    let registry = Arc::new(Naming(Mutex::new(vec![team("a"), team("b")])));
+    let service = NodeService { registry: registry.clone(), ..service };
+    let (reports, mut updates) = open(&service, Some(holder(&node("a"))), report("1")).await.unwrap();
+    let told = |update: NodeUpdate| update.identities.map(|identities| identities.spiffe_ids);
+    let names = |all: &[&str]| Some(all.iter().map(|name| team(name).to_string()).collect::<Vec<_>>());
+    // A report is no reason to tell anything before the trust.
+    reports.unbounded_send(Ok(report("1"))).unwrap();
+    let first = update(&mut updates).await;
+    assert!(first.trust.is_some(), "{first:?}");
+    assert_eq!(told(first), names(&["a", "b"]));
+    let next = async |updates: &mut super::super::watch::Updates| {
+        reports.unbounded_send(Ok(report("1"))).unwrap();
+        // Whatever is no answer to the report.
+        service.trust.set_crls(vec![service.trust.now().version().as_bytes().to_vec()]);
+        update(updates).await
+    };
+    let same = next(&mut updates).await;
+    assert!(same.trust.is_some() && same.identities.is_none(), "the same again is not told: {same:?}");
+    registry.0.lock().unwrap().remove(0);
+    assert_eq!(told(next(&mut updates).await), names(&["b"]));
+    assert!(update(&mut updates).await.trust.is_some());
+    let subject = crate::ledger::Subject::Identity(team("b"));
+    let reason = crate::ledger::Reason::KeyCompromise;
+    service.issuing.guard().revoke(subject, reason, "test", NOW).await.unwrap();
+    assert_eq!(told(next(&mut updates).await), names(&[]));
+    assert!(update(&mut updates).await.trust.is_some());
+    // One that comes back is told anew.
+    let (_reports, mut again) = open(&service, Some(holder(&node("a"))), report("2")).await.unwrap();
+    assert_eq!(told(update(&mut again).await), names(&[]));
+}
+
 #[tokio::test]
 async fn advice_reaches_the_one_that_is_meant_and_once() {
     let Fixture { service, _folders, .. } = Fixture::new();

@@ -154,7 +154,7 @@ fn tls(authority: &MiniCa) -> Result<ServerConfig> {
 
 impl Streams {
     fn update(&self) -> NodeUpdate {
-        NodeUpdate { trust: self.trust.clone(), renewal: None }
+        NodeUpdate { trust: self.trust.clone(), ..NodeUpdate::default() }
     }
 }
 

@@ -38,7 +38,7 @@ const SLOW: usize = 48;
 /// Most that they may cost, in kilobytes: 48 connections with a message or two waiting on each take about a tenth.
 const MOST: u64 = 48 * 1024;
 
-async fn channel(socket: &Path, window: u32) -> Result<Channel> {
+pub(crate) async fn channel(socket: &Path, window: u32) -> Result<Channel> {
     let socket = socket.to_owned();
     let connector = tower::service_fn(move |_| {
         let socket = socket.clone();

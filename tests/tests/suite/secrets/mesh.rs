@@ -11,10 +11,22 @@ use signet::{
 };
 use signet_tests::{
     Outsider, TestMesh,
-    bed::{Bed, app::App, at},
+    bed::{Bed, app::App, at, listening},
     eventually, tally_of,
 };
-use tokio::{net::TcpStream, time::Instant};
+use signet_xds::{
+    ResourceType,
+    pb::envoy::service::{
+        discovery::v3::DeltaDiscoveryRequest,
+        secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient,
+    },
+};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -91,6 +103,25 @@ async fn an_identity_that_a_spec_names_is_obtained_and_presented() -> Result<()>
         Ok(())
     })
     .await?;
+    // 4: who holds it loses it when the spec names it no longer, long before its renewal.
+    let (requests, receiver) = mpsc::channel(1);
+    let request = DeltaDiscoveryRequest {
+        type_url: ResourceType::Secret.type_url().to_owned(),
+        resource_names_subscribe: vec![TEAM.to_owned()],
+        ..DeltaDiscoveryRequest::default()
+    };
+    requests.send(request).await?;
+    let channel = crate::faults::socket::channel(&node.sidecar.ready.socket, 65_535).await?;
+    let mut client = SecretDiscoveryServiceClient::new(channel);
+    let mut secrets = client.delta_secrets(ReceiverStream::new(receiver)).await?.into_inner();
+    let held = secrets.message().await?.context("the stream has ended")?;
+    assert_eq!(held.resources.first().map(|one| one.name.as_str()), Some(TEAM));
+    // What is removed waits for the answer to what was sent.
+    let answer = DeltaDiscoveryRequest { response_nonce: held.nonce, ..DeltaDiscoveryRequest::default() };
+    requests.send(DeltaDiscoveryRequest { type_url: held.type_url, ..answer }).await?;
+    bed.respec("team", "a", listening(&node.ingress.to_string(), app.port, "http")).await?;
+    let gone = timeout(PATIENCE, secrets.message()).await.context("it is served on")??;
+    assert_eq!(gone.context("the stream has ended")?.removed_resources, [TEAM]);
     bed.end().await;
     Ok(())
 }
