@@ -1,10 +1,6 @@
 //! Envoy's admin interface, as far as the agent needs it.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -15,6 +11,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::{
     net::TcpStream,
+    sync::watch,
     time::{sleep, timeout},
 };
 
@@ -41,6 +38,18 @@ struct ServerInfo {
 #[derive(Deserialize)]
 struct CommandLineOptions {
     config_path: PathBuf,
+    #[serde(default)]
+    restart_epoch: u32,
+}
+
+/// An Envoy among others that may answer in its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Which {
+    /// The bootstrap that it was started with.
+    pub(crate) bootstrap: PathBuf,
+    /// Which it is of those that take over from one another: the one before has the admin port until it is asked for it.
+    /// `None` where it stays alone.
+    pub(crate) epoch: watch::Receiver<Option<u32>>,
 }
 
 /// Why Envoy's admin interface gave no answer.
@@ -67,21 +76,22 @@ impl Admin {
         Self { addr }
     }
 
-    /// Waits until the Envoy of this bootstrap says that it is live: its secrets, clusters and listeners are there.
-    pub(crate) async fn live(self, bootstrap: &Path) {
+    /// Waits until this Envoy says that it is live: its secrets, clusters and listeners are there.
+    pub(crate) async fn live(self, which: &Which) {
         // The first look comes before Envoy listens; that it is refused is no news.
         while !(matches!(self.ask(Method::GET, "/ready").await, Ok((StatusCode::OK, _)))
-            && self.is_of(bootstrap).await.unwrap_or(false))
+            && self.is_it(which).await.unwrap_or(false))
         {
             sleep(INTERVAL).await;
         }
     }
 
-    /// Whether the Envoy that answers was started with this bootstrap. Another may have the port, and ours then ends.
-    pub(crate) async fn is_of(self, bootstrap: &Path) -> Result<bool, AdminError> {
+    /// Whether it is this Envoy that answers. Another may have the port, and ours then ends.
+    pub(crate) async fn is_it(self, which: &Which) -> Result<bool, AdminError> {
         let page = self.page("/server_info").await?;
         let info: ServerInfo = serde_json::from_slice(&page).map_err(AdminError::Json)?;
-        Ok(info.command_line_options.config_path == bootstrap)
+        let CommandLineOptions { config_path, restart_epoch } = info.command_line_options;
+        Ok(config_path == which.bootstrap && which.epoch.borrow().is_none_or(|epoch| epoch == restart_epoch))
     }
 
     /// How far Envoy has come, in its own word: `LIVE`, `INITIALIZING`, …

@@ -6,6 +6,7 @@
 //!  agent ── adopts ──────┘              the next agent finds it by pid, start time and bootstrap path
 //! ```
 
+mod handover;
 mod process;
 mod running;
 
@@ -21,11 +22,20 @@ use tokio::process::Command;
 
 use crate::environment::LogLevel;
 
+pub(crate) use handover::Handover;
 pub(crate) use process::Identity;
 pub(crate) use running::Running;
 
 /// Ten seconds are enough for an answer that is under way.
 const DRAIN_ARGS: [[&str; 2]; 2] = [["--drain-time-s", "10"], ["--drain-strategy", "immediate"]];
+
+/// When an Envoy ends that another one has taken over from: two seconds after its drain.
+const END_ARGS: [&str; 2] = ["--parent-shutdown-time-s", "12"];
+
+/// Whether an argument is this flag, with or without its value.
+fn is_flag(arg: &str, flag: &str) -> bool {
+    arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', ' ']))
+}
 
 /// How Envoy is to be run.
 #[derive(Clone, Debug)]
@@ -89,18 +99,29 @@ pub enum EnvoyEnd {
 
 impl EnvoyCommand {
     /// Starts Envoy, and has `record` note who it is. It outlives this process, whatever ends it, and no terminal
-    /// signal reaches it; only when it cannot be followed or noted is it killed here and now.
+    /// signal reaches it; only when it cannot be followed or noted is it killed here and now. `turn` is where it meets
+    /// those before and after it, and which of them it is.
     pub(crate) async fn start<E: From<EnvoyError>>(
         &self,
         bootstrap: &Path,
+        turn: Option<(&Handover, u32)>,
         record: impl FnOnce(Identity) -> Result<(), E>,
     ) -> Result<Running, E> {
         let (out, err) = self.outputs()?;
-        let mut command = Command::new(&self.path);
+        let mut command = match turn {
+            Some(_) => {
+                let (parent, before) = Handover::parent(&self.path);
+                let mut command = Command::new(parent);
+                command.args(before);
+                command
+            }
+            None => Command::new(&self.path),
+        };
         command
             .args(Identity::arguments(bootstrap))
+            .args(turn.map_or_else(|| vec![process::ALONE.into()], |(place, epoch)| place.arguments(epoch)))
             .args(["--log-level", self.log_level.as_str()])
-            .args(self.drain_args())
+            .args(self.drain_args(turn.is_some()))
             .args(self.concurrency.iter().flat_map(|count| ["--concurrency".to_owned(), count.to_string()]))
             .args(&self.args)
             .stdin(Stdio::null())
@@ -110,19 +131,19 @@ impl EnvoyCommand {
             .kill_on_drop(false);
         let child = command.spawn();
         let child = child.map_err(|source| EnvoyError::Start { path: self.path.clone(), source })?;
-        Running::from_child(child, record).await
+        let kept = turn.map(|_| (bootstrap, self.path.as_path()));
+        Running::from_child(child, kept, record).await
     }
 
     /// How connections leave a listener chain that was taken away, as when a port becomes STRICT: each is told to
     /// close with its next answer, and what is still open after a short while is cut. Envoy's own default would
-    /// serve them in the old way for up to ten minutes. What the user wrote wins; Envoy takes no flag twice.
-    fn drain_args(&self) -> Vec<&'static str> {
-        let is_given = |flag: &str| {
-            self.args.iter().any(|arg| {
-                arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', ' ']))
-            })
-        };
-        DRAIN_ARGS.into_iter().filter(|[flag, _]| !is_given(flag)).flatten().collect()
+    /// serve them in the old way for up to ten minutes. An Envoy that another one takes over from ends when they are
+    /// drained. What the user wrote wins; Envoy takes no flag twice.
+    fn drain_args(&self, hands_over: bool) -> Vec<&'static str> {
+        let is_given = |flag: &str| self.args.iter().any(|arg| is_flag(arg, flag));
+        // Its default is later than any drain: who drains for longer gets that.
+        let end = (hands_over && !is_given("--drain-time-s")).then_some(END_ARGS);
+        DRAIN_ARGS.into_iter().chain(end).filter(|[flag, _]| !is_given(flag)).flatten().collect()
     }
 
     fn outputs(&self) -> Result<(Stdio, Stdio), EnvoyError> {
@@ -149,13 +170,20 @@ mod tests {
             log_file: None,
         };
         let all = ["--drain-time-s", "10", "--drain-strategy", "immediate"];
-        assert_eq!(command(&["--drain-time-series", "1"]).drain_args(), all);
-        assert_eq!(command(&["--drain-time-s", "60"]).drain_args(), all[2..]);
+        assert_eq!(command(&["--drain-time-series", "1"]).drain_args(false), all);
+        assert_eq!(command(&["--drain-time-s", "60"]).drain_args(false), all[2..]);
         assert_eq!(
-            command(&["--drain-time-s 60"]).drain_args(),
+            command(&["--drain-time-s 60"]).drain_args(false),
             all[2..],
             "one argument, as Envoy takes it too"
         );
-        assert_eq!(command(&["--drain-strategy=gradual"]).drain_args(), all[..2]);
+        assert_eq!(command(&["--drain-strategy=gradual"]).drain_args(false), all[..2]);
+        assert_eq!(command(&[]).drain_args(true), [&all, &END_ARGS[..]].concat());
+        assert_eq!(command(&["--parent-shutdown-time-s", "60"]).drain_args(true), all);
+        assert_eq!(
+            command(&["--drain-time-s", "60"]).drain_args(true),
+            all[2..],
+            "Envoy's own default is later"
+        );
     }
 }

@@ -303,7 +303,7 @@ impl Agent {
                 return Ok(Outcome::Shutdown);
             }
         };
-        self.follow(running, &plan, controls).await
+        self.follow(running, plan, controls).await
     }
 
     /// Waits until there is a certificate; `false` when the agent is told to end before.
@@ -319,31 +319,39 @@ impl Agent {
     async fn follow(
         mut self,
         mut envoy: Running,
-        plan: &Plan,
+        mut plan: Plan,
         mut controls: Controls,
     ) -> Result<Outcome, AgentError> {
         let admin = plan.admin();
         self.watch(admin);
         let mut ready = Some(controls.ready);
         let mut secrets = self.rotator.secrets.clone();
-        let (server_addr, bootstrap) = (self.server.addr.clone(), self.state.bootstrap_path());
+        let (server_addr, which) = (self.server.addr.clone(), plan.which(&self.state));
         let mut live = pin!(async move {
-            live::wait(admin, &bootstrap, &server_addr).await;
+            live::wait(admin, &which, &server_addr).await;
             secrets.wait_for(Option::is_some).await.ok().and_then(|held| held.clone())
         });
         loop {
             tokio::select! {
                 end = envoy.ended() => {
+                    if ready.is_some() && plan.has_old() {
+                        warn!(?end, "envoy did not take over from the one before, which is stopped");
+                        envoy = plan.start_alone(&self.envoy, &self.state).await?;
+                        continue;
+                    }
                     warn!(?end, pid = envoy.identity().pid, "envoy has ended");
-                    self.state.forget_envoy();
-                    self.finish().await;
+                    self.end_with(plan).await;
                     return Ok(Outcome::Envoy(end));
                 }
+                () = plan.old_ended() => if ready.is_some() {
+                    // It waits for an answer of the one before.
+                    envoy.stop(admin).await;
+                    envoy = plan.start_alone(&self.envoy, &self.state).await?;
+                },
                 () = controls.shutdown.cancelled() => {
                     let end = envoy.stop(admin).await;
                     info!(?end, "envoy was stopped");
-                    self.state.forget_envoy();
-                    self.finish().await;
+                    self.end_with(plan).await;
                     return Ok(Outcome::Shutdown);
                 }
                 Some(AgentCommand::RotateNow) = controls.commands.recv() => {
@@ -359,6 +367,13 @@ impl Agent {
                 ended = self.tasks.join_next() => return Err(task_end(ended)),
             }
         }
+    }
+
+    /// Envoy has ended, and with it the one before.
+    async fn end_with(self, mut plan: Plan) {
+        plan.stop_old().await;
+        self.state.forget_envoy();
+        self.finish().await;
     }
 
     /// Ends the socket. Envoy has ended, so nobody is waited for long.

@@ -104,6 +104,12 @@ impl StateDir {
         Self { cache_key, ..self }
     }
 
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where Envoy's bootstrap is written.
     #[must_use]
     pub fn bootstrap_path(&self) -> PathBuf {

@@ -4,6 +4,13 @@ use std::{ffi::OsStr, fs, path::Path};
 
 use rustix::process::getuid;
 
+/// Where the bootstrap is looked for: after the name, and some words of an interpreter where it is a script.
+const FIRST: usize = 5;
+/// What comes after the bootstrap, of which one or the other is in every Envoy's arguments.
+const AFTER: [&[u8]; 2] = [ALONE.as_bytes(), b"--base-id"];
+/// Says that an Envoy shares no memory with another, so that none can take over from it.
+pub(super) const ALONE: &str = "--disable-hot-restart";
+
 /// One process and no other: a pid is used again, but not with the same start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -21,26 +28,50 @@ impl Identity {
         (!matches!(state, 'Z' | 'X')).then_some(Self { pid, start_time })
     }
 
-    /// What every Envoy is started with, and is known by later. Without hot restart there is no shared memory to meet
-    /// another Envoy in, so no base id either.
-    pub(super) fn arguments(bootstrap: &Path) -> [&OsStr; 3] {
-        ["-c".as_ref(), bootstrap.as_os_str(), "--disable-hot-restart".as_ref()]
+    /// What every Envoy is started with, and is known by later, together with what comes after it.
+    pub(super) fn arguments(bootstrap: &Path) -> [&OsStr; 2] {
+        ["-c".as_ref(), bootstrap.as_os_str()]
     }
 
     /// Whether this process is still there, and was started as the Envoy of `bootstrap`. An editor that shows the
     /// file was not.
     pub(crate) fn is_envoy_of(self, bootstrap: &Path) -> bool {
-        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let line = self.command_line();
         let arguments: Vec<_> = line.split(|byte| *byte == 0).collect();
         let wanted = Self::arguments(bootstrap).map(OsStr::as_encoded_bytes);
-        Self::of(self.pid) == Some(self) && arguments.windows(wanted.len()).any(|some| some == wanted)
+        let is_it = |some: &[&[u8]]| {
+            some.starts_with(&wanted) && some.last().is_some_and(|next| AFTER.iter().any(|flag| next == flag))
+        };
+        // The shell that waits for an Envoy has its arguments too, after its own. A script has its own name before them.
+        let first = arguments.windows(wanted.len() + 1).take(FIRST).any(is_it);
+        Self::of(self.pid) == Some(self) && first
+    }
+
+    /// The Envoy of `bootstrap` that this process started and waits for.
+    pub(super) fn envoy_below(self, bootstrap: &Path) -> Option<Self> {
+        Self::all()?.find(|process| process.is_child_of(self) && process.is_envoy_of(bootstrap))
+    }
+
+    fn is_child_of(self, parent: Self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let after_name = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        after_name.split_ascii_whitespace().nth(1).and_then(|parent| parent.parse().ok()) == Some(parent.pid)
+    }
+
+    fn all() -> Option<impl Iterator<Item = Self>> {
+        let entries = fs::read_dir("/proc").ok()?;
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Some(pids.filter_map(Self::of))
+    }
+
+    /// Its arguments, each with a zero after it; nothing once it has ended.
+    pub(super) fn command_line(self) -> Vec<u8> {
+        fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default()
     }
 
     /// Looks through this user's processes for the Envoy of `bootstrap`; another user's may call itself anything.
     pub(crate) fn search(bootstrap: &Path) -> Option<Self> {
-        let entries = fs::read_dir("/proc").ok()?;
-        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        pids.filter_map(Self::of).find(|process| process.is_ours() && process.is_envoy_of(bootstrap))
+        Self::all()?.find(|process| process.is_ours() && process.is_envoy_of(bootstrap))
     }
 
     /// Whether this user started it (proc_pid_status(5)). The owner of its folder in `/proc` says less: a program
@@ -97,7 +128,8 @@ mod tests {
         assert!(!shows.is_envoy_of(&bootstrap), "it only shows the file");
         assert_eq!(Identity::search(&bootstrap), None);
 
-        let (mut envoy, runs) = start(&Identity::arguments(&bootstrap));
+        let (mut envoy, runs) =
+            start(&[Identity::arguments(&bootstrap).as_slice(), &[ALONE.as_ref()]].concat());
         assert!(runs.is_envoy_of(&bootstrap) && !runs.is_envoy_of(&folder.path().join("other.json")));
         assert_eq!(Identity::search(&bootstrap), Some(runs));
         let earlier = Identity { start_time: runs.start_time - 1, ..runs };

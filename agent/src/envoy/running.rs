@@ -3,6 +3,7 @@
 use std::{
     io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::Path,
     time::Duration,
 };
 
@@ -22,28 +23,48 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How long Envoy gets to end after SIGTERM. With [`DRAIN`] and the admin call it stays below 10 s.
 const GRACE: Duration = Duration::from_secs(6);
 
+/// How a shell ends that does not find what it is to start.
+const NOT_FOUND: i32 = 127;
+/// How it ends where that is no program, or one that it must not start.
+const NOT_EXECUTABLE: i32 = 126;
+/// Between two looks for an Envoy that a shell is about to start.
+const INTERVAL: Duration = Duration::from_millis(5);
+
 /// A running Envoy. Dropping it leaves Envoy running.
 pub(crate) struct Running {
     identity: Identity,
     /// Names this very process, also when its pid belongs to another one.
     pidfd: AsyncFd<OwnedFd>,
-    /// `None` when an earlier agent was the parent.
+    /// `None` when an earlier agent was the parent. Itself, or the shell that waits for it.
     child: Option<Child>,
+    /// Whether it is that shell.
+    is_kept: bool,
 }
 
 impl Running {
     /// Follows a new child that `record` notes. One that cannot be followed or noted is killed, and has ended when
-    /// this returns: what no agent would find again must not go on.
+    /// this returns: what no agent would find again must not go on. Where `kept` is said, the child is the shell that waits
+    /// for the Envoy of this bootstrap and binary.
     pub(super) async fn from_child<E: From<EnvoyError>>(
         mut child: Child,
+        kept: Option<(&Path, &Path)>,
         record: impl FnOnce(Identity) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let noted = follow(&child).map_err(E::from).and_then(|(identity, pidfd)| {
-            record(identity)?;
+        let followed = match kept {
+            Some((bootstrap, binary)) => follow_below(&mut child, bootstrap, binary).await,
+            None => follow(&child),
+        };
+        let noted = followed.map_err(E::from).and_then(|(identity, pidfd)| {
+            record(identity).inspect_err(|_| {
+                // The child is killed below; where that is a shell, its Envoy would go on.
+                let _ = pidfd_send_signal(pidfd.get_ref(), Signal::KILL);
+            })?;
             Ok((identity, pidfd))
         });
         match noted {
-            Ok((identity, pidfd)) => Ok(Self { identity, pidfd, child: Some(child) }),
+            Ok((identity, pidfd)) => {
+                Ok(Self { identity, pidfd, child: Some(child), is_kept: kept.is_some() })
+            }
             Err(error) => {
                 if let Err(error) = child.kill().await {
                     warn!(%error, pid = child.id(), "an envoy that cannot be kept cannot be killed either");
@@ -63,7 +84,7 @@ impl Running {
         };
         // Looked at after the descriptor was opened: were the pid used again in between, it would show here.
         let is_it = Identity::of(identity.pid) == Some(identity);
-        Ok(is_it.then_some(Self { identity, pidfd, child: None }))
+        Ok(is_it.then_some(Self { identity, pidfd, child: None, is_kept: false }))
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -79,6 +100,8 @@ impl Running {
         if let Some(child) = &mut self.child {
             return match child.wait().await {
                 Ok(status) => match (status.code(), status.signal()) {
+                    // As a shell says it.
+                    (Some(code), _) if self.is_kept && code > 128 => EnvoyEnd::Signal(code - 128),
                     (Some(code), _) => EnvoyEnd::Code(code),
                     (None, Some(signal)) => EnvoyEnd::Signal(signal),
                     (None, None) => EnvoyEnd::Unknown,
@@ -120,6 +143,29 @@ fn follow(child: &Child) -> Result<(Identity, AsyncFd<OwnedFd>), EnvoyError> {
     // Not waited for yet, so the pid is still its own even if it has ended.
     let pidfd = open(pid)?;
     Ok((Identity::of(pid).unwrap_or(Identity { pid, start_time: 0 }), pidfd))
+}
+
+/// Follows the Envoy that a shell has started or is about to start.
+async fn follow_below(
+    shell: &mut Child,
+    bootstrap: &Path,
+    binary: &Path,
+) -> Result<(Identity, AsyncFd<OwnedFd>), EnvoyError> {
+    let (parent, pidfd) = follow(shell)?;
+    loop {
+        if let Some(identity) = parent.envoy_below(bootstrap) {
+            return Ok((identity, open(identity.pid)?));
+        }
+        let Ok(ended) = timeout(INTERVAL, shell.wait()).await else { continue };
+        let failed =
+            |kind: io::ErrorKind| Err(EnvoyError::Start { path: binary.to_owned(), source: kind.into() });
+        return match ended.ok().and_then(|status| status.code()) {
+            Some(NOT_FOUND) => failed(io::ErrorKind::NotFound),
+            Some(NOT_EXECUTABLE) => failed(io::ErrorKind::PermissionDenied),
+            // It has ended so soon that only the shell's end tells of it: the shell stands for it.
+            Some(_) | None => Ok((parent, pidfd)),
+        };
+    }
 }
 
 const NO_SUCH_PROCESS: i32 = rustix::io::Errno::SRCH.raw_os_error();

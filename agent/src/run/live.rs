@@ -1,11 +1,14 @@
 //! Waiting for Envoy, and not in silence.
 
-use std::{convert::Infallible, path::Path, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::{admin::Admin, server_addr::ServerAddr};
+use crate::{
+    admin::{Admin, Which},
+    server_addr::ServerAddr,
+};
 
 /// How long a start may take before anything is said of it.
 const USUAL: Duration = Duration::from_secs(5);
@@ -13,28 +16,28 @@ const USUAL: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// Waits until Envoy is live. While it is not, the log says what it waits for: soon, and then as a warning.
-pub(super) async fn wait(admin: Admin, bootstrap: &Path, server: &ServerAddr) {
+pub(super) async fn wait(admin: Admin, which: &Which, server: &ServerAddr) {
     tokio::select! {
-        () = admin.live(bootstrap) => {}
-        never = report(admin, bootstrap, server) => match never {},
+        () = admin.live(which) => {}
+        never = report(admin, which, server) => match never {},
     }
 }
 
-async fn report(admin: Admin, bootstrap: &Path, server: &ServerAddr) -> Infallible {
+async fn report(admin: Admin, which: &Which, server: &ServerAddr) -> Infallible {
     sleep(USUAL).await;
-    let awaits = awaited(admin, bootstrap).await;
+    let awaits = awaited(admin, which).await;
     info!(%server, awaits, "envoy is not live yet");
     loop {
         sleep(AGAIN).await;
-        let awaits = awaited(admin, bootstrap).await;
+        let awaits = awaited(admin, which).await;
         warn!(%server, awaits, "envoy is still not live");
     }
 }
 
 /// What Envoy needs next, by the state that it says it is in (`envoy.admin.v3.ServerInfo.State`).
-async fn awaited(admin: Admin, bootstrap: &Path) -> &'static str {
+async fn awaited(admin: Admin, which: &Which) -> &'static str {
     match admin.state().await.as_deref() {
-        Ok(_) if matches!(admin.is_of(bootstrap).await, Ok(false)) => {
+        Ok(_) if matches!(admin.is_it(which).await, Ok(false)) => {
             "the port of its admin interface, which another Envoy has"
         }
         Ok("PRE_INITIALIZING") => "its clusters from the server",
@@ -51,6 +54,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
+        sync::watch,
         task::JoinSet,
     };
 
@@ -58,6 +62,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_awaited_follows_from_envoys_own_word() {
+        let (_, epoch) = watch::channel(None);
+        let which = Which { bootstrap: "b".into(), epoch };
         for (word, expected) in [
             ("PRE_INITIALIZING", "clusters"),
             ("INITIALIZING", "listeners"),
@@ -74,13 +80,9 @@ mod tests {
                 let answer = format!("{head}: {}\r\n\r\n{word}\n", word.len() + 1);
                 stream.write_all(answer.as_bytes()).await.unwrap();
             });
-            assert_eq!(
-                awaited(admin, Path::new("b")).await,
-                format!("its {expected} from the server"),
-                "{word}"
-            );
+            assert_eq!(awaited(admin, &which).await, format!("its {expected} from the server"), "{word}");
             envoy.join_all().await;
-            assert_eq!(awaited(admin, Path::new("b")).await, "an answer from its admin interface");
+            assert_eq!(awaited(admin, &which).await, "an answer from its admin interface");
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Which Envoy to run: a new one, or the one that an earlier agent left running.
 
 use std::{
+    future::pending,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path,
 };
 
 use signet_policies::identity::SpiffeId;
 use signet_sds::secret::Secrets;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{AgentConfig, AgentError, Ready, error::Chain};
 use crate::{
-    admin::Admin,
+    admin::{Admin, Which},
     bootstrap::{ADMIN_ADDRESS, Bootstrap, ports_in},
-    envoy::{EnvoyCommand, Identity, Running},
+    envoy::{EnvoyCommand, Handover, Identity, Running},
     ports,
     state::{EnvoyRecord, StateDir},
 };
@@ -25,11 +27,27 @@ pub(super) struct Plan {
     egress_port: u16,
     /// There is one already, with this very bootstrap.
     pub(super) running: Option<Running>,
+    /// Where Envoys meet to hand over.
+    place: Option<Handover>,
+    /// The one that runs with another bootstrap, from which the new one takes over; later, while it drains.
+    old: Option<Old>,
+    /// Which in the row the Envoy is.
+    epoch: watch::Sender<Option<u32>>,
+}
+
+/// An Envoy that another one takes over from.
+struct Old {
+    running: Running,
+    epoch: u32,
+    admin: Admin,
+    egress_port: Option<u16>,
 }
 
 /// An Envoy that an earlier agent left running.
 struct Found {
     running: Running,
+    /// Whether a later one was noted, which has ended: this one has an earlier bootstrap then.
+    is_earlier: bool,
     /// `None` where neither the record nor the bootstrap tells them.
     ports: Option<Ports>,
 }
@@ -42,7 +60,8 @@ struct Ports {
 
 impl Plan {
     /// Looks for an Envoy that runs, and keeps it if it was started with the bootstrap that is wanted now. One
-    /// with another bootstrap is stopped: it could not be told the difference.
+    /// with another bootstrap could not be told the difference: a new one takes over from it, or, where it was started
+    /// to stay alone, it is stopped.
     pub(super) async fn make(
         config: &AgentConfig,
         server_id: &SpiffeId,
@@ -70,18 +89,25 @@ impl Plan {
             tracer: config.tracer.as_ref(),
         };
         let bootstrap = format!("{:#}\n", bootstrap.render()).into_bytes();
-        let mut plan = Self { bootstrap, admin_port, egress_port, running: None };
-        plan.running = plan.keep_or_stop(found, state).await;
-        if plan.running.is_none() && ports::is_taken((loopback, egress_port).into()) {
+        let place = Handover::of(state.path(), &config.envoy.args);
+        let epoch = watch::Sender::default();
+        let mut plan = Self { bootstrap, admin_port, egress_port, running: None, place, old: None, epoch };
+        if let Some(found) = found {
+            plan.running = plan.keep_or_part(found, state).await;
+        }
+        let is_olds = plan.old.as_ref().is_some_and(|old| old.egress_port == Some(egress_port));
+        if plan.running.is_none() && !is_olds && ports::is_taken((loopback, egress_port).into()) {
             return Err(AgentError::EgressTaken(egress_port));
         }
         Ok(plan)
     }
 
-    async fn keep_or_stop(&self, found: Option<Found>, state: &StateDir) -> Option<Running> {
-        let Found { mut running, ports } = found?;
+    async fn keep_or_part(&mut self, found: Found, state: &StateDir) -> Option<Running> {
+        let Found { mut running, ports, is_earlier } = found;
         let pid = running.identity().pid;
-        if state.read_bootstrap().as_ref() == Some(&self.bootstrap) {
+        let epoch = self.place.as_ref().and_then(|place| place.epoch_of(running.identity()));
+        if !is_earlier && state.read_bootstrap().as_ref() == Some(&self.bootstrap) {
+            self.epoch.send_replace(epoch);
             info!(pid, "adopting the envoy that is running");
             let record = self.record(running.identity());
             // No reason to give up: without its record it is found again all the same.
@@ -92,28 +118,83 @@ impl Plan {
             }
             return Some(running);
         }
+        let admin = admin_at(ports.map_or(self.admin_port, |ports| ports.admin));
+        if let Some(epoch) = epoch {
+            info!(pid, "the envoy that is running has another bootstrap; a new one takes over from it");
+            let egress_port = ports.map(|ports| ports.egress);
+            self.old = Some(Old { running, epoch, admin, egress_port });
+            return None;
+        }
         warn!(pid, "the envoy that is running has another bootstrap and is replaced");
-        running.stop(admin_at(ports.map_or(self.admin_port, |ports| ports.admin))).await;
+        running.stop(admin).await;
         state.forget_envoy();
         None
     }
 
-    /// Starts Envoy, and notes who it is.
-    pub(super) async fn start(
-        &self,
+    /// Starts Envoy without one before it, where that one could not be taken over from.
+    pub(super) async fn start_alone(
+        &mut self,
         command: &EnvoyCommand,
         state: &StateDir,
     ) -> Result<Running, AgentError> {
+        self.stop_old().await;
+        self.start(command, state).await
+    }
+
+    /// Ends the one that was taken over from, if it is still there.
+    pub(super) async fn stop_old(&mut self) {
+        if let Some(Old { mut running, admin, .. }) = self.old.take() {
+            let end = running.stop(admin).await;
+            info!(?end, pid = running.identity().pid, "the envoy before was stopped");
+        }
+    }
+
+    /// Waits for the end of the one that was taken over from. Safe to be dropped and called again.
+    pub(super) async fn old_ended(&mut self) {
+        match &mut self.old {
+            Some(old) => {
+                let end = old.running.ended().await;
+                info!(?end, pid = old.running.identity().pid, "the envoy before has ended");
+                self.old = None;
+            }
+            None => pending().await,
+        }
+    }
+
+    /// Whether there is one that is being taken over from.
+    pub(super) fn has_old(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// Starts Envoy, and notes who it is.
+    pub(super) async fn start(
+        &mut self,
+        command: &EnvoyCommand,
+        state: &StateDir,
+    ) -> Result<Running, AgentError> {
+        // One that has ended meanwhile hands nothing over, and would be waited for.
+        self.old = self
+            .old
+            .take()
+            .filter(|old| Identity::of(old.running.identity().pid) == Some(old.running.identity()));
+        let epoch = self.old.as_ref().map_or(0, |old| old.epoch.wrapping_add(1));
+        self.epoch.send_replace(self.place.as_ref().map(|_| epoch));
         state.write_bootstrap(&self.bootstrap)?;
         let record = |identity| state.write_envoy(&self.record(identity)).map_err(AgentError::from);
-        let running = command.start(&state.bootstrap_path(), record).await?;
+        let turn = self.place.as_ref().map(|place| (place, epoch));
+        let running = command.start(&state.bootstrap_path(), turn, record).await?;
         let (admin_port, egress_port) = (self.admin_port, self.egress_port);
-        info!(pid = running.identity().pid, admin_port, egress_port, "envoy was started");
+        info!(pid = running.identity().pid, admin_port, egress_port, epoch, "envoy was started");
         Ok(running)
     }
 
     fn record(&self, Identity { pid, start_time }: Identity) -> EnvoyRecord {
         EnvoyRecord::V1 { pid, start_time, admin_port: self.admin_port, egress_port: self.egress_port }
+    }
+
+    /// Which Envoy is to answer on the admin port.
+    pub(super) fn which(&self, state: &StateDir) -> Which {
+        Which { bootstrap: state.bootstrap_path(), epoch: self.epoch.subscribe() }
     }
 
     pub(super) fn admin(&self) -> Admin {
@@ -143,14 +224,16 @@ fn left_running(state: &StateDir) -> Result<Option<Found>, AgentError> {
     let recorded = state.read_envoy().map(|EnvoyRecord::V1 { pid, start_time, admin_port, egress_port }| {
         (Identity { pid, start_time }, Some(Ports { admin: admin_port, egress: egress_port }))
     });
-    let found = recorded.filter(|(identity, _)| identity.is_envoy_of(&bootstrap)).or_else(|| {
+    let alive = recorded.filter(|(identity, _)| identity.is_envoy_of(&bootstrap));
+    let found = alive.or_else(|| {
         let ports = || ports_in(&state.read_bootstrap()?).map(|(admin, egress)| Ports { admin, egress });
         Identity::search(&bootstrap).map(|identity| (identity, ports()))
     });
     let Some((identity, ports)) = found else {
         return Ok(None);
     };
-    Ok(Running::adopt(identity)?.map(|running| Found { running, ports }))
+    let is_earlier = recorded.is_some_and(|(noted, _)| identity.start_time < noted.start_time);
+    Ok(Running::adopt(identity)?.map(|running| Found { running, is_earlier, ports }))
 }
 
 /// The port that is wanted; 0 means the one of the Envoy that runs, or else a free one.

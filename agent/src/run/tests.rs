@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::{
     environment::LogLevel,
-    envoy::Identity,
+    envoy::{EnvoyError, Identity},
     state::StateError,
     testing::{NODE, Setup, TOKEN, TestServer, start},
 };
@@ -37,6 +37,8 @@ struct Node {
     admin_answers: watch::Sender<&'static str>,
     /// With which bootstrap the Envoy was started that answers.
     admin_of: watch::Sender<PathBuf>,
+    /// Which that is of those that take over from one another.
+    admin_epoch: watch::Sender<u32>,
     _admin: JoinSet<()>,
 }
 
@@ -59,9 +61,19 @@ impl Node {
         let (admin_answers, answers) = watch::channel("200 OK");
         let bootstrap = fs::canonicalize(folder.path()).unwrap().join("state/bootstrap.json");
         let (admin_of, of) = watch::channel(bootstrap);
+        let (admin_epoch, epoch) = watch::channel(0);
         let mut admin = JoinSet::new();
-        admin.spawn(answer_as_envoy(listener, answers, of, sender));
-        let node = Self { folder, server, admin_port, admin_asked, admin_answers, admin_of, _admin: admin };
+        admin.spawn(answer_as_envoy(listener, answers, (of, epoch), sender));
+        let node = Self {
+            folder,
+            server,
+            admin_port,
+            admin_asked,
+            admin_answers,
+            admin_of,
+            admin_epoch,
+            _admin: admin,
+        };
         node.install(STAYS);
         node
     }
@@ -149,7 +161,7 @@ impl Life {
 async fn answer_as_envoy(
     listener: TcpListener,
     answers: watch::Receiver<&'static str>,
-    of: watch::Receiver<PathBuf>,
+    (of, epoch): (watch::Receiver<PathBuf>, watch::Receiver<u32>),
     asked: watch::Sender<Vec<String>>,
 ) {
     while let Ok((mut stream, _)) = listener.accept().await {
@@ -158,7 +170,11 @@ async fn answer_as_envoy(
         let text = String::from_utf8_lossy(&request[..length]).into_owned();
         asked.send_modify(|asked| asked.extend(text.lines().next().map(str::to_owned)));
         let body = match text.starts_with("GET /server_info ") {
-            true => format!("{{\"command_line_options\":{{\"config_path\":{:?}}}}}", *of.borrow()),
+            true => format!(
+                "{{\"command_line_options\":{{\"config_path\":{:?},\"restart_epoch\":{}}}}}",
+                *of.borrow(),
+                *epoch.borrow()
+            ),
             false => String::new(),
         };
         let length = body.len();
@@ -222,11 +238,12 @@ async fn an_agent_joins_starts_envoy_with_its_bootstrap_and_ends_it_gently() {
     assert_eq!(written["node"]["metadata"]["signet"]["egressPort"], ready.egress_port.to_string());
     assert_ne!(ready.egress_port, 0);
     let arguments = arguments(ready.envoy_pid);
-    let expected = format!(
-        "-c {} --disable-hot-restart --log-level info --drain-strategy immediate --concurrency 1 --drain-time-s 5",
-        bootstrap.display()
-    );
-    assert!(arguments.contains(&expected), "{arguments}");
+    let expected = [
+        format!("-c {} --base-id ", bootstrap.display()),
+        format!(" --socket-path {} --restart-epoch 0 --log-level info ", node.path("state/hot").display()),
+        " --log-level info --drain-strategy immediate --concurrency 1 --drain-time-s 5 ".to_owned(),
+    ];
+    assert!(expected.iter().all(|part| arguments.contains(part)), "{arguments}");
 
     life.stop().await;
     assert!(!is_running(ready.envoy_pid));
@@ -361,16 +378,83 @@ async fn an_ingress_address_that_is_the_applications_too_is_refused_before_anyth
 }
 
 #[tokio::test]
-async fn an_envoy_with_another_bootstrap_is_replaced() {
+async fn from_an_envoy_with_another_bootstrap_a_new_one_takes_over_before_the_agent_is_ready() {
     let node = Node::new(Setup::default()).await;
     let mut first = node.live(node.config(Some(TOKEN)));
     let before = first.ready().await;
     first.kill().await;
 
+    let another =
+        |last| AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, last).into(), ..node.config(None) };
+    let mut second = node.live(another(9));
+    // The one before answers first, and is not taken for the new one.
+    let mut asked = node.admin_asked.clone();
+    asked.mark_unchanged();
+    let is_asked =
+        |asked: &Vec<String>| asked.iter().filter(|line| line.contains("/server_info")).count() > 3;
+    timeout(PATIENCE, asked.wait_for(is_asked)).await.unwrap().unwrap();
+    assert!(second.ready.try_recv().is_err());
+    node.admin_epoch.send_replace(1);
+    let after = second.ready().await;
+    assert!(!after.adopted && is_running(before.envoy_pid) && is_running(after.envoy_pid));
+    let place = |pid| {
+        arguments(pid)
+            .split_once("--base-id")
+            .unwrap()
+            .1
+            .split_once(" --restart-epoch ")
+            .unwrap()
+            .0
+            .to_owned()
+    };
+    assert_eq!(place(after.envoy_pid), place(before.envoy_pid));
+    assert!(arguments(after.envoy_pid).contains(" --restart-epoch 1 "));
+    second.stop().await;
+    assert!(!is_running(before.envoy_pid) && !is_running(after.envoy_pid), "both end with the agent");
+}
+
+#[tokio::test]
+async fn an_envoy_that_is_not_there_or_no_program_is_told_of_by_its_path() {
+    let node = Node::new(Setup::default()).await;
+    for (path, kind) in
+        [("nowhere/envoy", io::ErrorKind::NotFound), ("ca.pem", io::ErrorKind::PermissionDenied)]
+    {
+        let mut config = node.config(Some(TOKEN).filter(|_| kind == io::ErrorKind::NotFound));
+        config.envoy.path = node.path(path);
+        let error = node.live(config).end().await.unwrap_err();
+        let AgentError::Envoy(EnvoyError::Start { path: told, source }) = error else { panic!("{error}") };
+        assert_eq!((told, source.kind()), (node.path(path), kind));
+    }
+}
+
+#[tokio::test]
+async fn where_the_new_envoy_does_not_take_over_the_one_before_is_ended_and_another_started() {
+    let node = Node::new(Setup::default()).await;
+    let mut first = node.live(node.config(Some(TOKEN)));
+    let before = first.ready().await;
+    first.kill().await;
+    // As an Envoy of another version does.
+    node.install(&STAYS.replace("trap", "case \"$*\" in *'--restart-epoch 1 '*) exit 1;; esac\ntrap"));
+    let config = AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(), ..node.config(None) };
+    let mut second = node.live(config);
+    let after = second.ready().await;
+    assert!(!is_running(before.envoy_pid) && arguments(after.envoy_pid).contains(" --restart-epoch 0 "));
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn an_envoy_that_stays_alone_is_ended_before_one_with_another_bootstrap_starts() {
+    let node = Node::new(Setup::default()).await;
+    let mut config = node.config(Some(TOKEN));
+    config.envoy.args.push("--base-id 7".to_owned());
+    let mut first = node.live(config);
+    let before = first.ready().await;
+    first.kill().await;
     let config = AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(), ..node.config(None) };
     let mut second = node.live(config);
     let after = second.ready().await;
     assert!(!after.adopted && !is_running(before.envoy_pid) && is_running(after.envoy_pid));
+    assert!(arguments(after.envoy_pid).contains(" --restart-epoch 0 "));
     second.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command, time:
 
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use signet::local::{admin::Admin, mesh::create_token, process::Process};
 use signet_policies::identity::Workload;
 use signet_tests::{
@@ -13,7 +13,7 @@ use signet_tests::{
         call::free_port,
         observer::{Observer, presented},
         pair::Pair,
-        trial::Trial,
+        trial::{Trial, resident},
     },
     clock, envoy_binary, eventually,
 };
@@ -195,5 +195,47 @@ async fn f23_an_envoy_that_hands_over_to_its_next_epoch_misses_no_handshake_and_
     ensure!(observed.serials() == [held.trim_start_matches('0').to_owned()].into(), "{observed:?}");
     ensure!(pair.issued().await? == issued, "a certificate was issued for it");
     println!("{} handshakes through the change; {}", observed.handshakes, flawless(trial, pair).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f23_an_agent_that_wants_another_bootstrap_has_a_new_envoy_take_over_and_no_request_is_lost()
+-> Result<()> {
+    let mut pair = Pair::start(RATE).await?;
+    let trial = Trial::begin(&pair).await?;
+    trial.answered(&pair, 60).await?;
+    for is_called in [true, false] {
+        let sidecar = if is_called { &mut pair.server.sidecar } else { &mut pair.caller.sidecar };
+        let before = (sidecar.ready.envoy_pid, sidecar.ready.admin, sidecar.ready.egress);
+        sidecar.kill_agent().await?;
+        // As an agent of another version would have written it.
+        let bootstrap = sidecar.state_file("bootstrap.json");
+        let text = std::fs::read_to_string(&bootstrap)?;
+        let other = text.replace("\"max_interval\": \"5s\"", "\"max_interval\": \"4s\"");
+        ensure!(other != text, "{text}");
+        std::fs::write(&bootstrap, other)?;
+        let started = Instant::now();
+        sidecar.restart_agent().await?;
+        println!("ready {} ms after its start", started.elapsed().as_millis());
+        ensure!(sidecar.ready.envoy_pid != before.0, "the same Envoy");
+        ensure!((sidecar.ready.admin, sidecar.ready.egress) == (before.1, before.2), "other ports");
+        let old = Pid::from_raw(before.0).context("no Envoy")?;
+        eventually("the Envoy before has drained and ended", PATIENCE, || async {
+            ensure!(resident(old).is_none(), "it is still there");
+            Ok(())
+        })
+        .await?;
+        println!("the one before ended {} ms after that start", started.elapsed().as_millis());
+        trial.answered(&pair, 60).await?;
+    }
+    let before = held(&pair).await?;
+    pair.server.sidecar.rotate()?;
+    pair.caller.sidecar.rotate()?;
+    renewed(&pair, &before).await?;
+    // Lasting connections are told to close with an answer, and opened again.
+    let verdict = trial.end(&pair).await?;
+    println!("{verdict}");
+    verdict.flawless()?;
+    pair.end().await?;
     Ok(())
 }
