@@ -37,7 +37,7 @@ use process::Process;
 use server::World;
 use tokio::runtime::{Builder, Runtime};
 
-/// The fewest rounds, and the most: what takes three milliseconds needs many to tell it from what else runs.
+/// The fewest rounds, and the most: what takes a few milliseconds needs many to tell it from what else runs.
 const ROUNDS: [usize; 2] = [15, 99];
 /// The nodes of a small mesh and of a large one.
 const FEW: usize = 100;
@@ -116,7 +116,7 @@ async fn to_all(proxies: usize) -> bool {
     assert_eq!(ready.hear(), "ready");
     let (mut rounds, mut encoded) = (Vec::new(), 0);
     let [fewest, most] = ROUNDS;
-    for _ in 0..(9_900 / proxies).clamp(fewest, most) {
+    for _ in 0..(33_000 / proxies).clamp(fewest, most) {
         let write = ours.time_a_write().await;
         ready.say("push");
         let push = ready.seconds();
