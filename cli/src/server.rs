@@ -7,6 +7,7 @@ mod behind;
 mod bundles;
 mod credentials;
 mod deliveries;
+mod grpc;
 mod http;
 mod identity;
 mod ledger;

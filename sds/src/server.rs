@@ -1,6 +1,5 @@
 //! Serves what is held over SDS, to peers that the kernel vouches for.
 
-mod bell;
 mod connection;
 mod gather;
 mod http2;

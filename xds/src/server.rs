@@ -8,7 +8,9 @@
 //! looks at the newest snapshot only when the client takes the response, so a client that does not read costs
 //! one response and delays nobody.
 
+mod bell;
 mod body;
+pub mod connection;
 mod ends;
 mod fetch;
 mod messages;

@@ -34,9 +34,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::InterceptorLayer, transport::Server};
 use tracing::warn;
 
 use super::{
@@ -46,6 +44,7 @@ use super::{
     bundles::Bundles,
     credentials::{self, ServerKeys},
     deliveries::Deliveries,
+    grpc::Services,
     http,
     identity::ServerIdentity,
     ledger,
@@ -59,9 +58,6 @@ use super::{
 
 /// Connections that finished their handshake and wait to be served.
 const WAITING_CONNECTIONS: usize = 64;
-/// A peer that does not answer HTTP/2 pings is gone.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
 /// How often ended tokens are looked for.
 const PRUNE: Duration = Duration::from_secs(60 * 60);
 
@@ -214,19 +210,8 @@ impl Running {
         let trust_domain = parts.terms.trust_domain.clone();
         let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), trust_domain, clock);
         let ads = ads.within(parts.quotas.clone());
-        let server = Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .layer(InterceptorLayer::new(tls::identify))
-            .add_service(nodes)
-            .add_service(signet_xds::server::ads(Arc::new(ads), drain.clone()));
-        let stop = drain.clone();
-        let incoming = ReceiverStream::new(incoming);
-        self.tasks.spawn(async move {
-            server
-                .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-                .await
-                .context("the gRPC port")
-        });
+        let services = Services { nodes, ads: signet_xds::server::ads(Arc::new(ads), drain.clone()) };
+        self.tasks.spawn(services.serve(incoming, drain.clone()));
         Ok(())
     }
 }

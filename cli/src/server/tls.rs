@@ -36,7 +36,6 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, transport::server::Connected};
 use tracing::{debug, warn};
 use x509_parser::extensions::GeneralName;
 
@@ -152,11 +151,10 @@ struct Holder {
     valid_until: SystemTime,
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+impl Connection {
+    /// Who is at its other end.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
     }
 }
 
@@ -215,7 +213,7 @@ impl Connection {
 pub(super) async fn accept(
     listener: TcpListener,
     config: watch::Receiver<Arc<ServerConfig>>,
-    connections: mpsc::Sender<io::Result<Connection>>,
+    connections: mpsc::Sender<Connection>,
     clock: Clock,
     standing: InForce,
     stop: CancellationToken,
@@ -257,14 +255,10 @@ pub(super) async fn accept(
     }
 }
 
-async fn hand_on(
-    peer: SocketAddr,
-    shaken: Result<Connection>,
-    connections: &mpsc::Sender<io::Result<Connection>>,
-) {
+async fn hand_on(peer: SocketAddr, shaken: Result<Connection>, connections: &mpsc::Sender<Connection>) {
     match shaken {
         // A closed channel means that the server is going down.
-        Ok(connection) => drop(connections.send(Ok(connection)).await),
+        Ok(connection) => drop(connections.send(connection).await),
         Err(error) => {
             let reason = format!("{error:#}");
             match is_refusal(&error) {
@@ -305,30 +299,23 @@ async fn handshake(
     Ok(Connection { stream, peer, silence, expiry, refusal })
 }
 
-/// Puts into each request's extensions who makes it, as the services expect it.
-///
-/// # Errors
-/// The request came over no connection of this port, which cannot be.
-pub(super) fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
-    let peer = request.extensions().get::<Peer>().cloned();
-    let Peer { holder, address, standing } =
-        peer.ok_or_else(|| Status::unauthenticated("the connection is not known"))?;
-    let extensions = request.extensions_mut();
-    extensions.insert(PeerAddress(address));
-    match holder {
-        Some(holder) => {
-            extensions.insert(revoked::welcome(&holder, &standing));
-            let Holder { id, serial, valid_until } = holder;
-            extensions.insert(Caller::Holder(id));
-            extensions.insert(PresentedSerial(serial));
-            extensions.insert(PresentedEnd(valid_until.into()));
-            extensions.insert(ValidUntil(valid_until));
-        }
-        None => {
-            extensions.insert(Caller::Anonymous);
+impl Peer {
+    /// Puts into a request's extensions who makes it, as the services expect it.
+    pub(super) fn identify(&self, extensions: &mut http::Extensions) {
+        extensions.insert(PeerAddress(self.address));
+        match &self.holder {
+            Some(holder) => {
+                extensions.insert(revoked::welcome(holder, &self.standing));
+                extensions.insert(Caller::Holder(holder.id.clone()));
+                extensions.insert(PresentedSerial(holder.serial));
+                extensions.insert(PresentedEnd(holder.valid_until.into()));
+                extensions.insert(ValidUntil(holder.valid_until));
+            }
+            None => {
+                extensions.insert(Caller::Anonymous);
+            }
         }
     }
-    Ok(request)
 }
 
 /// What a verified leaf proves: its one SPIFFE ID, its serial, and until when.
