@@ -88,8 +88,7 @@ async fn a_stream_is_fed_its_own_nodes_configuration_and_no_others() -> Result<(
 }
 
 /// A stream of a node that has had its first answer.
-async fn opened(server: &Server, node_id: &str, joined: &Outsider) -> Result<Streaming<DiscoveryResponse>> {
-    let channel = channel(server.grpc_address(), joined.roots(), Some(joined.certificate())).await?;
+async fn opened(channel: Channel, node_id: &str) -> Result<Streaming<DiscoveryResponse>> {
     let request = DiscoveryRequest {
         node: Some(node(node_id)),
         type_url: CLUSTERS.to_owned(),
@@ -104,7 +103,7 @@ async fn opened(server: &Server, node_id: &str, joined: &Outsider) -> Result<Str
 
 /// What a stream ends with.
 async fn end(mut answers: Streaming<DiscoveryResponse>) -> Result<Status> {
-    let ended = timeout(Duration::from_secs(10), async {
+    let ended = timeout(Duration::from_secs(20), async {
         loop {
             match answers.message().await {
                 Ok(Some(_)) => {}
@@ -126,7 +125,8 @@ async fn the_stream_of_a_node_that_is_deleted_or_revoked_ends_with_the_code_that
     for name in ["deleted", "revoked", "banned"] {
         put(&client, "meshes/m/virtualNodes", json!({"virtualNodeName": name, "spec": {}})).await?;
         let joined = Outsider::join(&server, &client, "m", name).await?;
-        let answers = opened(&server, &format!("mesh/m/virtualNode/{name}"), &joined).await?;
+        let channel = channel(server.grpc_address(), joined.roots(), Some(joined.certificate())).await?;
+        let answers = opened(channel, &format!("mesh/m/virtualNode/{name}")).await?;
         let serial = format!("{:0>32}", serial_of(&joined.certificate().chain[0])?);
         let revoke = |subject: String| json!({"subject": subject, "reason": "keyCompromise"});
         let (method, path, body) = match name {
@@ -146,6 +146,37 @@ async fn the_stream_of_a_node_that_is_deleted_or_revoked_ends_with_the_code_that
         };
         assert!(status.code() == code && status.message().contains(words), "{name}: {status:?}");
     }
+    server.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_a_node_ends_when_its_certificate_does_and_the_same_connection_opens_no_other()
+-> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut server = Server::start(&program()?, folder.path()).await?;
+    server.kill().await?;
+    // The shortest that there are.
+    server.add_flags(&["--leaf-lifetime", "10", "--dangerously-short-leaves"]);
+    server.restart().await?;
+    let client = server.client(clock())?;
+    put(&client, "meshes", json!({"meshName": "m"})).await?;
+    put(&client, "meshes/m/virtualNodes", json!({"virtualNodeName": "a", "spec": {}})).await?;
+    let (a, id) = (Outsider::join(&server, &client, "m", "a").await?, "mesh/m/virtualNode/a");
+    let connect = || channel(server.grpc_address(), a.roots(), Some(a.certificate()));
+    let connection = connect().await?;
+    let stream = opened(connection.clone(), id).await?;
+    let ended = end(stream).await?;
+    let again = first_answer(connection, id).await.err().context("a second stream was opened")?;
+    for status in [ended, again] {
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+        assert!(status.message().contains("certificate of mesh/m/virtualNode/a has expired"), "{status:?}");
+    }
+    let anew = match connect().await {
+        Ok(connection) => first_answer(connection, id).await.map(drop).map_err(Into::into),
+        Err(refused) => Err(refused),
+    };
+    assert!(anew.is_err(), "a connection was made with what has expired");
     server.stop().await;
     Ok(())
 }
