@@ -57,3 +57,37 @@ impl Phase {
         self.needs_renewal() || (changes_trust && matches!(self, Self::Distribute | Self::Restore))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::record::Entered, *};
+
+    #[test]
+    fn a_pause_is_of_one_phase_of_one_change() {
+        let grace = DEFAULT_GRACE;
+        let moment = |secs| SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+        let enter = |phase| Entered { phase, at_unix_ms: 0 };
+        let mut record = Record {
+            id: "one".to_owned(),
+            what: Succession::Root,
+            phase: Phase::Issue,
+            paused: false,
+            spread_secs: 0,
+            by: String::new(),
+            retired: String::new(),
+            entered: vec![enter(Phase::Distribute), enter(Phase::Issue)],
+            overrides: Vec::new(),
+            reason: String::new(),
+        };
+        let proven = Standing { total: 1, proven: 1, ..Standing::default() };
+        let mut settling = Settling::default();
+        let mut end = |record: &Record, now| settling.end(record, &proven, grace, moment(now));
+        assert_eq!(end(&record, 100), Some(moment(105)));
+        assert_eq!(end(&record, 104), Some(moment(105)));
+        record.entered.push(enter(Phase::Return));
+        record.phase = Phase::Return;
+        assert_eq!(end(&record, 104), Some(moment(109)), "the next phase begins anew, though all was proven");
+        record.id = "two".to_owned();
+        assert_eq!(end(&record, 108), Some(moment(113)), "and so does the next change");
+    }
+}

@@ -140,6 +140,28 @@ async fn folders_that_cannot_be_put_in_place_are_tried_again_and_nothing_is_said
 }
 
 #[tokio::test]
+async fn folders_that_a_kill_kept_from_being_put_in_place_are_put_there_by_the_next_start() {
+    let world = World::new().await;
+    let (old, mut one) = (world.root(), world.agent("a").await);
+    world.start(&Succession::Root).await;
+    world.accept(&mut one).await;
+    world.renew(&mut one).await;
+    let (trusted, issuer) = (world.trusted(), world.issuer_of_new_leaf().await);
+    // As above, but nobody tries again.
+    let shelf = world.folder.path().join("retired");
+    fs::write(&shelf, b"").unwrap();
+    one.accept(&world);
+    world.rotations.look().await.unwrap_err();
+    assert_eq!(Record::read(world.folder.path()).unwrap().unwrap().phase, Phase::Promote);
+    fs::remove_file(&shelf).unwrap();
+    let reopened = world.restarted().await;
+    assert_eq!((reopened.phase(), reopened.trusted()), (Phase::Completed, trusted));
+    assert_eq!(reopened.issuer_of_new_leaf().await, issuer, "the new one signs");
+    assert_ne!(reopened.root(), old);
+    assert!(!world.folder.path().join("next").exists());
+}
+
+#[tokio::test]
 async fn after_a_restart_who_left_counts_for_nothing_and_who_is_not_seen_yet_is_waited_for() {
     let world = World::new().await;
     let (mut seen, unseen, gone) = (world.agent("a").await, world.agent("b").await, world.agent("c").await);
