@@ -2,6 +2,7 @@
 
 mod change;
 mod decoy;
+mod forged;
 mod issued;
 mod laggard;
 mod reported;
