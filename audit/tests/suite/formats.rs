@@ -315,6 +315,25 @@ fn the_table_has_what_was_seen_each_remedy_once_and_what_does_not_count() {
 }
 
 #[test]
+fn the_table_has_a_remedy_for_each_that_differs_and_says_that_nothing_is_new_or_that_nobody_is_there() {
+    let mut bed = Bed::new();
+    bed.inventory.workloads.clear();
+    let report = bed.audit();
+    let text = format::table(&report);
+    for name in ["a", "b"] {
+        let remedy = format!("do:  signet ca revoke spiffe://signet.internal/mesh/shop/virtual-node/{name} ");
+        assert_eq!(text.matches(&remedy).count(), 1, "{text}");
+    }
+    let baseline = Baseline::from_json(&format::json(&report).unwrap()).unwrap();
+    let text = format::table(&bed.audit_by(&Selection { baseline, ..Selection::default() }));
+    assert!(text.contains(" findings are in the baseline already\n"), "{text}");
+    assert!(text.ends_with("\nno findings\n"), "{text}");
+    bed.inventory.nodes.clear();
+    let text = format::table(&bed.audit());
+    assert!(text.starts_with("40 checks · 0 nodes (0 examined) · 5 certificates · "), "{text}");
+}
+
+#[test]
 fn a_folded_text_keeps_its_words_and_its_indentation_and_no_line_is_too_long() {
     let text = "  E09 clock-skew             node mesh/shop/virtualNode/b: its clock is fast\n      do:  Start one.\n\nend\n";
     let expected = "  E09 clock-skew\n      node\n      mesh/shop/virtualNode/b:\n      its clock is fast\n      do:  Start one.\n\nend\n";
@@ -354,6 +373,7 @@ fn csv_has_the_columns_of_aws_and_a_line_for_each_certificate() {
     assert_eq!(fields[5], "2026-11-25T17:59:00+0000");
     assert_eq!(&fields[8..10], ["2026-11-26T00:00:00+0000", "KEY_COMPROMISE"]);
     assert_eq!(fields[4], "spiffe://signet.internal/mesh/shop/virtual-node/a");
+    assert_eq!(fields[6], "2026-11-26T18:00:00+0000");
     assert_eq!(fields[7], "2026-11-25T18:00:00+0000");
     assert_eq!((fields[1], fields[10]), ("join token", "arn:aws:acm-pca:::template/EndEntityCertificate/V1"));
     let serials = |bed: &Bed| -> Vec<String> {

@@ -196,6 +196,7 @@ fn thresholds_that_make_no_sense_are_refused() {
         ("{\"rootExpiryDays\": {\"critical\": 9, \"warning\": 5, \"info\": 7}}", "rootExpiryDays"),
         ("{\"rootExpiryDays\": {\"critical\": 1, \"warning\": 9, \"info\": 7}}", "rootExpiryDays"),
         ("{\"remainingCriticalPercent\": 90}", "above"),
+        ("{\"remainingCriticalPercent\": -1}", "no span of time"),
         ("{\"lowestProtocol\": \"TLSv1.9\"}", "lowestProtocol: \"TLSv1.9\" is none of TLSv1.0"),
         ("{\"blockedKeys\": [\"ab\"]}", "blockedKeys: \"ab\" is no SHA-256"),
         (&format!("{{\"blockedKeys\": [\"{}\"]}}", "x".repeat(64)), "is no SHA-256"),
