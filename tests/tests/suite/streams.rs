@@ -167,11 +167,10 @@ async fn the_stream_of_a_node_ends_when_its_certificate_does_and_the_same_connec
     let connection = connect().await?;
     let stream = opened(connection.clone(), id).await?;
     let ended = end(stream).await?;
-    let again = first_answer(connection, id).await.err().context("a second stream was opened")?;
-    for status in [ended, again] {
-        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
-        assert!(status.message().contains("certificate of mesh/m/virtualNode/a has expired"), "{status:?}");
-    }
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended:?}");
+    assert!(ended.message().contains("certificate of mesh/m/virtualNode/a has expired"), "{ended:?}");
+    // By the same words, or because the connection has ended meanwhile.
+    assert!(first_answer(connection, id).await.is_err(), "a second stream was opened");
     let anew = match connect().await {
         Ok(connection) => first_answer(connection, id).await.map(drop).map_err(Into::into),
         Err(refused) => Err(refused),
