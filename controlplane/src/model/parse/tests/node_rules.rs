@@ -153,6 +153,12 @@ fn discovery_and_backends_that_break_a_rule_are_refused_by_the_members_path() {
                 json!({"logging": {"accessLog": {"file": {"path": "/var/log/"}}}}),
                 "spec.logging.accessLog.file.path: must be a file's path, and what ends in '/' is a folder",
             ),
+            (
+                json!({"logging": {"accessLog": {"file": {"path": "/dev/stdout", "format": {"json": [
+                    {"key": "status", "value": "%RESPONSE_CODE%"}, {"key": "status", "value": "%DURATION%"},
+                ]}}}}}),
+                "spec.logging.accessLog.file.format.json: has the key \"status\" twice",
+            ),
         ],
     );
 }
