@@ -124,6 +124,7 @@ fn record(certificate: &Certificate, der: &[u8], issuer: String) -> Record {
         attestation: None,
         decision: None,
         predecessor: None,
+        join_token: None,
         der: Some(Der(der.to_vec())),
         revoked: None,
         delivered_at: None,

@@ -18,7 +18,7 @@
 //!   anybody sees it. No leaf outlives a certificate above it.
 //! - A certificate leaves only as [`Issued`]: its record is in the ledger, durable, under a serial that was
 //!   never used before.
-//! - A token is redeemed once, however many try at the same time, and never for a request that is refused.
+//! - A token is redeemed for one key, however many try at the same time, and never for a request that is refused.
 //! - Private keys and tokens are wiped from memory, are never in `Debug` or a log, and lie in files of mode
 //!   0600. A pair of key and certificate that is damaged is never replaced in silence.
 //! - Neither Envoy nor the control plane is known here: names come in as grants, certificates go out as DER.

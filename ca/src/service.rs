@@ -92,15 +92,15 @@ impl NodeService {
     /// Trades a token for the first certificate of its workload.
     ///
     /// The token is used up only when the request is sound and granted: what an agent did wrong, it can do
-    /// again. It is used up before the certificate is made, so that it never makes two: should the disk
-    /// fail in between, another token is needed.
+    /// again. It is used up before the certificate is made, and for its key alone: whoever did not hear the answer
+    /// asks again with the same key, and nobody gets a second identity out of it.
     async fn join_as(&self, workload: &Workload, request: &JoinRequest) -> Result<Issued, Refusal> {
         let _place = self.admission.admit(&workload.to_string(), Duration::ZERO).await?;
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(workload);
         let caller = Caller::Joining(workload.clone());
         let grant = decide(&caller, &csr.request(None), registration.as_ref(), &self.terms)?;
-        let token = self.tokens.redeem(&request.token, self.now()).await?;
+        let token = self.tokens.redeem(&request.token, csr.key(), self.now()).await?;
         Ok(self.issuing.issue(&csr, &grant, Origin::join(token)).await?)
     }
 

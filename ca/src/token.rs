@@ -1,6 +1,7 @@
 //! One-time join tokens.
 //!
-//! A token lets one workload get its first certificate, once. The server keeps a hash of it: whoever reads
+//! A token lets one workload get its first certificate, once: for one key, whose holder may ask again where the answer got
+//! lost. The server keeps a hash of it: whoever reads
 //! the database learns no token, and a random text of 256 bits needs no slow hash.
 
 mod format;
@@ -16,7 +17,7 @@ use signet_policies::{identity::Workload, time::Timestamp};
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{Random, certificate::sha256};
+use crate::{PublicKey, Random, certificate::sha256};
 use format::Stored;
 use fresh::{Fresh, State};
 
@@ -89,7 +90,7 @@ pub enum TokenError {
     /// There never was such a token, or it ended long ago.
     #[error("the join token is unknown")]
     Unknown,
-    /// It was redeemed before.
+    /// It was redeemed before, for another key.
     #[error("the join token was used before; make another with `signet token create`")]
     Used,
     /// It was not redeemed in time.
@@ -157,7 +158,13 @@ impl JoinTokens {
         }
         let token = Token::draw(random);
         let made_by = Some(by.to_owned());
-        let stored = Stored { workload: workload.clone(), expires_at: now + life, used_at: None, made_by };
+        let stored = Stored {
+            workload: workload.clone(),
+            expires_at: now + life,
+            used_at: None,
+            used_for: None,
+            made_by,
+        };
         let (key, text) = (key_of(token.reveal()), stored.write()?);
         self.change(move |this, writes| {
             this.put(writes, key, Some(&text));
@@ -167,23 +174,30 @@ impl JoinTokens {
         Ok(token)
     }
 
-    /// Says whose token it is without using it up.
+    /// Says whose token it is without using it up. One that was used is still good for the key that it was used for, and which
+    /// that is only [`JoinTokens::redeem`] looks at.
     ///
     /// # Errors
     /// As [`JoinTokens::redeem`].
     pub fn peek(&self, text: &str, now: Timestamp) -> Result<Workload, TokenError> {
         let key = key_of(text);
         let shown = self.fresh().shown(&key);
-        valid(self.stored(&key, shown)?, now).map(|stored| stored.workload)
+        valid(self.stored(&key, shown)?, None, now).map(|stored| stored.workload)
     }
 
-    /// Uses a token up. Of many who try at once, one succeeds. That it was used is durable when this returns.
+    /// Uses a token up for a key. Of many who try at once, those succeed who hold the key of the first: an agent that did not
+    /// hear the answer asks again, and nobody else gains anything. That it was used is durable when this returns.
     ///
     /// # Errors
     /// [`TokenError::Unknown`], [`TokenError::Used`], [`TokenError::Expired`], [`TokenError::Unavailable`].
-    pub async fn redeem(&self, text: &str, now: Timestamp) -> Result<JoinToken, TokenError> {
-        let key = key_of(text);
-        self.change(move |this, writes| this.redeem_now(writes, key, now)).await
+    pub async fn redeem(
+        &self,
+        text: &str,
+        holder: &PublicKey,
+        now: Timestamp,
+    ) -> Result<JoinToken, TokenError> {
+        let (key, holder) = (key_of(text), hex::encode(sha256(holder.spki())));
+        self.change(move |this, writes| this.redeem_now(writes, key, holder, now)).await
     }
 
     /// Forgets tokens that ended more than a day ago, and says how many there were.
@@ -218,12 +232,21 @@ impl JoinTokens {
     }
 
     /// Changes run one after another: between the look and the mark nobody else looks.
-    fn redeem_now(&self, writes: &mut Writes, key: Key, now: Timestamp) -> Result<JoinToken, TokenError> {
+    fn redeem_now(
+        &self,
+        writes: &mut Writes,
+        key: Key,
+        holder: String,
+        now: Timestamp,
+    ) -> Result<JoinToken, TokenError> {
         let added = self.fresh().added(&key);
-        let stored = valid(self.stored(&key, added)?, now)?;
-        let used = Stored { used_at: Some(now), ..stored };
-        self.put(writes, key, Some(&used.write()?));
-        Ok(JoinToken { id: id_of(&key).into(), made_by: used.made_by.map(Into::into) })
+        let stored = valid(self.stored(&key, added)?, Some(&holder), now)?;
+        let made_by = stored.made_by.clone().map(Into::into);
+        if stored.used_at.is_none() {
+            let used = Stored { used_at: Some(now), used_for: Some(holder), ..stored };
+            self.put(writes, key, Some(&used.write()?));
+        }
+        Ok(JoinToken { id: id_of(&key).into(), made_by })
     }
 
     /// What is not in the tree yet did not end long ago.
@@ -261,11 +284,18 @@ fn key_of(text: &str) -> Key {
     sha256(text.as_bytes())
 }
 
-fn valid(stored: Stored, now: Timestamp) -> Result<Stored, TokenError> {
+/// A token that is good for this holder, or for some holder.
+fn valid(stored: Stored, holder: Option<&str>, now: Timestamp) -> Result<Stored, TokenError> {
+    let is_over = now >= stored.expires_at;
+    let is_holders = match (&stored.used_for, holder) {
+        (Some(used_for), Some(holder)) => used_for == holder,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
     match stored.used_at {
-        Some(_) => Err(TokenError::Used),
-        None if now >= stored.expires_at => Err(TokenError::Expired),
-        None => Ok(stored),
+        Some(_) if is_over || !is_holders => Err(TokenError::Used),
+        None if is_over => Err(TokenError::Expired),
+        Some(_) | None => Ok(stored),
     }
 }
 

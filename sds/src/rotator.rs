@@ -117,7 +117,15 @@ pub fn rotator<S: Signer>(
     let (published, secrets) = watch::channel(held);
     let (due, renewal) = watch::channel(Renewal { next, succeeded: None, failures: 0, error: None });
     let (sender, commands) = mpsc::channel(WAITING);
-    let rotator =
-        Rotator { rotation, published, renewal: due, commands, wanted: false, held_once, trust: None };
+    let rotator = Rotator {
+        rotation,
+        published,
+        renewal: due,
+        commands,
+        wanted: false,
+        held_once,
+        unanswered: None,
+        trust: None,
+    };
     (Handle { commands: sender, secrets, renewal }, rotator.run())
 }

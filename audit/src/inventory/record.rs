@@ -35,6 +35,9 @@ pub struct Record {
     /// How they proved who they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attestation: Option<String>,
+    /// What tells their join token from others, where one let them in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_token: Option<String>,
     /// What decided that they may have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,

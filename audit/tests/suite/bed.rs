@@ -139,6 +139,7 @@ impl Ca {
             key_hash: hex::encode(Sha256::digest(leaf.key.subject_public_key_info())),
             requester: Some("join token".to_owned()),
             attestation: Some("join".to_owned()),
+            join_token: None,
             decision: Some("grant by the spec".to_owned()),
             predecessor: leaf.predecessor,
             der: Some(Der(der)),

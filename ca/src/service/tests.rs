@@ -162,6 +162,20 @@ async fn a_token_gets_the_first_certificate_and_that_certificate_the_next() {
 }
 
 #[tokio::test]
+async fn a_join_whose_answer_got_lost_is_answered_again_to_the_same_key_and_to_no_other() {
+    let fixture = Fixture::new();
+    let token = fixture.token(&node("a")).await;
+    let csr = sound_csr("a");
+    fixture.join(&token, csr.clone()).await.unwrap();
+    let thief = fixture.join(&token, sound_csr("a")).await.unwrap_err();
+    assert_eq!(thief.code(), Code::Unauthenticated);
+    fixture.join(&token, csr).await.unwrap();
+    let records = fixture.records().await;
+    let [first, second] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!((first.key_hash, &first.origin), (second.key_hash, &second.origin));
+}
+
+#[tokio::test]
 async fn an_identity_that_asks_too_often_is_told_when_to_come_back_and_no_token_is_used_up() {
     let mut fixture = Fixture::new();
     let limits = Limits { burst: 1, per_second: 1, ..Limits::DEFAULT };

@@ -1,9 +1,21 @@
+use std::sync::LazyLock;
+
+use rcgen::{KeyPair, PublicKeyData as _};
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::fixtures::{NOW, node};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The key of the holder of this number, of 64.
+fn holder_of(number: usize) -> PublicKey {
+    static HOLDERS: LazyLock<Vec<PublicKey>> = LazyLock::new(|| {
+        let fresh = || KeyPair::generate().unwrap().subject_public_key_info();
+        (0..64).map(|_| PublicKey::from_spki(&fresh()).unwrap()).collect()
+    });
+    HOLDERS[number].clone()
+}
 
 struct Tokens {
     tokens: JoinTokens,
@@ -23,6 +35,16 @@ impl Tokens {
         Ok(JoinToken { id: token.id().into(), made_by: Some("AKIA1".into()) })
     }
 
+    /// Until what was done so far is in the tree: each change waits for those before it.
+    async fn written(&self) {
+        assert_eq!(self.tokens.prune(NOW).await, Ok(0));
+    }
+
+    /// Uses a token up for the key of this number.
+    async fn redeem(&self, token: &str, holder: usize, now: Timestamp) -> Result<JoinToken, TokenError> {
+        self.tokens.redeem(token, &holder_of(holder), now).await
+    }
+
     async fn create(&self, life: Duration) -> Result<Token, TokenError> {
         self.tokens.create(&node("a"), life, "AKIA1", NOW, &self.random).await
     }
@@ -32,10 +54,46 @@ impl Tokens {
 async fn a_token_lets_its_workload_in_once() {
     let made = Tokens::new();
     let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
-    assert_eq!(made.tokens.redeem(token.reveal(), NOW).await, Tokens::redeemed(&token));
-    assert_eq!(made.tokens.redeem(token.reveal(), NOW).await, Err(TokenError::Used));
-    assert_eq!(made.tokens.peek(token.reveal(), NOW), Err(TokenError::Used));
+    assert_eq!(made.redeem(token.reveal(), 0, NOW).await, Tokens::redeemed(&token));
+    assert_eq!(made.redeem(token.reveal(), 1, NOW).await, Err(TokenError::Used));
     assert_eq!((token.id().len(), token.reveal().contains(&token.id())), (16, false));
+}
+
+#[tokio::test]
+async fn the_key_that_a_token_was_used_for_may_use_it_again_until_it_ends_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let random = Random::dangerously_from_seed(1);
+    let tokens = JoinTokens::new(Database::open(folder.path()).unwrap()).unwrap();
+    let token = tokens.create(&node("a"), MIN_TOKEN_LIFE, "AKIA1", NOW, &random).await.unwrap();
+    assert_eq!(tokens.redeem(token.reveal(), &holder_of(0), NOW).await, Tokens::redeemed(&token));
+    drop(tokens);
+    let tokens = JoinTokens::new(Database::open(folder.path()).unwrap()).unwrap();
+    let end = NOW + MIN_TOKEN_LIFE;
+    for (holder, now, comes_to) in [
+        (1, NOW, Err(TokenError::Used)),
+        (0, end - SECOND, Tokens::redeemed(&token)),
+        (1, end - SECOND, Err(TokenError::Used)),
+        (0, end, Err(TokenError::Used)),
+    ] {
+        assert_eq!(
+            tokens.redeem(token.reveal(), &holder_of(holder), now).await,
+            comes_to,
+            "{holder} {now:?}"
+        );
+    }
+    assert_eq!(tokens.peek(token.reveal(), NOW), Ok(node("a")));
+    assert_eq!(tokens.peek(token.reveal(), end), Err(TokenError::Used));
+}
+
+#[tokio::test]
+async fn a_token_that_an_earlier_version_used_up_is_good_for_no_key() {
+    let made = Tokens::new();
+    let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
+    let used = br#"{"version":"1","workload":"mesh/m/virtualNode/a","expiresAt":9000000000,"usedAt":2}"#;
+    made.written().await;
+    made.tokens.tokens.insert(key_of(token.reveal()), &used[..]).unwrap();
+    assert_eq!(made.redeem(token.reveal(), 0, NOW).await, Err(TokenError::Used));
+    assert_eq!(made.tokens.peek(token.reveal(), NOW), Err(TokenError::Used));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,9 +101,9 @@ async fn of_64_who_redeem_a_token_at_once_exactly_one_wins() {
     let made = Tokens::new();
     let token = Arc::new(made.create(DEFAULT_TOKEN_LIFE).await.unwrap());
     let mut racers = JoinSet::new();
-    for _ in 0..64 {
+    for holder in 0..64 {
         let (tokens, token) = (made.tokens.clone(), token.clone());
-        racers.spawn(async move { tokens.redeem(token.reveal(), NOW).await });
+        racers.spawn(async move { tokens.redeem(token.reveal(), &holder_of(holder), NOW).await });
     }
     let results = racers.join_all().await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
@@ -57,8 +115,8 @@ async fn a_token_ends_with_its_life() {
     let made = Tokens::new();
     let token = made.create(MIN_TOKEN_LIFE).await.unwrap();
     let end = NOW + MIN_TOKEN_LIFE;
-    assert_eq!(made.tokens.redeem(token.reveal(), end).await, Err(TokenError::Expired));
-    assert_eq!(made.tokens.redeem(token.reveal(), end - SECOND).await, Tokens::redeemed(&token));
+    assert_eq!(made.redeem(token.reveal(), 0, end).await, Err(TokenError::Expired));
+    assert_eq!(made.redeem(token.reveal(), 0, end - SECOND).await, Tokens::redeemed(&token));
 }
 
 #[tokio::test]
@@ -67,7 +125,7 @@ async fn looking_at_a_token_does_not_use_it_up() {
     let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
     assert_eq!(made.tokens.peek(token.reveal(), NOW), Ok(node("a")));
     assert_eq!(made.tokens.peek(token.reveal(), NOW + DEFAULT_TOKEN_LIFE), Err(TokenError::Expired));
-    assert_eq!(made.tokens.redeem(token.reveal(), NOW).await, Tokens::redeemed(&token));
+    assert_eq!(made.redeem(token.reveal(), 0, NOW).await, Tokens::redeemed(&token));
 }
 
 #[tokio::test]
@@ -76,7 +134,7 @@ async fn texts_that_are_no_token_of_ours_are_unknown() {
     let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
     let text = token.reveal();
     for stranger in ["", "sgt_", &text[4..], &text.to_uppercase(), &format!("{text} "), &text[..67]] {
-        assert_eq!(made.tokens.redeem(stranger, NOW).await, Err(TokenError::Unknown), "{stranger:?}");
+        assert_eq!(made.redeem(stranger, 0, NOW).await, Err(TokenError::Unknown), "{stranger:?}");
     }
 }
 
@@ -89,6 +147,7 @@ async fn lives_outside_the_bounds_are_refused() {
     for life in [Duration::ZERO, MIN_TOKEN_LIFE - SECOND, MAX_TOKEN_LIFE + SECOND] {
         assert_eq!(made.create(life).await.unwrap_err(), TokenError::Lifetime(life));
     }
+    made.written().await;
     assert_eq!(made.tokens.tokens.len(), 2);
 }
 
@@ -100,6 +159,8 @@ async fn the_database_and_debug_do_not_tell_the_secret() {
     assert_eq!((token.reveal().len(), secret.len()), (68, 64));
     assert_eq!(format!("{token:?}"), "Token(elided)");
     let raw = hex::decode(secret).unwrap();
+    made.written().await;
+    assert_eq!(made.tokens.tokens.len(), 1);
     for entry in &made.tokens.tokens {
         let (key, value) = entry.unwrap();
         for stored in [key.to_vec(), value.to_vec()] {
@@ -114,7 +175,7 @@ async fn tokens_that_ended_long_ago_are_forgotten_and_no_others() {
     let made = Tokens::new();
     let [short, used, long] = [MIN_TOKEN_LIFE, MIN_TOKEN_LIFE, MAX_TOKEN_LIFE].map(|life| made.create(life));
     let (short, used, long) = (short.await.unwrap(), used.await.unwrap(), long.await.unwrap());
-    made.tokens.redeem(used.reveal(), NOW).await.unwrap();
+    made.redeem(used.reveal(), 0, NOW).await.unwrap();
     let day_after = NOW + MIN_TOKEN_LIFE + REMEMBERED;
     assert_eq!(made.tokens.prune(day_after).await, Ok(0));
     assert_eq!(made.tokens.peek(short.reveal(), day_after), Err(TokenError::Expired));

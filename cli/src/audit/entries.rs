@@ -108,7 +108,7 @@ impl Entries {
 }
 
 fn record(issued: signet_ca::Record, position: u64) -> Record {
-    let Origin { attestation, predecessor, .. } = issued.origin;
+    let Origin { attestation, predecessor, token } = issued.origin;
     let predecessor = predecessor.map(|serial| serial.to_string());
     let (requester, attested) = match attestation {
         Attestation::Join => (issued.workload.as_ref().map(ToString::to_string), "join token"),
@@ -129,6 +129,7 @@ fn record(issued: signet_ca::Record, position: u64) -> Record {
         key_hash: hex::encode(issued.key_hash),
         requester,
         attestation: Some(attested.to_owned()),
+        join_token: token.map(|token| token.id.to_string()),
         // The record is the grant that was decided on, and its place in the log names it.
         decision: Some(format!("ledger entry {position}")),
         predecessor,

@@ -38,13 +38,13 @@ enum Failure {
 }
 
 /// What came of an attempt, and whether nothing was held when it began.
-struct Answer {
+struct Outcome {
     key: KeyPair,
-    signed: Signed,
+    signed: Result<Signed, SignerError>,
     is_first: bool,
 }
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<Outcome, KeyError>> + Send>>;
 
 pub(super) struct Rotator<S> {
     pub(super) rotation: Rotation<S>,
@@ -55,6 +55,8 @@ pub(super) struct Rotator<S> {
     pub(super) wanted: bool,
     /// Whether there was ever a certificate; before it, a refusal is final.
     pub(super) held_once: bool,
+    /// The key of a first certificate that was asked for and not heard of. What lets it in may be used up for this key.
+    pub(super) unanswered: Option<KeyPair>,
     /// What was last said to be trusted, beside the answers of the signer.
     pub(super) trust: Option<Trust>,
 }
@@ -154,18 +156,19 @@ impl<S: Signer> Rotator<S> {
         });
     }
 
-    fn attempt(&self) -> Attempt {
+    fn attempt(&mut self) -> Attempt {
+        let unanswered = self.unanswered.take();
         let Rotation { identity, signer, .. } = &self.rotation;
         let (identity, signer) = (identity.clone(), Arc::clone(signer));
         let current = self.published.borrow().clone();
         Box::pin(async move {
-            let key = KeyPair::generate()?;
+            let key = unanswered.map_or_else(KeyPair::generate, Ok)?;
             let request = key.request(&identity)?;
             let is_first = current.is_none();
             let slow =
                 |_| SignerError::Unavailable(format!("no answer within {} s", SIGNER_TIMEOUT.as_secs()));
-            let signed = timeout(SIGNER_TIMEOUT, signer.sign(request, current)).await.map_err(slow)??;
-            Ok(Answer { key, signed, is_first })
+            let signed = timeout(SIGNER_TIMEOUT, signer.sign(request, current)).await.map_err(slow);
+            Ok(Outcome { key, signed: signed.flatten(), is_first })
         })
     }
 
@@ -182,9 +185,9 @@ impl<S: Signer> Rotator<S> {
         self.published.borrow().as_ref().map(|held| wall(held.leaf().validity().not_after()))
     }
 
-    fn settle(&mut self, outcome: Result<Answer, Failure>) -> Result<(), RotateError> {
+    fn settle(&mut self, outcome: Result<Outcome, KeyError>) -> Result<(), RotateError> {
         let now = (self.rotation.clock)();
-        match outcome.and_then(|answer| self.verified(answer, now)) {
+        match outcome.map_err(Failure::from).and_then(|outcome| self.verified(outcome, now)) {
             Ok(secrets) => self.publish(secrets, now),
             Err(failure) => return self.postpone(failure, now),
         }
@@ -193,8 +196,16 @@ impl<S: Signer> Rotator<S> {
 
     /// What the signer gave, under what was last said to be trusted. Where that does not fit the new leaf, it is
     /// the older of the two, and the signer's own roots count.
-    fn verified(&self, answer: Answer, now: SystemTime) -> Result<Secrets, Failure> {
-        let Answer { key, signed, is_first } = answer;
+    fn verified(&mut self, outcome: Outcome, now: SystemTime) -> Result<Secrets, Failure> {
+        let Outcome { key, signed, is_first } = outcome;
+        let signed = match signed {
+            Ok(signed) => signed,
+            Err(unheard @ SignerError::Unavailable(_)) if is_first => {
+                self.unanswered = Some(key);
+                return Err(unheard.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let secrets = verify::verify(signed, key, &self.rotation.identity, now.into())?;
         let secrets = if is_first { secrets.marked_first() } else { secrets };
         let Some(Trust { roots, crls }) = self.trust.clone() else { return Ok(secrets) };
@@ -255,7 +266,7 @@ fn passing(failure: Failure) -> Result<Failure, RotateError> {
 }
 
 /// Never, while there is no attempt.
-async fn finished(attempt: &mut Option<Attempt>) -> Result<Answer, Failure> {
+async fn finished(attempt: &mut Option<Attempt>) -> Result<Outcome, KeyError> {
     match attempt {
         Some(attempt) => attempt.await,
         None => pending().await,

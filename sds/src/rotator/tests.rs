@@ -7,6 +7,8 @@ use tokio::{
     time::{advance, timeout},
 };
 
+use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer as _};
+
 use super::{schedule::wall, *};
 use crate::{
     keypair::KeyPair,
@@ -210,6 +212,25 @@ async fn an_absent_authority_is_asked_again_until_there_is_a_first_certificate()
     let mut world = start(&[Answer::Unavailable; 6]);
     world.first().await;
     assert_eq!(world.signer.calls().len(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_certificate_that_was_not_heard_of_is_asked_for_again_with_the_same_key_and_a_renewal_with_another()
+ {
+    let mut world = start(&[Answer::Never, Answer::Unavailable, Answer::Good, Answer::Unavailable]);
+    let first = world.first().await;
+    world.next_after(&first).await;
+    let requests = world.signer.requests();
+    let keys: Vec<Vec<u8>> = requests
+        .iter()
+        .map(|request| {
+            let (_, request) = X509CertificationRequest::from_der(request).unwrap();
+            request.certification_request_info.subject_pki.raw.to_vec()
+        })
+        .collect();
+    let [unheard, unavailable, good, failed, renewed] = keys.as_slice() else { panic!("{}", keys.len()) };
+    assert_eq!((unheard, unavailable), (good, good));
+    assert!(failed != good && renewed != good && renewed != failed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,6 +60,7 @@ pub struct FakeSigner {
     life: Duration,
     script: Mutex<VecDeque<Answer>>,
     calls: watch::Sender<Vec<SystemTime>>,
+    requests: Mutex<Vec<Vec<u8>>>,
 }
 
 const BOTH: &[ExtendedKeyUsagePurpose] =
@@ -83,6 +84,7 @@ impl FakeSigner {
             life,
             script: Mutex::default(),
             calls: watch::Sender::default(),
+            requests: Mutex::default(),
         }
     }
 
@@ -101,6 +103,12 @@ impl FakeSigner {
     #[must_use]
     pub fn calls(&self) -> Vec<SystemTime> {
         self.calls.borrow().clone()
+    }
+
+    /// The requests that it was called with.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Vec<u8>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until it was called `count` times in all, and says when.
@@ -153,6 +161,7 @@ impl FakeSigner {
 #[async_trait]
 impl Signer for FakeSigner {
     async fn sign(&self, request: Vec<u8>, _current: Option<Arc<Secrets>>) -> Result<Signed, SignerError> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         let answer = self.next();
         match answer {
             Answer::Refused => Err(SignerError::Refused("as the script says".to_owned())),

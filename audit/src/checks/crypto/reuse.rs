@@ -47,7 +47,8 @@ pub(crate) const ACROSS_RENEWALS: Check = Check {
     severity: Severity::Warning,
     needs: &[Need::Records],
     why: "A key that stays the same through renewals lives as long as the workload, and so does a copy of it.",
-    how: "The certificates of one identity with one key are counted; more than the thresholds allow are a finding.",
+    how: "The certificates of one identity with one key are counted; more than the thresholds allow are a finding. Those that \
+          one join token brought count as one: an agent that did not hear the answer asks again with the same key.",
     fix: "Renew with `signet agent`, which makes a fresh key for each certificate.",
     run: across_renewals,
 };
@@ -57,9 +58,11 @@ fn across_renewals(evidence: &Evidence<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for leaves in by_key(evidence).values() {
         let mut counts: BTreeMap<&str, (u64, &Leaf<'_>)> = BTreeMap::new();
+        let mut tokens = BTreeSet::new();
         for leaf in leaves {
             let (count, newest) = counts.entry(&leaf.record.spiffe_id).or_insert((0, leaf));
-            *count += 1;
+            let is_repeated = leaf.record.join_token.as_deref().is_some_and(|token| !tokens.insert(token));
+            *count += u64::from(!is_repeated);
             if newest.record.issued_at < leaf.record.issued_at {
                 *newest = leaf;
             }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use signet_audit::inventory::Der;
 
 use super::{Case, each_is_as_it_says};
-use crate::bed::{Bed, DAY, Leaf, NOW, copy};
+use crate::bed::{Bed, DAY, Leaf, NOW, copy, node_name};
 
 /// The older certificate of the node `a`, which nobody serves, with one octet changed where `found` ends.
 fn patch(bed: &mut Bed, found: &[u8], octet: u8) {
@@ -26,7 +26,14 @@ fn same_key(bed: &mut Bed, count: i64) {
     bed.replace("a", |leaf| leaf.key = key);
 }
 
-const CASES: [Case; 8] = [
+/// All certificates of the node `a` came by this token.
+fn joined_with(bed: &mut Bed, token: &str) {
+    let all = bed.inventory.certificates.iter_mut();
+    let own = all.filter(|record| record.workload == Some(node_name("a")));
+    own.for_each(|record| record.join_token = Some(token.to_owned()));
+}
+
+const CASES: [Case; 10] = [
     (
         "another algorithm inside than outside",
         // ecdsa-with-SHA256, of which the first is inside, becomes ecdsa-with-SHA384.
@@ -68,6 +75,25 @@ const CASES: [Case; 8] = [
         "4 certificates of its identity have this key; 3 may",
     ),
     ("a key that came along", |bed| same_key(bed, 2), &["C05 warning"], "2 certificates"),
+    (
+        "a join that was answered twice",
+        |bed| {
+            same_key(bed, 2);
+            joined_with(bed, "one");
+        },
+        &[],
+        "",
+    ),
+    (
+        "a join with another token and the same key",
+        |bed| {
+            same_key(bed, 2);
+            joined_with(bed, "one");
+            bed.newest("a").join_token = Some("another".to_owned());
+        },
+        &["C05 warning"],
+        "2 certificates",
+    ),
     (
         "no allowed kind",
         |bed| bed.thresholds.key_kinds = vec!["P-384".to_owned()],

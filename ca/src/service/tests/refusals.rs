@@ -210,8 +210,10 @@ async fn a_ledger_that_cannot_write_withholds_the_certificate_and_is_not_shown_t
     let lines: Vec<_> = lines.iter().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(lines.len(), 2);
     assert!(lines.iter().all(|line| line.contains("no space left on device")), "{lines:?}");
-    // The token was used up first, so that it never makes two certificates.
-    assert_eq!(fixture.service.tokens.peek(&token, NOW), Err(TokenError::Used));
+    // The token was used up first, so that it never makes certificates of two keys.
+    let another = VerifiedCsr::from_der(&sound_csr("a")).unwrap();
+    let redeemed = fixture.service.tokens.redeem(&token, another.key(), NOW).await;
+    assert_eq!(redeemed, Err(TokenError::Used));
 }
 
 /// A registry that has lost everything.
