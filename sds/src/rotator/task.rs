@@ -200,7 +200,8 @@ impl<S: Signer> Rotator<S> {
         let Outcome { key, signed, is_first } = outcome;
         let signed = match signed {
             Ok(signed) => signed,
-            Err(unheard @ SignerError::Unavailable(_)) if is_first => {
+            // Whoever is too busy to answer this time may have heard the time before.
+            Err(unheard @ (SignerError::Unavailable(_) | SignerError::Busy { .. })) if is_first => {
                 self.unanswered = Some(key);
                 return Err(unheard.into());
             }
