@@ -79,9 +79,12 @@ impl Rotations {
         let mut record = self.record(what, spread, by, now);
         record.enter(Phase::Distribute, now);
         if let Err(error) = self.keep(&mut kept, record.clone()).await {
-            // It never began. The record says so before what it speaks of is taken away.
+            // It never began. A record that was written says so before what it speaks of is taken away.
             record.enter(Phase::Aborted, now);
-            record.write(&self.0.folder)?;
+            let is_on_disk = Record::read(&self.0.folder)?.is_some_and(|written| written.id == record.id);
+            if is_on_disk {
+                record.write(&self.0.folder)?;
+            }
             self.0.issuing.authority().discard_next()?;
             return Err(error);
         }

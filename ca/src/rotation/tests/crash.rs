@@ -113,6 +113,22 @@ async fn what_was_made_for_a_change_that_never_began_is_cleared_away() {
 }
 
 #[tokio::test]
+async fn a_change_whose_record_could_not_be_written_never_began_and_the_next_one_begins() {
+    let world = World::new().await;
+    let root = world.root();
+    // No file can be made where a folder is.
+    let beside = world.folder.path().join("rotation.new");
+    fs::create_dir(&beside).unwrap();
+    let start = || world.rotations.start(&Succession::Root, None, Duration::ZERO, "me");
+    let error = start().await.unwrap_err();
+    assert!(matches!(error, RotationError::Record(RecordError::Io { .. })), "{error}");
+    assert!(!world.folder.path().join("next").exists());
+    assert_eq!(world.trusted(), vec![root]);
+    fs::remove_dir(&beside).unwrap();
+    assert_eq!(start().await.unwrap().phase, Some(Phase::Distribute));
+}
+
+#[tokio::test]
 async fn folders_that_cannot_be_put_in_place_are_tried_again_and_nothing_is_said_to_be_complete_before() {
     let world = World::new().await;
     let (old, mut one) = (world.root(), world.agent("a").await);
