@@ -211,7 +211,11 @@ impl Running {
         let ads = Ads::new(parts.proxies.clone(), parts.store.subscribe(), trust_domain, clock);
         let ads = ads.within(parts.quotas.clone());
         let services = Services { nodes, ads: signet_xds::server::ads(Arc::new(ads), drain.clone()) };
-        self.tasks.spawn(services.serve(incoming, drain.clone()));
+        let serving = services.serve(incoming, drain.clone());
+        self.tasks.spawn(async move {
+            serving.await;
+            Ok(())
+        });
         Ok(())
     }
 }

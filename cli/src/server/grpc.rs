@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
 use futures::future::{BoxFuture, Either, FutureExt as _};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -30,15 +29,9 @@ pub(super) struct Services {
 }
 
 impl Services {
-    /// Serves whoever comes in, until `stop`; then until all connections have ended.
-    ///
-    /// # Errors
-    /// None: what goes wrong with a connection ends that connection.
-    pub(super) async fn serve(
-        self,
-        mut incoming: mpsc::Receiver<Connection>,
-        stop: CancellationToken,
-    ) -> Result<()> {
+    /// Serves whoever comes in, until `stop`; then until all connections have ended. What goes wrong with a connection ends
+    /// that connection.
+    pub(super) async fn serve(self, mut incoming: mpsc::Receiver<Connection>, stop: CancellationToken) {
         let drain = stop.clone();
         // Nobody accepts any more once the server drains, which ends this wait.
         let next = async move || match incoming.recv().await {
@@ -54,7 +47,6 @@ impl Services {
             connection::serve(TokioIo::new(connection), Some(KEEPALIVE), answer, drain.clone())
         };
         connection::serve_all(next, serve, stop).await;
-        Ok(())
     }
 
     /// A call of no service of the port ends with UNIMPLEMENTED, as the last one says.
