@@ -66,6 +66,15 @@ pub enum EnvoyError {
         #[source]
         source: io::Error,
     },
+    /// What was started does not look like an Envoy, so that no later agent would find it.
+    #[error(
+        "what {path} started was not seen with Envoy's arguments and was ended; a script in Envoy's place must pass them on as \
+         they are, with at most three of its own before them"
+    )]
+    Unseen {
+        /// The binary.
+        path: PathBuf,
+    },
     /// The log file cannot be opened.
     #[error("cannot append Envoy's log to {path}")]
     Log {

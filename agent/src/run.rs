@@ -299,7 +299,7 @@ impl Agent {
                 plan.start(&self.envoy, &self.state).await?
             }
             None => {
-                self.finish().await;
+                self.end_with(plan).await;
                 return Ok(Outcome::Shutdown);
             }
         };
@@ -369,7 +369,7 @@ impl Agent {
         }
     }
 
-    /// Envoy has ended, and with it the one before.
+    /// Envoy has ended, or was never started; so does the one before.
     async fn end_with(self, mut plan: Plan) {
         plan.stop_old().await;
         self.state.forget_envoy();

@@ -24,7 +24,7 @@ use rustix::fs::{Access, access};
 use super::Identity;
 
 /// What an Envoy's parent is.
-const SHELL: &str = "/bin/sh";
+pub(super) const SHELL: &str = "/bin/sh";
 /// Starts what its arguments say, and ends with its exit code; 128 and the signal's number where one ended it. It is not
 /// replaced by what it starts, as something comes after that.
 const WAITS: &str = "\"$@\"; exit $?";

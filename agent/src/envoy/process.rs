@@ -28,6 +28,12 @@ impl Identity {
         (!matches!(state, 'Z' | 'X')).then_some(Self { pid, start_time })
     }
 
+    /// No process, but one that is noted as later than this. An Envoy whose bootstrap is about to be written over is known
+    /// by it as one of an earlier bootstrap, also where the one that is to take over was never started.
+    pub(crate) fn nobody_after(self) -> Self {
+        Self { pid: 0, start_time: self.start_time.saturating_add(1) }
+    }
+
     /// What every Envoy is started with, and is known by later, together with what comes after it.
     pub(super) fn arguments(bootstrap: &Path) -> [&OsStr; 2] {
         ["-c".as_ref(), bootstrap.as_os_str()]
@@ -69,9 +75,11 @@ impl Identity {
         fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default()
     }
 
-    /// Looks through this user's processes for the Envoy of `bootstrap`; another user's may call itself anything.
+    /// Looks through this user's processes for the Envoy of `bootstrap`, of two the later; another user's may call itself
+    /// anything.
     pub(crate) fn search(bootstrap: &Path) -> Option<Self> {
-        Self::all()?.find(|process| process.is_ours() && process.is_envoy_of(bootstrap))
+        let is_it = |process: &Self| process.is_ours() && process.is_envoy_of(bootstrap);
+        Self::all()?.filter(is_it).max_by_key(|process| process.start_time)
     }
 
     /// Whether this user started it (proc_pid_status(5)). The owner of its folder in `/proc` says less: a program
@@ -134,8 +142,11 @@ mod tests {
         assert_eq!(Identity::search(&bootstrap), Some(runs));
         let earlier = Identity { start_time: runs.start_time - 1, ..runs };
         assert!(!earlier.is_envoy_of(&bootstrap), "the pid is used again by another process");
+        let (mut next, follows) =
+            start(&[Identity::arguments(&bootstrap).as_slice(), &[ALONE.as_ref()]].concat());
+        assert_eq!(Identity::search(&bootstrap), Some(follows), "of two the later");
 
-        for process in [&mut editor, &mut envoy] {
+        for process in [&mut editor, &mut envoy, &mut next] {
             process.kill().unwrap();
             process.wait().unwrap();
         }

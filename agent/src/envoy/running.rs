@@ -2,20 +2,27 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, process::ExitStatusExt},
+    },
     path::Path,
+    process::Stdio,
     time::Duration,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    fs::{Access, access},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
+};
 use tokio::{
     io::unix::AsyncFd,
-    process::Child,
-    time::{sleep, timeout},
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
 
-use super::{EnvoyEnd, EnvoyError, Identity};
+use super::{EnvoyEnd, EnvoyError, Identity, handover::SHELL};
 use crate::admin::Admin;
 
 /// How long connections get to notice that the listeners are draining.
@@ -23,12 +30,15 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How long Envoy gets to end after SIGTERM. With [`DRAIN`] and the admin call it stays below 10 s.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// How a shell ends that does not find what it is to start.
+/// How a shell ends that does not find what it is to start. A program may end so, too.
 const NOT_FOUND: i32 = 127;
 /// How it ends where that is no program, or one that it must not start.
 const NOT_EXECUTABLE: i32 = 126;
-/// Between two looks for an Envoy that a shell is about to start.
+/// Between the first two looks for an Envoy that a shell is about to start; later ones are farther apart.
 const INTERVAL: Duration = Duration::from_millis(5);
+const LONGEST_INTERVAL: Duration = Duration::from_millis(250);
+/// How long it is looked for: a shell takes milliseconds.
+const START: Duration = Duration::from_secs(30);
 
 /// A running Envoy. Dropping it leaves Envoy running.
 pub(crate) struct Running {
@@ -152,20 +162,55 @@ async fn follow_below(
     binary: &Path,
 ) -> Result<(Identity, AsyncFd<OwnedFd>), EnvoyError> {
     let (parent, pidfd) = follow(shell)?;
-    loop {
+    let (begun, mut interval) = (Instant::now(), INTERVAL);
+    while begun.elapsed() < START {
         if let Some(identity) = parent.envoy_below(bootstrap) {
             return Ok((identity, open(identity.pid)?));
         }
-        let Ok(ended) = timeout(INTERVAL, shell.wait()).await else { continue };
-        let failed =
-            |kind: io::ErrorKind| Err(EnvoyError::Start { path: binary.to_owned(), source: kind.into() });
-        return match ended.ok().and_then(|status| status.code()) {
-            Some(NOT_FOUND) => failed(io::ErrorKind::NotFound),
-            Some(NOT_EXECUTABLE) => failed(io::ErrorKind::PermissionDenied),
-            // It has ended so soon that only the shell's end tells of it: the shell stands for it.
-            Some(_) | None => Ok((parent, pidfd)),
+        let Ok(ended) = timeout(interval, shell.wait()).await else {
+            interval = (interval * 2).min(LONGEST_INTERVAL);
+            continue;
         };
+        if let Some(code @ (NOT_FOUND | NOT_EXECUTABLE)) = ended.ok().and_then(|status| status.code()) {
+            if let Some(kind) = why_not_started(binary, code).await {
+                return Err(EnvoyError::Start { path: binary.to_owned(), source: kind.into() });
+            }
+            warn!(
+                code, path = %binary.display(),
+                "envoy ended at once with the code by which a shell says that it cannot start a program; the file is one, so \
+                 this is its own code, or what it is run by is missing: Envoy's log has the shell's words then"
+            );
+        }
+        // It has ended so soon that only the shell's end tells of it: the shell stands for it.
+        return Ok((parent, pidfd));
     }
+    // Whatever the shell started is of its group.
+    if let Some(group) = Pid::from_raw(parent.pid)
+        && let Err(error) = kill_process_group(group, Signal::KILL)
+    {
+        warn!(%error, pid = parent.pid, "what was started in envoy's place cannot be killed");
+    }
+    Err(EnvoyError::Unseen { path: binary.to_owned() })
+}
+
+/// What is wrong with a program that a shell could not start, as its exit code may say; `None` where it could.
+async fn why_not_started(binary: &Path, code: i32) -> Option<io::ErrorKind> {
+    let is_path = binary.as_os_str().as_bytes().contains(&b'/');
+    let is_one = match is_path {
+        true => binary.is_file() && access(binary, Access::EXEC_OK).is_ok(),
+        false => is_found(binary).await,
+    };
+    let is_there = if is_path { binary.exists() } else { code == NOT_EXECUTABLE };
+    let why = if is_there { io::ErrorKind::PermissionDenied } else { io::ErrorKind::NotFound };
+    (!is_one).then_some(why)
+}
+
+/// Whether a shell finds a program of this name.
+async fn is_found(name: &Path) -> bool {
+    let mut look = Command::new(SHELL);
+    let look = look.args(["-c", "command -v \"$1\"", "sh"]).arg(name);
+    let looked = look.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
+    looked.is_ok_and(|looked| looked.success())
 }
 
 const NO_SUCH_PROCESS: i32 = rustix::io::Errno::SRCH.raw_os_error();
@@ -190,5 +235,19 @@ mod tests {
         assert!(Running::adopt(earlier).unwrap().is_none(), "the pid is another process's by now");
         let gone = Identity { pid: i32::MAX, ..own };
         assert!(Running::adopt(gone).unwrap().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_does_not_show_envoys_arguments_is_not_waited_for_without_end_and_is_ended() {
+        let mut shell = Command::new(SHELL);
+        let mut shell = shell.args(["-c", "sleep 30; exit 1"]).process_group(0).spawn().unwrap();
+        let pid = i32::try_from(shell.id().unwrap()).unwrap();
+        let below = || Identity::of(pid).is_some();
+        assert!(below());
+        let binary = Path::new("/usr/bin/sleep");
+        let error = follow_below(&mut shell, Path::new("/nobody's"), binary).await.unwrap_err();
+        assert!(matches!(&error, EnvoyError::Unseen { path } if path == binary), "{error}");
+        assert_eq!(shell.wait().await.unwrap().signal(), Some(9));
+        assert!(!below());
     }
 }

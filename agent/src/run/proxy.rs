@@ -179,6 +179,9 @@ impl Plan {
             .filter(|old| Identity::of(old.running.identity().pid) == Some(old.running.identity()));
         let epoch = self.old.as_ref().map_or(0, |old| old.epoch.wrapping_add(1));
         self.epoch.send_replace(self.place.as_ref().map(|_| epoch));
+        if let Some(old) = &self.old {
+            state.write_envoy(&self.record(old.running.identity().nobody_after()))?;
+        }
         state.write_bootstrap(&self.bootstrap)?;
         let record = |identity| state.write_envoy(&self.record(identity)).map_err(AgentError::from);
         let turn = self.place.as_ref().map(|place| (place, epoch));

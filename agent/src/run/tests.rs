@@ -416,15 +416,80 @@ async fn from_an_envoy_with_another_bootstrap_a_new_one_takes_over_before_the_ag
 #[tokio::test]
 async fn an_envoy_that_is_not_there_or_no_program_is_told_of_by_its_path() {
     let node = Node::new(Setup::default()).await;
-    for (path, kind) in
-        [("nowhere/envoy", io::ErrorKind::NotFound), ("ca.pem", io::ErrorKind::PermissionDenied)]
-    {
-        let mut config = node.config(Some(TOKEN).filter(|_| kind == io::ErrorKind::NotFound));
-        config.envoy.path = node.path(path);
+    for (path, kind) in [
+        (node.path("nowhere/envoy"), io::ErrorKind::NotFound),
+        (node.path("ca.pem"), io::ErrorKind::PermissionDenied),
+        ("no-program-has-this-name".into(), io::ErrorKind::NotFound),
+    ] {
+        let token = Some(TOKEN).filter(|_| !node.path("state/identity.json").exists());
+        let mut config = node.config(token);
+        config.envoy.path = path.clone();
         let error = node.live(config).end().await.unwrap_err();
         let AgentError::Envoy(EnvoyError::Start { path: told, source }) = error else { panic!("{error}") };
-        assert_eq!((told, source.kind()), (node.path(path), kind));
+        assert_eq!((told, source.kind()), (path, kind));
     }
+}
+
+#[tokio::test]
+async fn an_envoy_that_ends_at_once_with_a_shells_code_for_a_missing_program_is_not_taken_for_one() {
+    let node = Node::new(Setup::default()).await;
+    for code in [126, 127] {
+        node.install(&format!("#!/bin/sh\nexit {code}\n"));
+        let token = Some(TOKEN).filter(|_| code == 126);
+        let outcome = node.live(node.config(token)).end().await.unwrap();
+        assert_eq!(outcome, Outcome::Envoy(EnvoyEnd::Code(code)));
+    }
+    // It finds no command in its first argument, which is the bootstrap.
+    let mut config = node.config(None);
+    config.envoy.path = "sh".into();
+    assert_eq!(node.live(config).end().await.unwrap(), Outcome::Envoy(EnvoyEnd::Code(126)));
+
+    let log = Log::new();
+    node.install("#!/nowhere/sh\n");
+    let outcome = node.live(node.config(None)).end().await.unwrap();
+    assert_eq!(outcome, Outcome::Envoy(EnvoyEnd::Code(127)));
+    let lines = log.take("what it is run by is missing");
+    assert!(matches!(&lines[..], [line] if line.contains("127")), "{lines:?}");
+    assert!(fs::read_to_string(node.path("envoy.log")).unwrap().contains("not found"));
+}
+
+#[tokio::test]
+async fn a_new_envoy_that_could_not_be_started_leaves_the_one_before_known_as_such() {
+    let node = Node::new(Setup::default()).await;
+    let mut first = node.live(node.config(Some(TOKEN)));
+    let before = first.ready().await;
+    first.kill().await;
+
+    let another = || AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(), ..node.config(None) };
+    let mut config = another();
+    config.envoy.path = node.path("nowhere/envoy");
+    let error = node.live(config).end().await.unwrap_err();
+    assert!(matches!(error, AgentError::Envoy(EnvoyError::Start { .. })), "{error}");
+    assert!(is_running(before.envoy_pid));
+
+    let mut last = node.live(another());
+    node.admin_epoch.send_replace(1);
+    let after = last.ready().await;
+    assert!(!after.adopted && after.envoy_pid != before.envoy_pid);
+    last.stop().await;
+    assert!(!is_running(before.envoy_pid) && !is_running(after.envoy_pid));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_told_to_end_before_its_first_certificate_ends_the_envoy_before_too() {
+    let node = Node::new(Setup::default()).await;
+    let mut first = node.live(node.config(Some(TOKEN)));
+    let before = first.ready().await;
+    first.kill().await;
+    fs::remove_file(node.path("state/identity.json")).unwrap();
+    let absent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let server = absent.local_addr().unwrap().to_string().parse().unwrap();
+    let mut second = node.live(AgentConfig { server, ..node.config(Some(TOKEN)) });
+    let (seen, _) = timeout(PATIENCE, absent.accept()).await.unwrap().unwrap();
+    assert!(is_running(before.envoy_pid));
+    second.stop().await;
+    drop(seen);
+    assert!(!is_running(before.envoy_pid) && !node.path("state/envoy.json").exists());
 }
 
 #[tokio::test]
