@@ -38,10 +38,10 @@ pub const HELP: &str = "Examples:\n  \
     signet interception apply --app-ports 8080 --ignore-uid 1337\n  \
     setpriv --reuid 1337 --regid 1337 --clear-groups signet agent … --interception iptables\n  \
     signet agent … -- --concurrency 2 --drain-time-s 60\n\n\
-    What follows `--` goes to Envoy. Traces go where ENABLE_ENVOY_XRAY_TRACING, ENABLE_ENVOY_JAEGER_TRACING or\n\
+    What follows `--` goes to Envoy. Traces go where ENABLE_ENVOY_XRAY_TRACING, ENABLE_ENVOY_JAEGER_TRACING or \
     ENABLE_ENVOY_DATADOG_TRACING and the other variables of App Mesh's image say.\n\
     SIGHUP renews the certificate now. SIGTERM drains and ends Envoy, then the agent.\n\
-    An agent that is killed leaves Envoy serving; started again with the same --state-dir, it needs no token and takes\n\
+    An agent that is killed leaves Envoy serving; started again with the same --state-dir, it needs no token and takes \
     Envoy over. When Envoy is live it prints one line of JSON. It ends with Envoy's exit code.";
 
 /// How long Envoy waits for its first configuration where ENVOY_INITIAL_FETCH_TIMEOUT says nothing: for ever.

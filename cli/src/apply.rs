@@ -28,8 +28,8 @@ pub const APPLY_HELP: &str = "Examples:\n  \
     signet apply -f k8s/ --prune --dry-run\n  \
     signet apply -f template.yaml --parameter Stage=live --resolve Cert.Arn=arn:aws:acm:…\n  \
     kubectl get meshes,virtualnodes,virtualservices -A -o yaml | signet apply -f - --yes\n\n\
-    Files are CloudFormation templates, Kubernetes manifests (appmesh.k8s.aws/v1beta2) or the input of\n\
-    `aws appmesh create-… --cli-input-json`, in YAML or JSON. If one document is wrong, it is named by file and\n\
+    Files are CloudFormation templates, Kubernetes manifests (appmesh.k8s.aws/v1beta2) or the input of \
+    `aws appmesh create-… --cli-input-json`, in YAML or JSON. If one document is wrong, it is named by file and \
     line and nothing is applied. A second run changes nothing.\n\n\
     Exit codes: 0 the server holds what the files declare, 1 it failed (what was done is said), 2 wrong usage.";
 

@@ -23,8 +23,8 @@ pub const HELP: &str = "Examples:\n  \
     signet backup /var/backups/signet-monday\n  \
     signet backup --force signet.backup && scp signet.backup elsewhere:\n  \
     signet backup - | gpg --encrypt --recipient ops > signet.backup.gpg\n\n\
-    The server goes on serving. The file holds everything at one moment: the meshes and their tags, the CA's keys and\n\
-    its record of certificates, join tokens, and the key pairs of callers. Whoever reads it can be this server, so it\n\
+    The server goes on serving. The file holds everything at one moment: the meshes and their tags, the CA's keys and \
+    its record of certificates, join tokens, and the key pairs of callers. Whoever reads it can be this server, so it \
     is made with mode 0600. Keys that are sealed with a passphrase stay sealed; the passphrase is not in it.";
 
 /// Flags of `signet backup`.

@@ -47,8 +47,8 @@ pub enum CaCommand {
         signet ca seal --new-passphrase-file /etc/signet/passphrase\n  \
         signet ca seal --ca-passphrase-file old --new-passphrase-file new      (another passphrase)\n  \
         signet server --ca-passphrase-file /etc/signet/passphrase\n\n\
-        A sealed key is PKCS#8 by scrypt and AES-256 (RFC 8018), which `openssl pkey -in key.pem` opens too. Every key\n\
-        is read before the first is written, and each is written whole or not at all, so a passphrase that does not\n\
+        A sealed key is PKCS#8 by scrypt and AES-256 (RFC 8018), which `openssl pkey -in key.pem` opens too. Every key \
+        is read before the first is written, and each is written whole or not at all, so a passphrase that does not \
         open them all changes nothing, and whoever was interrupted does the same again. The certificates stay.\n\
         A key that lay there unsealed may still be in backups and in free blocks of the disk.")]
     Seal(SealArgs),

@@ -30,8 +30,8 @@ pub enum CredentialsCommand {
         signet credentials create dashboards --read-only\n  \
         signet credentials create deploys --policy-file policy.json --as-profile shop\n  \
         signet credentials create alice --admin\n\n\
-        The secret is shown once, as lines of an AWS credentials file. A policy file is IAM's JSON, with Effect,\n\
-        Action or NotAction, Resource or NotResource: actions are appmesh:… as at AWS and signet:…, resources are\n\
+        The secret is shown once, as lines of an AWS credentials file. A policy file is IAM's JSON, with Effect, \
+        Action or NotAction, Resource or NotResource: actions are appmesh:… as at AWS and signet:…, resources are \
         ARNs, * and ? are wildcards. What no statement allows is forbidden, and a Deny wins over every Allow.")]
     Create(Box<CreateArgs>),
     /// Every key pair, what it may do, and whether it may sign; no secrets

@@ -23,8 +23,8 @@ pub enum InstancesCommand {
     #[command(after_help = "Examples:\n  \
         signet instances register --namespace apps.local --service colors i-1 --ipv4 10.0.3.7\n  \
         signet instances register --namespace apps.local --service colors i-2 --ipv4 10.0.3.8 --attribute stack=blue\n\n\
-        Virtual nodes find it by serviceDiscovery.awsCloudMap: by namespaceName and serviceName, and by attributes, of\n\
-        which it must have all. It is called on the port of the node's listener, within a second. It stays until it is\n\
+        Virtual nodes find it by serviceDiscovery.awsCloudMap: by namespaceName and serviceName, and by attributes, of \
+        which it must have all. It is called on the port of the node's listener, within a second. It stays until it is \
         deregistered, also over a restart of the server.")]
     Register(RegisterArgs),
     /// Take an instance away; calls that are under way finish

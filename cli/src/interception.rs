@@ -11,7 +11,7 @@ const HELP: &str = "Examples:\n  \
     signet interception apply --app-ports 8080,9090 --ignore-uid 1337 --ignore-ips 169.254.170.2,169.254.169.254\n  \
     APPMESH_APP_PORTS=8080 APPMESH_IGNORE_UID=1337 signet interception apply\n  \
     signet interception render --app-ports 8080 --ignore-uid 1337 | iptables-restore --noflush\n\n\
-    Run it before the application starts: rules that come later cut, or miss, the connections that are open. Applied\n\
+    Run it before the application starts: rules that come later cut, or miss, the connections that are open. Applied \
     twice it changes nothing; other rules take the place of those that are there; what is there by half is refused.";
 
 /// What `signet interception` can do.

@@ -65,7 +65,7 @@ enum Command {
     /// Two versions of a service behind real Envoys, live traffic, DISABLED → PERMISSIVE → STRICT, a rotation
     #[command(
         after_help = "Examples:\n  signet demo\n  signet demo --format json > report.json\n  signet demo --keep\n\n\
-        Exit code 0 only if no request failed, the split was right, every stranger was served or refused as the\n\
+        Exit code 0 only if no request failed, the split was right, every stranger was served or refused as the \
         mode demands, and every certificate changed in the rotation."
     )]
     Demo(demo::DemoArgs),
@@ -208,5 +208,20 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// One would be folded a second time by a terminal that is narrower.
+    #[test]
+    fn no_help_breaks_a_line_within_a_sentence() {
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+            for pair in lines.windows(2).filter(|pair| pair.iter().all(|line| is_prose(line))) {
+                assert!(pair[0].ends_with(['.', ':']), "{}: {pair:?}", command.get_name());
+            }
+        }
     }
 }

@@ -25,8 +25,8 @@ pub const HELP: &str = "Examples:\n  signet proxies\n  signet proxies --mesh sho
     signet proxies show mesh/shop/virtualNode/cart\n  \
     signet proxies diff mesh/shop/virtualNode/cart --admin-addr 127.0.0.1:9901\n  \
     signet proxies history\n\n\
-    STATUS is synced (Envoy accepted everything), pending (something was sent and not answered), or rejected\n\
-    (Envoy refused a resource; what, why, and which change brought it is said below: the operation, what was\n\
+    STATUS is synced (Envoy accepted everything), pending (something was sent and not answered), or rejected \
+    (Envoy refused a resource; what, why, and which change brought it is said below: the operation, what was \
     written, by whose key pair and when. It is sent again once it changes).";
 
 /// Flags of `signet proxies`.
@@ -48,23 +48,23 @@ pub enum ProxiesCommand {
     #[command(after_help = "Examples:\n  signet proxies show mesh/shop/virtualNode/cart\n  \
         signet proxies show mesh/shop/virtualGateway/front --format json\n  \
         signet proxies show mesh/shop/virtualNode/cart --config --format json\n\n\
-        STATE is acked (it runs what it should), pending (not answered), rejected (it runs what it had before),\n\
+        STATE is acked (it runs what it should), pending (not answered), rejected (it runs what it had before), \
         unasked (nothing that it runs names the resource), or leaving (it is to let go, and has not said that it did).\n\
-        Below stand the secrets that the agents served, as each reported last: a certificate by its serial number, roots by\n\
+        Below stand the secrets that the agents served, as each reported last: a certificate by its serial number, roots by \
         their version. One that is unserved was asked for, and there is none of that name.")]
     Show(show::ShowArgs),
     /// What the server sent against what an Envoy says it runs
     #[command(after_help = "Examples:\n  \
         signet proxies diff mesh/shop/virtualNode/cart\n  \
         signet proxies diff mesh/shop/virtualNode/cart --admin-addr 127.0.0.1:9902 --format json\n\n\
-        Run it where the Envoy's admin interface can be reached. Resources are compared field by field, and endpoints by\n\
+        Run it where the Envoy's admin interface can be reached. Resources are compared field by field, and endpoints by \
         their hosts. FIELD says where one differs, SENT what the server sent there and RUNS what Envoy has in its place.\n\n\
         Exit codes: 0 they agree, 1 they differ, 2 wrong usage, or they could not be compared.")]
     Diff(diff::DiffArgs),
     /// What was refused lately, also what is mended by now
     #[command(
         after_help = "Examples:\n  signet proxies history\n  signet proxies history --mesh shop --format json\n\n\
-        The newest 500 refusals, those before the server's last start among them. What was refused when it\n\
+        The newest 500 refusals, those before the server's last start among them. What was refused when it \
         ended is shown to have ended when it was back."
     )]
     History(list::ListArgs),

@@ -60,7 +60,7 @@ pub const HELP: &str = "Examples:\n  \
     signet server --ca-passphrase-file /etc/signet/passphrase\n  \
     signet server --anchor /mnt/elsewhere/signet.anchor\n  \
     signet server --ca-key 'pkcs11:token=signet?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/signet/pin'\n\n\
-    When it is ready it prints one line of JSON with its addresses. The first start makes an administrator's key\n\
+    When it is ready it prints one line of JSON with its addresses. The first start makes an administrator's key \
     pair in <data-dir>/credentials (AWS format) and the root certificate in <data-dir>/ca.pem. SIGTERM drains.";
 
 /// Flags of `signet server`.

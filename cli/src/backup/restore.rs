@@ -21,10 +21,10 @@ use crate::{WrongUsage, server::STORE};
 pub const HELP: &str = "Examples:\n  \
     signet restore signet.backup --data-dir /var/lib/signet && signet server --data-dir /var/lib/signet\n  \
     gpg --decrypt signet.backup.gpg | signet restore - --data-dir /var/lib/signet\n\n\
-    The whole file is checked before anything is written; a damaged one is refused, with the line where it is. A\n\
-    folder that holds something is left alone unless --force is given, and even then it is kept beside, under the\n\
+    The whole file is checked before anything is written; a damaged one is refused, with the line where it is. A \
+    folder that holds something is left alone unless --force is given, and even then it is kept beside, under the \
     name that is printed. The restored server is the one that was backed up: same root, same key pairs, same meshes.\n\
-    What came after the backup is gone, so a join token that was used since can be used once more: let them run out,\n\
+    What came after the backup is gone, so a join token that was used since can be used once more: let them run out, \
     or make the backup again once they have. Stop the old server for good before the restored one starts.";
 
 /// Flags of `signet restore`.

@@ -13,10 +13,10 @@ pub(super) const HELP: &str = "Examples:\n  \
     signet ca forget mesh/shop/virtualNode/reports/i-7aa          (one agent, as `signet audit` names it)\n  \
     signet ca forget mesh/shop/virtualNode/reports                (all of that node which are not connected)\n  \
     signet ca forget 4b51c0de4b51c0de4b51c0de4b51c0de             (whoever holds that certificate)\n\n\
-    An agent that is stopped (SIGTERM) says that it leaves. One that was killed, or whose machine is gone, did not, and may\n\
-    be alive behind a broken network: until its certificate ends, `signet audit` is incomplete (exit status 5), and a\n\
-    change of root or issuer waits for it. This says that it is gone. It is kept in the ledger, with your name, and holds\n\
-    until the agent is back. One whose certificate has ended is shown for a day, and after this no more. An agent that is connected is not forgotten, and nothing is revoked: if somebody may have the\n\
+    An agent that is stopped (SIGTERM) says that it leaves. One that was killed, or whose machine is gone, did not, and may \
+    be alive behind a broken network: until its certificate ends, `signet audit` is incomplete (exit status 5), and a \
+    change of root or issuer waits for it. This says that it is gone. It is kept in the ledger, with your name, and holds \
+    until the agent is back. One whose certificate has ended is shown for a day, and after this no more. An agent that is connected is not forgotten, and nothing is revoked: if somebody may have the \
     key, `signet ca revoke` its certificate.";
 
 /// Flags of `signet ca forget`.

@@ -21,12 +21,12 @@ pub(super) const HELP: &str = "Examples:\n  \
     signet ca import --root root.pem                               (your root's key stays with you; see signet ca csr)\n  \
     signet ca import --root root.pem --intermediate intermediate.pem --key intermediate.key\n  \
     signet ca import --root root.pem --key 'pkcs11:token=hsm;object=root?module-path=/usr/lib/softhsm/libsofthsm2.so'\n\n\
-    Stop the server, or do it before its first start: an import never replaces a root, which `signet ca rotate start --root\n\
-    --root-file` does. Everything is verified before anything is written: the key is the certificate's, each certificate is\n\
-    signed by the next and the last by the root, all are valid now and may sign what stands below them, none names another\n\
-    trust domain, and a certificate signed for a trial is accepted as agents verify it. An intermediate's file holds its own certificate first, then\n\
-    those between it and the root. It must allow a path length of 1, since it signs issuers. A key file is PKCS #8\n\
-    (`openssl pkcs8 -topk8`), of P-256, P-384, RSA or Ed25519, for its owner alone; its copy in the data folder is\n\
+    Stop the server, or do it before its first start: an import never replaces a root, which `signet ca rotate start --root \
+    --root-file` does. Everything is verified before anything is written: the key is the certificate's, each certificate is \
+    signed by the next and the last by the root, all are valid now and may sign what stands below them, none names another \
+    trust domain, and a certificate signed for a trial is accepted as agents verify it. An intermediate's file holds its own certificate first, then \
+    those between it and the root. It must allow a path length of 1, since it signs issuers. A key file is PKCS #8 \
+    (`openssl pkcs8 -topk8`), of P-256, P-384, RSA or Ed25519, for its owner alone; its copy in the data folder is \
     sealed if there is a passphrase.";
 
 /// Flags of `signet ca import`.

@@ -37,7 +37,7 @@ pub(super) const CHECKPOINT_HELP: &str = "Examples:\n  \
     signet ca checkpoint --since monday.checkpoint > evidence.json\n  \
     signet ca verify evidence.json --key-file ledger.pub --since monday.checkpoint\n  \
     signet ca checkpoint --key > ledger.pub\n\n\
-    A checkpoint says how many entries the ledger has and what hash stands over them (RFC 6962), signed with Ed25519\n\
+    A checkpoint says how many entries the ledger has and what hash stands over them (RFC 6962), signed with Ed25519 \
     (C2SP tlog-checkpoint). Kept elsewhere, it shows later whether anything was altered or taken away.";
 
 /// Examples for `--help`.
@@ -45,7 +45,7 @@ pub(super) const VERIFY_HELP: &str = "Examples:\n  \
     signet ca verify evidence.json --key-file ledger.pub\n  \
     signet ca verify evidence.json --key-file ledger.pub --since monday.checkpoint\n  \
     signet ca verify --data-dir signet-data --since /mnt/elsewhere/signet.anchor      (the server is stopped)\n\n\
-    Without --data-dir it needs no server: a file of `signet ca why --format json` or `signet ca checkpoint --since`, and\n\
+    Without --data-dir it needs no server: a file of `signet ca why --format json` or `signet ca checkpoint --since`, and \
     the ledger's public key, had from elsewhere. With --data-dir every entry is read and the tree made anew.\n\n\
     Exit codes: 0 it is as it was, 1 something was altered or is not proven, 2 wrong usage.";
 

@@ -25,17 +25,17 @@ pub(super) const CSR_HELP: &str = "Examples:\n  \
     signet ca csr server --data-dir signet-data --out server.csr       (of a stopped one)\n  \
     openssl x509 -req -in my-mesh.csr -CA root.pem -CAkey root.key -copy_extensions copyall -days 365 -out my-mesh.pem\n  \
     signet ca install mesh/my-mesh my-mesh.pem\n\n\
-    The key is made where the CA keeps its keys, and stays there. The request holds everything that the certificate must\n\
-    say: CA:TRUE with path length 0, keyCertSign and cRLSign, the trust domain as URI, the subject and its key's\n\
-    identifier. While it waits, the same request comes again; --fresh makes another key. The issuer that is in use\n\
+    The key is made where the CA keeps its keys, and stays there. The request holds everything that the certificate must \
+    say: CA:TRUE with path length 0, keyCertSign and cRLSign, the trust domain as URI, the subject and its key's \
+    identifier. While it waits, the same request comes again; --fresh makes another key. The issuer that is in use \
     goes on until the certificate is installed.";
 
 /// Examples for `--help`.
 pub(super) const INSTALL_HELP: &str = "Examples:\n  \
     signet ca install mesh/my-mesh my-mesh.pem\n  \
     signet ca install server server.pem --data-dir signet-data\n\n\
-    The file holds the issuer's certificate first, then those between it and the root, if there are any; the root may\n\
-    follow. It is installed only if it is for the key of the request that waits, leads to the root, is valid now and may\n\
+    The file holds the issuer's certificate first, then those between it and the root, if there are any; the root may \
+    follow. It is installed only if it is for the key of the request that waits, leads to the root, is valid now and may \
     do what an issuer does. The next certificates come from it; those that are out stay good.";
 
 /// Which authority: a running server's, or that of a data folder.

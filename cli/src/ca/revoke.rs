@@ -18,15 +18,16 @@ pub(super) const REVOKE_HELP: &str = "Examples:\n  \
     signet ca revoke 4b51c0de4b51c0de4b51c0de4b51c0de --reason keyCompromise\n  \
     signet ca revoke spiffe://signet.internal/mesh/shop/virtual-node/cart --reason keyCompromise\n  \
     signet ca allow spiffe://signet.internal/mesh/shop/virtual-node/cart\n\n\
-    A serial number revokes one certificate. An identity is banned: all its certificates are revoked, and it gets no\n\
-    other until `signet ca allow`. At once: nothing is issued, streams to the server end, and its handshakes with the\n\
-    server are refused. Then every proxy is given lists of what is revoked, and refuses new handshakes; then connections\n\
+    A serial number revokes one certificate. An identity is banned: all its certificates are revoked, and it gets no \
+    other until `signet ca allow`. At once: nothing is issued, streams to the server end, and its handshakes with the \
+    server are refused. Then every proxy is given lists of what is revoked, and refuses new handshakes; then connections \
     that are open are renewed, which those who are not revoked survive without a loss.\n\n\
-    It waits and prints three times, counted from the server's acknowledgement: until every connected proxy had accepted\n\
-    the lists (Envoy's own ACK on its agent's socket, as the agents report), until every connected proxy had accepted the\n\
-    clusters and listeners that renew connections (Envoy's ACK to the control plane), and the drain time after which\n\
-    Envoy cuts what is left. A proxy that is not connected is told when it comes back.\n\n\
-    REASON is one of RFC 5280's: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded,\n\
+    It waits and prints three times, counted from the server's acknowledgement: until every connected proxy had accepted \
+    the lists (Envoy's own ACK on its agent's socket, as the agents report), until every connected proxy had accepted the \
+    clusters and listeners that renew connections (Envoy's ACK to the control plane), and the drain time after which \
+    Envoy cuts what is left. A proxy that is not connected is told when it comes back. Where a connected one has not \
+    accepted its part within 15 s, or one passes lists over, it is named, and the command ends with 1.\n\n\
+    REASON is one of RFC 5280's: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, \
     cessationOfOperation, privilegeWithdrawn.";
 
 /// How long proxies are waited for if nobody says.
@@ -108,9 +109,10 @@ pub(super) async fn revoke(args: RevokeArgs, clock: Clock) -> Result<()> {
     let answer = client.call(Method::POST, "/v1/ca/revocations", Some(&body)).await?;
     let revoked = Revoked::deserialize(&answer).context("the server's answer tells of no revocation")?;
     if args.format == Format::Table {
-        println!("revoked {}: {} certificates", args.subject, revoked.serials.len());
+        println!("{}", outcome(&args.subject, revoked.serials.len()));
     }
-    let effect = follow(&client, revoked.generation, Duration::from_secs(args.wait), args.format).await?;
+    let (effect, late) =
+        follow(&client, revoked.generation, Duration::from_secs(args.wait), args.format).await?;
     if args.format == Format::Json {
         let told = json!({
             "subject": args.subject.to_string(),
@@ -120,14 +122,30 @@ pub(super) async fn revoke(args: RevokeArgs, clock: Clock) -> Result<()> {
         });
         println!("{}", serde_json::to_string_pretty(&told)?);
     }
-    match effect.problem {
+    match effect.problem.or(late) {
         Some(problem) => bail!("{problem}"),
         None => Ok(()),
     }
 }
 
-/// Looks until a revocation has come everywhere, or patience ends.
-async fn follow(client: &Client, generation: u64, patience: Duration, format: Format) -> Result<Effect> {
+/// What was revoked, in words.
+fn outcome(subject: &Subject, certificates: usize) -> String {
+    match (subject, certificates) {
+        (Subject::Identity(identity), 0) => format!(
+            "revoked {identity}: it had no certificate that is good, and gets none until `signet ca allow`; is it spelled right?"
+        ),
+        (_, 1) => format!("revoked {subject}: 1 certificate"),
+        _ => format!("revoked {subject}: {certificates} certificates"),
+    }
+}
+
+/// Looks until a revocation has come everywhere, or patience ends; says who is late then.
+async fn follow(
+    client: &Client,
+    generation: u64,
+    patience: Duration,
+    format: Format,
+) -> Result<(Effect, Option<String>)> {
     let start = tokio::time::Instant::now();
     let mut told = 0;
     loop {
@@ -140,10 +158,10 @@ async fn follow(client: &Client, generation: u64, patience: Duration, format: Fo
         told = told.max(steps.len());
         let is_over = effect.generation >= generation && effect.is_over();
         if is_over || start.elapsed() >= patience {
-            if format == Format::Table && !is_over && !patience.is_zero() {
-                println!("not everywhere after {} s; waiting for: {}", patience.as_secs(), effect.waiting());
-            }
-            return Ok(effect);
+            let late = (!is_over && !patience.is_zero()).then(|| {
+                format!("not everywhere after {} s; waiting for: {}", patience.as_secs(), effect.waiting())
+            });
+            return Ok((effect, late));
         }
         tokio::time::sleep(PULSE).await;
     }
@@ -201,4 +219,19 @@ pub(super) async fn release(args: ReleaseArgs, clock: Clock) -> Result<()> {
         Format::Table => println!("the authority signs again"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ban_that_met_no_certificate_asks_whether_it_was_meant() {
+        let identity = subject("spiffe://signet.internal/mesh/shop/virtual-node/crat").unwrap();
+        assert!(outcome(&identity, 0).contains("spelled right"));
+        assert!(outcome(&identity, 1).ends_with("crat: 1 certificate"));
+        assert!(outcome(&identity, 2).ends_with("crat: 2 certificates"));
+        let one = subject("4b51c0de4b51c0de4b51c0de4b51c0de").unwrap();
+        assert_eq!(outcome(&one, 1), "revoked 4b51c0de4b51c0de4b51c0de4b51c0de: 1 certificate");
+    }
 }

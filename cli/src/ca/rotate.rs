@@ -23,16 +23,17 @@ pub(super) const HELP: &str = "Examples:\n  \
     signet ca rotate abort --wait\n\n\
     A change goes through four phases, and none ends by time alone:\n  \
     distribute  every proxy is given old and new root, and has accepted both (Envoy's own ACK on its agent's socket)\n  \
-    issue       the new one signs; holders are advised to renew, spread over --spread seconds; it ends when no agent holds,\n              \
-    no Envoy has loaded and no listener presents a certificate of the old one, and none is valid whose\n              \
-    holder is not known\n  \
+    issue       the new one signs; holders are advised to renew, spread over --spread seconds; it ends when no agent holds, \
+    no Envoy has loaded and no listener presents a certificate of the old one, and none is valid whose holder is not \
+    known\n  \
     retire      the new root alone is trusted, and every proxy has accepted that\n  \
     completed   what was replaced is kept without its keys\n\
     Between a proof and what it was waited for lies as long as a handshake may take (signet server --handshake-grace).\n\
     With --issuer only that mesh's issuer is replaced, under the root that stays, and only its proxies renew.\n\n\
-    A proxy that refuses the roots stops it: everybody goes back to the old, and the status says who and why. One that is\n\
-    silent holds it up, by name, until it is back, its certificate ends, or `resume --override NODE` says not to wait; that is\n\
-    kept in the ledger. Such a proxy must join again with a new token and the new ca.pem. `abort` goes back from any phase.\n\
+    A proxy that refuses the roots stops it: everybody goes back to the old, and the status says who and why. One that is \
+    silent holds it up, by name, until it is back, its certificate ends, or `resume --override NODE` says not to wait; that is \
+    kept in the ledger. Such a proxy must join again with a new token and the new ca.pem. `abort` goes back from any phase but \
+    the moment in which the old is put aside.\n\
     A server that is killed goes on where it was.";
 
 /// Flags of `signet ca rotate`.

@@ -137,7 +137,7 @@ impl Carrier {
                 "the lists of what is revoked are not complete ({missing}). Proxies refuse nobody by them; what was \
                  revoked gets no other certificate, and ends by itself"
             );
-            self.effect.send_modify(|effect| effect.problem = Some(problem));
+            self.note(&problem);
         }
         let knows = async {
             loop {
@@ -159,20 +159,33 @@ impl Carrier {
                 "these proxies verify by the SPIFFE validator (signet.sds.validator: spiffe), which ignores lists: {proxies}. They \
                  let in what was revoked until its certificate ends"
             );
-            self.effect.send_modify(|effect| {
-                let before = effect.problem.take().map(|before| before + "; ").unwrap_or_default();
-                effect.problem = Some(before + &problem);
-                effect.ignoring_lists = ignoring;
-            });
+            self.note(&problem);
+            self.effect.send_modify(|effect| effect.ignoring_lists = ignoring);
         }
         match outcome {
             Ok(()) => self.effect.send_modify(|effect| effect.lists_ms = Some(since(start))),
-            Err(_) => warn!(
-                proxies = self.effect.borrow().without_lists.join(", "),
-                "these have not accepted the lists of what is revoked; connections are renewed without them"
-            ),
+            Err(_) => {
+                let proxies = self.effect.borrow().without_lists.join(", ");
+                warn!(
+                    proxies,
+                    "these have not accepted the lists of what is revoked; connections are renewed without them"
+                );
+                let patience = PATIENCE.as_secs();
+                self.note(&format!(
+                    "these proxies have not accepted the lists within {patience} s, and let in what was revoked until they do: \
+                     {proxies}"
+                ));
+            }
         }
         self.renew(standing, start).await;
+    }
+
+    /// Says why a revocation does not come everywhere, beside what was said of it before.
+    fn note(&self, problem: &str) {
+        self.effect.send_modify(|effect| {
+            let before = effect.problem.take().map(|before| before + "; ").unwrap_or_default();
+            effect.problem = Some(before + problem);
+        });
     }
 
     async fn renew(&self, standing: &Standing, start: Instant) {
@@ -191,6 +204,13 @@ impl Carrier {
         };
         let is_everywhere = timeout(PATIENCE, renewed).await.is_ok();
         let took = since(start);
+        if !is_everywhere {
+            let (patience, late) = (PATIENCE.as_secs(), self.effect.borrow().with_old_connections.join(", "));
+            self.note(&format!(
+                "these proxies have not accepted within {patience} s what renews their connections, and keep those of what was \
+                 revoked until they do: {late}"
+            ));
+        }
         self.effect.send_modify(|effect| {
             effect.renewed_ms = is_everywhere.then_some(took);
             effect.is_over = true;

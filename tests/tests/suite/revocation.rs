@@ -326,3 +326,33 @@ async fn a_proxy_whose_validator_passes_lists_over_is_named_and_the_command_fail
     place.server.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_does_not_accept_the_lists_is_named_and_the_command_fails_though_it_revoked()
+-> Result<()> {
+    let mut place = Place::new().await?;
+    let (holder, stolen) = (place.joined("a").await?, place.joined("b").await?);
+    let (reports, sent) = mpsc::channel(4);
+    reports.send(NodeReport { instance: "i-1".to_owned(), ..NodeReport::default() }).await?;
+    let mut client = NodeServiceClient::new(place.channel(&holder).await?);
+    let mut updates = client.watch(ReceiverStream::new(sent)).await?.into_inner();
+    updates.message().await?.context("the server says nothing")?;
+    let output = ca(&place.server, &["revoke", &serial(&stolen)?, "--wait", "1"])?;
+    let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not everywhere after 1 s; waiting for: mesh/m/virtualNode/a/i-1"), "{said}");
+    // Whoever waits to the end is told that it failed.
+    eventually("it is over", Duration::from_secs(30), || async {
+        let effect = &place.revocations().await?["effect"];
+        let problem = effect["problem"].as_str().unwrap_or_default();
+        let is_named =
+            problem.contains("have not accepted the lists") && problem.contains("virtualNode/a/i-1");
+        ensure!(is_named && effect["isOver"] == true, "{effect}");
+        Ok(())
+    })
+    .await?;
+    assert!(!place.renews(&stolen).await, "it is revoked all the same");
+    drop(reports);
+    place.server.stop().await;
+    Ok(())
+}

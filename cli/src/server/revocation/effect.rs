@@ -59,15 +59,18 @@ impl Effect {
                 seconds(ms)
             )
         });
-        let renewed = self.renewed_ms.map(|ms| {
-            format!(
-                "after {}: all {} connected proxies have accepted what renews their connections; Envoy cuts what is left \
-                 of the old ones {DRAIN} s later, so at the latest at {} (a bound, by its drain time as agents start it; \
+        let renewed = self.renewed_ms.map(|ms| match self.proxies {
+            0 => format!(
+                "after {}: no proxy is connected to the control plane; each renews its connections when it is back",
+                seconds(ms)
+            ),
+            proxies => format!(
+                "after {}: all {proxies} connected proxies have accepted what renews their connections; Envoy cuts what is \
+                 left of the old ones {DRAIN} s later, so at the latest at {} (a bound, by its drain time as agents start it; \
                  nobody watched them end)",
                 seconds(ms),
-                self.proxies,
                 seconds(ms + DRAIN * 1000)
-            )
+            ),
         });
         lists.into_iter().chain(renewed).collect()
     }
@@ -104,4 +107,25 @@ pub(super) fn unsynced(proxies: &Proxies, generation: u64) -> Vec<String> {
     }
     let late = proxies.list().into_iter().filter(|view| view.status != ProxyState::Synced);
     late.map(|view| view.workload).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_proxy_is_connected_none_is_said_to_have_accepted_anything() {
+        let steps = |proxies| {
+            let effect = Effect { lists_ms: Some(54), renewed_ms: Some(1105), ..Effect::at(1, 0, proxies) };
+            effect.steps()
+        };
+        let [lists, none] = &steps(0)[..] else { panic!("two steps") };
+        assert!(lists.starts_with("after 0.054 s: every connected proxy"), "{lists}");
+        assert!(none.starts_with("after 1.105 s: no proxy is connected"), "{none}");
+        let two = &steps(2)[1];
+        assert!(
+            two.contains("all 2 connected proxies") && two.contains("at the latest at 11.105 s"),
+            "{two}"
+        );
+    }
 }
