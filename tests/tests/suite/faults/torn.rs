@@ -27,8 +27,9 @@ use tokio::{sync::mpsc, task::JoinSet};
 const SEED: u64 = 0x7021_6e65_7421;
 /// Kills of an authority that issues.
 const KILLS: usize = 4;
-/// Kills while a root is replaced, each in another moment of that.
-const CHANGES: usize = 6;
+/// In which phases the server is killed while a root is replaced, each time at another moment. From the last on, folders are
+/// put in place.
+const PHASES: [&str; 4] = ["distribute", "issue", "retire", "retire"];
 /// Who ask for certificates at the same time.
 const ASKERS: usize = 8;
 /// Most certificates of a round.
@@ -171,7 +172,9 @@ async fn f09_a_root_that_is_replaced_while_the_server_is_killed_is_the_old_or_th
     let (mut server, mut client) = start(folder.path()).await?;
     let mut dice = Dice::new(SEED);
     let mut phases = BTreeSet::new();
-    for round in 0..CHANGES {
+    // Where there is nobody, nothing is waited for.
+    Asker::join(&server, &client, "m", "a").await?;
+    for (round, phase) in PHASES.into_iter().enumerate() {
         let call = |path: &str, body: Value| {
             let (client, path) = (client.clone(), format!("/v1/ca/rotation{path}"));
             async move { client.call(Method::POST, &path, Some(&body)).await }
@@ -179,6 +182,12 @@ async fn f09_a_root_that_is_replaced_while_the_server_is_killed_is_the_old_or_th
         call("", json!({"what": "root", "spreadSeconds": 0})).await?;
         // Whoever joined for a moment is waited for by nobody.
         call("/resume", json!({"overrides": ["mesh/m/virtualNode/a"]})).await?;
+        eventually("the phase begins", PATIENCE, || async {
+            let status = client.call(Method::GET, "/v1/ca/rotation", None).await?;
+            ensure!(status["phase"] == phase || status["isOver"] == true, "{status:#}");
+            Ok(())
+        })
+        .await?;
         let looks = 1 + dice.roll(300);
         let mut status = Value::Null;
         for _ in 0..looks {
