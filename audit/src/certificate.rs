@@ -48,13 +48,12 @@ impl Certificate {
     pub(crate) fn of(parsed: &X509Certificate<'_>, der: &[u8]) -> Result<Self, String> {
         let life = parsed.validity();
         let subject = parsed.subject();
-        let is_unnamed = subject.as_raw() == [0x30, 0];
         Ok(Self {
             fingerprint: Sha256::digest(der).into(),
             serial: parsed.raw_serial().to_vec(),
             issuer: parsed.issuer().as_raw().to_vec(),
             subject: subject.as_raw().to_vec(),
-            subject_text: if is_unnamed { String::new() } else { subject.to_string() },
+            subject_text: subject.to_string(),
             not_before: life.not_before.timestamp(),
             not_after: life.not_after.timestamp(),
             key: Key::of(parsed.public_key()),

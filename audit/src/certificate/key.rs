@@ -86,3 +86,39 @@ pub(crate) fn bits(magnitude: &[u8]) -> usize {
         .first()
         .map_or(0, |first| magnitude.len() * 8 - usize::try_from(first.leading_zeros()).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::prelude::FromDer as _;
+
+    use super::*;
+
+    /// The public part of a key of 2048 bits, made once with OpenSSL.
+    const SPKI: &str = "30820122300d06092a864886f70d01010105000382010f003082010a02820101\
+        00b8e951cfb3693b2b1ec304d28c58cae73f7f458d7bb0967a59ff4d0efed05a\
+        1689ae517fd261887f20254ec02c3d194e0f26754599f9099b241d322b62e16d\
+        bf9d477b471840d5bb1b3f2e42015bf8c3c79dfb9b39ed4b19da455eda9a96db\
+        96617ebe423d4567baaf5d0272e29347ffe04c3cd0e106aad742e20fd249073f\
+        507392ff4fdddbaea5d34ea2798352a08748d20bbe3a258597635c73b7fbb5bf\
+        f3c9f5f8aac30a1e92309a3c254bf7f65bd442d6f7623509e5b004189fdd74ca\
+        d94385ba27c2c22244a16c17c41ad95c4bf2b0d51e2cc9c349555d17e33126da\
+        b71c6d8880b8edc94b0bc2976ace22a3f416ebe8e92b079564ded38dd1693ed6\
+        ff0203010001";
+
+    #[test]
+    fn the_numbers_of_an_rsa_key_are_read_without_the_octet_that_only_holds_the_sign() {
+        let der = hex::decode(SPKI).unwrap();
+        let (_, info) = SubjectPublicKeyInfo::from_der(&der).unwrap();
+        let kind = Key::of(&info).kind;
+        assert_eq!(kind.name(), "RSA-2048");
+        let KeyKind::Rsa { modulus, exponent } = kind else { panic!("{kind:?}") };
+        assert_eq!((modulus.len(), modulus[0], exponent), (256, 0xb8, vec![1, 0, 1]));
+    }
+
+    #[test]
+    fn a_number_has_as_many_bits_as_it_needs() {
+        for (magnitude, count) in [(&[][..], 0), (&[1], 1), (&[0x7f, 0xff], 15), (&[0x80, 0], 16)] {
+            assert_eq!(bits(magnitude), count, "{magnitude:?}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 mod chain;
 mod crypto;
+mod few;
 mod live;
 mod log;
 mod profile;

@@ -29,6 +29,16 @@ fn a_leaf_of_ours_with_its_chain_is_good() {
 }
 
 #[test]
+fn a_leaf_that_names_no_key_of_its_issuer_is_found_to_be_its_by_name() {
+    let mut bed = Bed::new();
+    let record = bed.replace("a", |leaf| {
+        leaf.change = |params| params.use_authority_key_identifier_extension = false;
+    });
+    let found = judged(&bed, &record.der.unwrap().0, &[&bed.issuer.der, &bed.root.der], NOW);
+    assert_eq!(ids(&found), ["B06"], "{:#?}", found.report.findings);
+}
+
+#[test]
 fn without_its_chain_what_cannot_be_seen_is_named() {
     let mut bed = Bed::new();
     let der = bed.newest("a").der.clone().unwrap();

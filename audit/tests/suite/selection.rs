@@ -116,6 +116,9 @@ fn a_horizon_makes_what_ends_within_it_a_warning() {
     let [finding] = report.findings.as_slice() else { panic!("{report:?}") };
     assert_eq!((finding.id.as_str(), finding.severity), ("B03", Severity::Warning));
     assert_eq!(finding.subject.authority.as_deref(), Some("mesh/shop"));
+    let seconds = |horizon: i64| Selection { horizon: Some(horizon), ..Selection::default() };
+    assert_eq!(bed.audit_by(&seconds(350 * DAY)).findings, [], "it ends with the horizon");
+    assert_eq!(ids(&bed.audit_by(&seconds(350 * DAY + 1))), ["B03"]);
 }
 
 #[test]
@@ -189,6 +192,9 @@ fn thresholds_that_make_no_sense_are_refused() {
     let read = |text: &str| Thresholds::from_json(text);
     assert_eq!(read("{}").unwrap(), Thresholds::default());
     assert_eq!(read("{\"skewWarningMs\": 10}").unwrap().skew_warning_ms, 10);
+    assert_eq!(read("{\"remainingCriticalPercent\": 33}").unwrap().remaining_critical_percent, 33);
+    let hash = "a".repeat(64);
+    assert_eq!(read(&format!("{{\"blockedKeys\": [\"{hash}\"]}}")).unwrap().blocked_keys, [hash]);
     for (text, says) in [
         ("[]", "invalid type"),
         ("{\"skewWarningsMs\": 1}", "unknown field"),
@@ -200,6 +206,8 @@ fn thresholds_that_make_no_sense_are_refused() {
         ("{\"lowestProtocol\": \"TLSv1.9\"}", "lowestProtocol: \"TLSv1.9\" is none of TLSv1.0"),
         ("{\"blockedKeys\": [\"ab\"]}", "blockedKeys: \"ab\" is no SHA-256"),
         (&format!("{{\"blockedKeys\": [\"{}\"]}}", "x".repeat(64)), "is no SHA-256"),
+        (&format!("{{\"blockedKeys\": [\"{}\"]}}", "a".repeat(63)), "is no SHA-256"),
+        (&format!("{{\"blockedKeys\": [\"{}\"]}}", "a".repeat(65)), "is no SHA-256"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.contains(says), "{text}: {error}");
@@ -237,7 +245,9 @@ fn each_limit_has_its_default_and_no_span_is_below_nothing_or_beyond_a_century()
     for (name, default, is_span) in LIMITS {
         assert_eq!(defaults[name].as_i64().unwrap_or(0), default, "{name}");
         if is_span {
-            assert!(read(format!("{{\"{name}\": 0}}")).is_ok(), "{name}");
+            for bound in [0, 100 * 366 * 86_400_i64] {
+                assert!(read(format!("{{\"{name}\": {bound}}}")).is_ok(), "{name}: {bound}");
+            }
             for beyond in [-1, 100 * 366 * 86_400_i64 + 1] {
                 let error = read(format!("{{\"{name}\": {beyond}}}")).unwrap_err();
                 assert!(error.contains("is no span of time"), "{name}: {error}");
@@ -251,7 +261,22 @@ fn each_limit_has_its_default_and_no_span_is_below_nothing_or_beyond_a_century()
         for wrong in [ladder(-1, 0, 0), ladder(2, 1, 3), ladder(1, 3, 2), ladder(1, 2, i64::MAX)] {
             assert!(read(serde_json::json!({name: wrong}).to_string()).is_err(), "{name}: {wrong}");
         }
-        assert!(read(serde_json::json!({name: ladder(1, 1, 1)}).to_string()).is_ok());
+        for flat in [ladder(0, 0, 0), ladder(1, 1, 1)] {
+            assert!(read(serde_json::json!({name: flat}).to_string()).is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_certificate_is_valid_from_its_first_second_to_its_last_and_lives_for_one_at_least() {
+    let mut record = Bed::new().newest("a").clone();
+    let (first, last) = (record.not_before, record.not_after);
+    let valid = [first - 1, first, last, last + 1].map(|now| record.is_valid_at(now));
+    assert_eq!(valid, [false, true, true, false]);
+    assert_eq!(record.life(), last - first);
+    for (seconds, life) in [(0, 1), (1, 1), (2, 2)] {
+        record.not_after = first + seconds;
+        assert_eq!(record.life(), life);
     }
 }
 

@@ -64,7 +64,7 @@ fn ending(evidence: &Evidence<'_>) -> Vec<Fault> {
         };
         let left = certificate.not_after - evidence.now;
         let is_below = |days: i64| left < days.saturating_mul(DAY);
-        let severity = if left < 0 || is_below(ladder.critical) {
+        let severity = if is_below(ladder.critical) {
             Severity::Critical
         } else if is_below(ladder.warning) || evidence.horizon.is_some_and(|horizon| left < horizon) {
             Severity::Warning
@@ -91,5 +91,24 @@ fn span(seconds: i64) -> String {
         (0, 0) => format!("{seconds} s"),
         (0 | 1, hours) => format!("{hours} h"),
         (days, _) => format!("{days} d"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_told_in_hours_from_one_on_and_in_days_from_two_on() {
+        for (seconds, text) in [
+            (3599, "3599 s"),
+            (3600, "1 h"),
+            (7199, "1 h"),
+            (7200, "2 h"),
+            (2 * DAY - 1, "47 h"),
+            (2 * DAY, "2 d"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
     }
 }

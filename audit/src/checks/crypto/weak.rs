@@ -146,11 +146,33 @@ mod tests {
     }
 
     #[test]
-    fn the_generator_is_a_key_that_everybody_knows() {
-        let text = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+    fn a_coordinate_is_below_the_prime() {
+        let prime = octets("ffffffff00000001000000000000000000000000ffffffffffffffffffffffff");
+        let below = BigUint::from_bytes_be(&prime) - 1_u32;
+        let (below, one) = (below.to_bytes_be(), [&[0; 31][..], &[1]].concat());
+        let said = |x: &[u8], y: &[u8]| p256(&[&[4], x, y].concat());
+        for (x, y) in [(&prime, &one), (&one, &prime)] {
+            assert_eq!(said(x, y), Some("a coordinate is outside the field"));
+        }
+        for (x, y) in [(&below, &one), (&one, &below)] {
+            assert_eq!(said(x, y), Some("the point is not on the curve"));
+        }
+    }
+
+    /// The generator and its multiples by 2, 3 and 4.
+    const MULTIPLES: [&str; 4] = [
+        "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",
+        "047cf27b188d034f7e8a52380304b51ac3c08969e277f21b35a60b48fc4766997807775510db8ed040293d9ac69f7430dbba7dade63ce982299e04b79d227873d1",
+        "045ecbe4d1a6330a44c8f7ef951d4bf165e6c6b721efada985fb41661bc6e7fd6c8734640c4998ff7e374b06ce1a64a2ecd82ab036384fb83d9a79b127a27d5032",
+        "04e2534a3532d08fbba02dde659ee62bd0031fe2db785596ef509302446b030852e0f1575a4c633cc719dfee5fda862d764efc96c3f30ee0055c42c23f184ed8c6",
+    ];
+
+    #[test]
+    fn the_generator_and_its_double_and_triple_are_keys_that_everybody_knows() {
         let weak = Some("it is a small multiple of the generator");
-        assert_eq!(p256(&octets(text)), weak);
-        assert_eq!(weakness(&KeyKind::P256(octets(text))), weak);
+        for (text, said) in MULTIPLES.into_iter().zip([weak, weak, weak, None]) {
+            assert_eq!(weakness(&KeyKind::P256(octets(text))), said, "{text}");
+        }
     }
 
     #[test]
@@ -167,6 +189,16 @@ mod tests {
         *even.last_mut().unwrap() &= 0xfe;
         assert_eq!(said(&even, &[1, 0, 1]), Some("the modulus is even"));
         assert_eq!(said(&[255], &[1, 0, 1]), Some("the modulus has a small factor"));
+    }
+
+    #[test]
+    fn a_factor_is_looked_for_among_the_odd_primes_below_256() {
+        let modulus = BigUint::from_bytes_be(&octets(MODULUS));
+        let is_prime = |number: &u32| (2..*number).all(|divisor| !number.is_multiple_of(divisor));
+        for prime in (3..260).filter(is_prime) {
+            let said = rsa(&(&modulus * prime).to_bytes_be(), &[1, 0, 1]);
+            assert_eq!(said, (prime < 256).then_some("the modulus has a small factor"), "{prime}");
+        }
     }
 
     #[test]

@@ -127,4 +127,12 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn serials_of_up_to_128_bits_are_compared_as_numbers() {
+        let sign = [&[0, 0x80][..], &[7; 15]].concat();
+        assert_eq!(low(&sign), Some(u128::from_be_bytes(sign[1..].try_into().unwrap())));
+        assert_eq!((low(&[1, 0, 2]), low(&[])), (Some(0x1_0002), Some(0)));
+        assert_eq!(low(&[1; 17]), None);
+    }
 }

@@ -49,7 +49,7 @@ fn constrained(bed: &mut Bed, trees: &[(bool, u8, &str)]) {
     bed.replace_issuer(YEAR, |params| constraints(params, trees));
 }
 
-const BUNDLES: [Case; 9] = [
+const BUNDLES: [Case; 12] = [
     (
         "a root that signs no more, and is trusted until nothing of it is in use",
         |bed| {
@@ -78,6 +78,18 @@ const BUNDLES: [Case; 9] = [
         "it trusts the bundle v0, which is not known here",
     ),
     (
+        "an unknown bundle, a moment after the later of two changes",
+        |bed| {
+            bed.node("a").trust_version = Some("v0".to_owned());
+            bed.inventory.bundles[0].since = NOW - 601;
+            let later =
+                Bundle { version: "v2".to_owned(), since: NOW - 600, ..bed.inventory.bundles[0].clone() };
+            bed.inventory.bundles.push(later);
+        },
+        &[],
+        "",
+    ),
+    (
         "another mesh with another root",
         |bed| {
             let roots = vec![other_root(bed, Standing::Retired, NOW - 60)];
@@ -98,6 +110,17 @@ const BUNDLES: [Case; 9] = [
                 trust_version: Some("v9".to_owned()),
                 ..Node::default()
             });
+        },
+        &[],
+        "",
+    ),
+    ("authorities in another order", |bed| bed.inventory.authorities.reverse(), &[], ""),
+    (
+        "nothing that was issued",
+        |bed| {
+            bed.inventory.certificates.clear();
+            bed.inventory.nodes.clear();
+            bed.inventory.log = None;
         },
         &[],
         "",
@@ -143,7 +166,7 @@ const BUNDLES: [Case; 9] = [
     ),
 ];
 
-const ENDS: [Case; 14] = [
+const ENDS: [Case; 15] = [
     (
         "an issuer that ends with its root",
         |bed| {
@@ -181,6 +204,12 @@ const ENDS: [Case; 14] = [
         },
         &["B02 critical", "B02 critical", "B02 critical", "B03 critical"],
         "it ended 1 s ago",
+    ),
+    (
+        "an issuer in its last second",
+        |bed| bed.replace_issuer(NOW, |_| {}),
+        &["B02 critical", "B02 critical", "B02 critical", "B03 critical"],
+        "it ends in 0 s",
     ),
     ("a root with two years", |bed| bed.replace_root(NOW + 730 * DAY, |_| {}), &[], ""),
     ("a root with less", |bed| bed.replace_root(NOW + 729 * DAY, |_| {}), &["B03 info"], "authority root"),

@@ -5,6 +5,8 @@ use signet_audit::inventory::{Der, Loaded, Mode, Peer, Place, Probe, Revoked, St
 use super::{Case, each_is_as_it_says};
 use crate::bed::{Bed, DAY, Leaf, NOW, authority_params};
 
+const MINUTE: time::Duration = time::Duration::MINUTE;
+
 fn pending(bed: &mut Bed, ago: i64) {
     let secret = &mut bed.node("a").secrets[0];
     (secret.sent_version, secret.at) = ("2".to_owned(), NOW - ago);
@@ -31,6 +33,12 @@ fn unlisted(bed: &mut Bed, ago: i64) {
 fn left(bed: &mut Bed, seconds: i64) {
     bed.thresholds.renewal_grace_seconds = DAY;
     bed.replace("a", |leaf| leaf.issued_at = NOW - DAY + seconds);
+}
+
+/// A certificate with less than a third left, and a renewal that is planned for so many seconds from now.
+fn planned(bed: &mut Bed, seconds: i64) {
+    left(bed, 28_531);
+    bed.node("a").renewal.as_mut().unwrap().next = NOW + seconds;
 }
 
 /// An agent whose proxy presents nothing, with a renewal that was due so long ago.
@@ -160,7 +168,7 @@ const SERVED: [Case; 14] = [
     ("a renewal on its way", |bed| renewed(bed, 600), &[], ""),
 ];
 
-const LIVES: [Case; 14] = [
+const LIVES: [Case; 21] = [
     (
         "a renewal not taken",
         |bed| renewed(bed, 601),
@@ -171,6 +179,26 @@ const LIVES: [Case; 14] = [
     ("a second less", |bed| left(bed, 28_531), &["E04 warning"], "28531 s of its life are left, of 86460"),
     ("a tenth left", |bed| left(bed, 8646), &["E04 warning"], ""),
     ("a second less", |bed| left(bed, 8645), &["E04 critical"], ""),
+    ("an end a second ago", |bed| left(bed, -1), &["E04 critical"], "it ended 1 s ago"),
+    ("a renewal that is due this second", |bed| planned(bed, 0), &[], ""),
+    ("one that was due a second ago", |bed| planned(bed, -1), &["E04 warning"], ""),
+    ("one at the latest moment, 70 % of the life", |bed| planned(bed, 2592), &[], ""),
+    ("one a second after that", |bed| planned(bed, 2593), &["E04 warning"], ""),
+    (
+        "a life of no more than its last second",
+        |bed| {
+            bed.thresholds.shortest_life_seconds = Some(0);
+            bed.replace("a", |leaf| {
+                leaf.issued_at = NOW;
+                leaf.change = |params| {
+                    (params.not_before, params.not_after) =
+                        (params.not_before + MINUTE, params.not_before + MINUTE);
+                };
+            });
+        },
+        &["E04 critical"],
+        "0 s of its life are left, of 1",
+    ),
     (
         "a renewal that is planned in time, and failed before",
         |bed| {
@@ -183,6 +211,19 @@ const LIVES: [Case; 14] = [
     ),
     ("a renewal five minutes late", |bed| due(bed, 300), &[], ""),
     ("a second later", |bed| due(bed, 301), &["E05 critical"], "its renewal is 301 s late"),
+    (
+        "of two certificates the newer one says when a renewal is late",
+        |bed| {
+            let leaf = bed.leaf("a");
+            let older = bed.issue(Leaf { issued_at: NOW - DAY * 8 / 10, ..leaf });
+            let node = bed.node("a");
+            let mut presented = node.presented[0].clone();
+            presented.leaf = older.der;
+            node.presented.push(presented);
+        },
+        &["E04 warning"],
+        "",
+    ),
     (
         "a stranger's certificate is not the agent's to renew",
         |bed| {
@@ -233,7 +274,14 @@ fn suites(bed: &mut Bed, names: &[&str]) {
     bed.node("a").listeners[0].cipher_suites = names.iter().map(|name| (*name).to_owned()).collect();
 }
 
-const LISTENERS: [Case; 15] = [
+/// A clock of which not a millisecond is let pass.
+fn ahead(bed: &mut Bed, milliseconds: i64) {
+    bed.thresholds.skew_warning_ms = 0;
+    bed.inventory.nodes.iter_mut().for_each(|node| node.clock_ahead_ms = Some(0));
+    bed.node("a").clock_ahead_ms = Some(milliseconds);
+}
+
+const LISTENERS: [Case; 19] = [
     ("no certificate where one is optional", strict_and_optional, &[], ""),
     (
         "a chain without TLS where it is optional",
@@ -270,6 +318,21 @@ const LISTENERS: [Case; 15] = [
         "it accepts TLSv1.2; the lowest allowed is TLSv1.3",
     ),
     (
+        "a limit that is no version, and 1.2",
+        |bed| bed.thresholds.lowest_protocol = "none".to_owned(),
+        &[],
+        "",
+    ),
+    (
+        "the same, and an older one",
+        |bed| {
+            bed.thresholds.lowest_protocol = "none".to_owned();
+            bed.node("b").listeners[0].lowest_protocol = Some("TLSv1.1".to_owned());
+        },
+        &["E08 warning"],
+        "it accepts TLSv1.1; the lowest allowed is TLSv1.2",
+    ),
+    (
         "good suites",
         |bed| {
             suites(
@@ -296,6 +359,8 @@ const LISTENERS: [Case; 15] = [
     ("a millisecond more", |bed| bed.node("a").clock_ahead_ms = Some(5001), &["E09 warning"], "5001 ms fast"),
     ("a minute fast", |bed| bed.node("a").clock_ahead_ms = Some(60_000), &["E09 warning"], ""),
     ("a millisecond more", |bed| bed.node("a").clock_ahead_ms = Some(60_001), &["E09 critical"], ""),
+    ("a millisecond fast", |bed| ahead(bed, 1), &["E09 warning"], "its clock is 1 ms fast"),
+    ("a millisecond slow", |bed| ahead(bed, -1), &["E09 warning"], "its clock is 1 ms slow"),
     ("five seconds slow", |bed| bed.node("a").clock_ahead_ms = Some(-5000), &[], ""),
     (
         "a millisecond more",

@@ -13,6 +13,23 @@ fn burst(bed: &mut Bed, count: i64, apart: i64) {
     }
 }
 
+/// So many of a node of which nobody registered how many instances there are; two report.
+fn of_two_that_report(bed: &mut Bed, count: i64) {
+    bed.workload("a").instances = None;
+    let leaf = bed.leaf("a");
+    let record = bed.issue(Leaf { issued_at: NOW - DAY / 8, ..leaf });
+    bed.serve("a", "i-2", &record);
+    burst(bed, count, 1);
+}
+
+/// So many of them that live for an hour, one every second.
+fn short_lives(bed: &mut Bed, count: i64) {
+    for number in 0..count {
+        let leaf = bed.leaf("a");
+        bed.issue(Leaf { issued_at: NOW - DAY / 2 + number, life: 3540, ..leaf });
+    }
+}
+
 /// A certificate of a workload that exists and has no node, which ended so long ago.
 fn fell_silent(bed: &mut Bed, ago: i64) {
     let leaf = bed.leaf("c");
@@ -32,7 +49,29 @@ fn undelivered(bed: &mut Bed, ago: i64) -> &mut Record {
     record
 }
 
-const RECORDS: [Case; 14] = [
+/// A certificate with this serial.
+fn short_serial(bed: &mut Bed, text: &str, change: fn(&mut rcgen::CertificateParams)) {
+    let leaf = bed.leaf("a");
+    bed.issue(Leaf { issued_at: NOW - DAY / 2, change, ..leaf });
+    bed.inventory.certificates.last_mut().unwrap().serial = text.to_owned();
+}
+
+/// A certificate whose serial is so much more than another's.
+fn apart(bed: &mut Bed, step: u128) {
+    let other: [u8; 16] = hex::decode(&bed.inventory.certificates[0].serial).unwrap().try_into().unwrap();
+    let leaf = bed.leaf("a");
+    let serial = (u128::from_be_bytes(other) + step).to_be_bytes();
+    bed.issue(Leaf { serial, issued_at: NOW - DAY / 2, ..leaf });
+}
+
+/// A start so long before the issue, by a server that starts certificates two minutes before.
+fn backdated(bed: &mut Bed, seconds: i64) {
+    bed.inventory.terms.backdate = 120;
+    let record = bed.newest("a");
+    record.issued_at = record.not_before + seconds;
+}
+
+const RECORDS: [Case; 16] = [
     (
         "another digest",
         |bed| bed.newest("a").fingerprint = "0".repeat(64),
@@ -73,6 +112,8 @@ const RECORDS: [Case; 14] = [
         &["A05 warning"],
         "it starts 91 s before it was issued; at most 90 s",
     ),
+    ("a start as far back as the server starts them", |bed| backdated(bed, 120), &[], ""),
+    ("and a second further", |bed| backdated(bed, 121), &["A05 warning"], "at most 120 s are allowed"),
     ("a start that is just near enough", |bed| bed.newest("a").issued_at -= 150, &[], ""),
     (
         "a start in the future",
@@ -89,7 +130,7 @@ const RECORDS: [Case; 14] = [
     ),
 ];
 
-const SERIALS: [Case; 2] = [
+const SERIALS: [Case; 6] = [
     (
         "one serial twice",
         |bed| {
@@ -113,6 +154,34 @@ const SERIALS: [Case; 2] = [
         },
         &[],
         "",
+    ),
+    ("serials a counter's longest step apart", |bed| apart(bed, 1 << 32), &[], ""),
+    ("and one less", |bed| apart(bed, (1 << 32) - 1), &["A04 critical"], "the serial is next to"),
+    (
+        "the shortest serials that are random enough, next to each other",
+        |bed| {
+            short_serial(bed, "404040404040404041", |params| {
+                params.serial_number = Some([&[0x40; 8][..], &[0x41]].concat().into());
+            });
+            short_serial(bed, "404040404040404042", |params| {
+                params.serial_number = Some([&[0x40; 8][..], &[0x42]].concat().into());
+            });
+        },
+        &["A04 critical"],
+        "the serial is next to 404040404040404041",
+    ),
+    (
+        "serials with an octet for the sign",
+        |bed| {
+            for last in [1, 2] {
+                let mut leaf = bed.leaf("a");
+                (leaf.serial, leaf.issued_at) = ([0x90; 16], NOW - DAY / 2);
+                leaf.serial[15] = last;
+                bed.issue(leaf);
+            }
+        },
+        &["A04 critical"],
+        "the serial is next to",
     ),
 ];
 
@@ -155,7 +224,7 @@ const LOG: [Case; 5] = [
     ),
 ];
 
-const RULES: [Case; 17] = [
+const RULES: [Case; 25] = [
     (
         "a spec that changed a second before",
         |bed| {
@@ -190,6 +259,31 @@ const RULES: [Case; 17] = [
     ("one more", |bed| burst(bed, 15, 1), &["A08 warning"], "15 certificates within an hour; 14 can be"),
     ("fifteen in an hour and a second", |bed| burst(bed, 15, 258), &[], ""),
     (
+        "sixteen of which two are an hour apart",
+        |bed| burst(bed, 16, 240),
+        &["A08 warning"],
+        "15 certificates within an hour; 14 can be",
+    ),
+    ("as many as two that report explain", |bed| of_two_that_report(bed, 18), &[], ""),
+    (
+        "one more",
+        |bed| of_two_that_report(bed, 19),
+        &["A08 warning"],
+        "19 certificates within an hour; 18 can be",
+    ),
+    (
+        "as many as can be explained where no instance is known",
+        |bed| {
+            bed.workload("a").instances = None;
+            bed.inventory.nodes.remove(0);
+            burst(bed, 14, 1);
+        },
+        &[],
+        "",
+    ),
+    ("as many as lives of an hour explain", |bed| short_lives(bed, 22), &[], ""),
+    ("one more", |bed| short_lives(bed, 23), &["A08 warning"], "23 certificates within an hour; 22 can be"),
+    (
         "more instances",
         |bed| {
             bed.workload("a").instances = Some(2);
@@ -211,6 +305,16 @@ const RULES: [Case; 17] = [
     ("an end a second ago", |bed| fell_silent(bed, 1), &["A08 info"], "its last certificate ended 1 s ago"),
     ("an end almost a week ago", |bed| fell_silent(bed, 7 * DAY - 1), &["A08 info"], ""),
     ("an end a week ago", |bed| fell_silent(bed, 7 * DAY), &[], ""),
+    (
+        "an end a day ago, and another that is to come",
+        |bed| {
+            fell_silent(bed, DAY);
+            let leaf = bed.leaf("c");
+            bed.issue(leaf);
+        },
+        &[],
+        "",
+    ),
     (
         "ten minutes on the way",
         |bed| {
@@ -234,6 +338,15 @@ const RULES: [Case; 17] = [
             bed.inventory.watched_since = Some(NOW - 3599);
         },
         &[],
+        "",
+    ),
+    (
+        "signed in the second from which on deliveries are watched",
+        |bed| {
+            undelivered(bed, 3600);
+            bed.inventory.watched_since = Some(NOW - 3600);
+        },
+        &["A09 info"],
         "",
     ),
     (

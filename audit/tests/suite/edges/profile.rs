@@ -23,7 +23,7 @@ fn contested(bed: &mut Bed, turns: u32, ago: i64) {
     bed.node("a").rival = Some(Rival { address: "10.0.0.9".to_owned(), turns, at: NOW - ago });
 }
 
-const NAMES: [Case; 12] = [
+const NAMES: [Case; 15] = [
     (
         "a workload that is gone, whose certificate is revoked",
         |bed| {
@@ -125,6 +125,35 @@ const NAMES: [Case; 12] = [
         &[],
         "",
     ),
+    (
+        "one whose certificate has its last second",
+        |bed| {
+            let leaf = bed.leaf("c");
+            bed.issue(Leaf { issued_at: NOW - DAY, ..leaf });
+        },
+        &["D06 warning"],
+        "has 1 valid certificates",
+    ),
+    (
+        "two certificates, of which the last to end is named",
+        |bed| {
+            for ago in [60, 120] {
+                let leaf = bed.leaf("c");
+                bed.issue(Leaf { issued_at: NOW - ago, ..leaf });
+            }
+        },
+        &["D06 warning"],
+        "ends at 1795737540)",
+    ),
+    (
+        "one whose certificate has its first second",
+        |bed| {
+            let leaf = bed.leaf("c");
+            bed.issue(Leaf { issued_at: NOW + 60, ..leaf });
+        },
+        &["D06 warning"],
+        "has 1 valid certificates",
+    ),
 ];
 
 /// The names of the node `a`, in an extension that is not critical though there is no subject.
@@ -137,7 +166,7 @@ fn uncritical_names(params: &mut CertificateParams) {
     params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], tagged(0x30, &names)));
 }
 
-const SHAPES: [Case; 13] = [
+const SHAPES: [Case; 14] = [
     (
         "names that are not critical",
         |bed| {
@@ -145,6 +174,16 @@ const SHAPES: [Case; 13] = [
         },
         &["D04 critical"],
         "the subject is empty, and its alternative names are not critical",
+    ),
+    (
+        "a subject, beside which names need not be critical",
+        |bed| {
+            bed.replace("a", |leaf| {
+                leaf.change = |params| params.distinguished_name.push(rcgen::DnType::CommonName, "a");
+            });
+        },
+        &[],
+        "",
     ),
     (
         "no key usage",
