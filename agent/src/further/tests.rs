@@ -1,6 +1,6 @@
 //! Before a real socket and a client that asks it for names.
 
-use signet_policies::identity::TrustDomain;
+use signet_policies::{identity::TrustDomain, time::Timestamp};
 use signet_sds::{
     attest::AllowedUsers,
     keypair::KeyPair,
@@ -19,7 +19,10 @@ const OWN: &str = "spiffe://signet.internal/mesh/m/virtual-node/a";
 const TEAM: &str = "spiffe://signet.internal/team/a";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Grants whatever is asked for but `…/refused`, to whoever proves to be [`OWN`].
+/// Refused to everybody.
+const REFUSED: &str = "spiffe://signet.internal/refused";
+
+/// Grants what is below `…/team/`, to whoever proves to be [`OWN`].
 struct Granting {
     ca: MiniCa,
     life: Duration,
@@ -33,17 +36,17 @@ impl Signer for Granting {
         use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
         let proved = current.expect("somebody asks").leaf().identity().to_string();
         assert_eq!(proved, OWN, "the own certificate proves who asks");
-        let names = String::from_utf8_lossy(&request).into_owned();
-        let name = ["spiffe://signet.internal/refused", TEAM].into_iter().find(|name| names.contains(name));
-        let name = name.expect("a name that is asked for");
-        self.asked.send_modify(|asked| asked.push(name.to_owned()));
-        if name != TEAM || !*self.allowed.borrow() {
+        // The only name in the request; the octet before it is its length.
+        let at = request.windows(9).position(|part| part == b"spiffe://").expect("a name that is asked for");
+        let name = String::from_utf8_lossy(&request[at..at + usize::from(request[at - 1])]).into_owned();
+        self.asked.send_modify(|asked| asked.push(name.clone()));
+        if !name.starts_with("spiffe://signet.internal/team/") || !*self.allowed.borrow() {
             return Err(SignerError::Refused("as the spec does not name it".to_owned()));
         }
         let now = wall_clock()();
         let usages = [ServerAuth, ClientAuth];
         let not_after = now + self.life;
-        Ok(self.ca.issue(&request, &Order { uris: &[name], not_before: now, not_after, usages: &usages }))
+        Ok(self.ca.issue(&request, &Order { uris: &[&name], not_before: now, not_after, usages: &usages }))
     }
 }
 
@@ -132,6 +135,11 @@ impl World {
         timeout(PATIENCE, self.further.wait_for(|held| is_so(held))).await.unwrap().unwrap().clone()
     }
 
+    /// Waits until the server was asked so many times.
+    async fn heard(&mut self, times: usize) {
+        timeout(PATIENCE, self.asked.wait_for(|asked| asked.len() >= times)).await.unwrap().unwrap();
+    }
+
     /// The server says what the spec names.
     fn name(&self, identities: &[&str]) {
         let names = identities.iter().map(|identity| identity.parse().unwrap()).collect();
@@ -145,8 +153,8 @@ fn identities(held: &[Arc<Secrets>]) -> Vec<String> {
 
 #[tokio::test]
 async fn an_identity_that_the_proxy_asks_for_is_got_served_renewed_and_given_up_when_it_is_refused() {
-    let mut world = World::new(2);
-    let names = ["not-a-spiffe-id", "spiffe://other.test/team/a", "spiffe://signet.internal/refused", TEAM];
+    let mut world = World::new(3);
+    let names = ["not-a-spiffe-id", "spiffe://other.test/team/a", OWN, REFUSED, TEAM];
     let mut streams = Vec::new();
     for name in names {
         streams.push(ask(&world.path, name).await);
@@ -158,8 +166,81 @@ async fn an_identity_that_the_proxy_asks_for_is_got_served_renewed_and_given_up_
     assert_eq!(identities(&held), [TEAM], "one of each identity");
     world.allow.send_replace(false);
     world.served(<[_]>::is_empty).await;
-    let refused = |asked: &Vec<String>| asked.iter().filter(|name| name.ends_with("refused")).count();
-    assert_eq!(refused(&world.asked.borrow_and_update()), 1, "what was refused is left alone for a while");
+    let end = held[0].leaf().validity().not_after();
+    assert!(Timestamp::from(wall_clock()()) <= end, "when it is refused, and not when it ends");
+    let asked = world.asked.borrow_and_update().clone();
+    assert!(asked.iter().all(|name| [REFUSED, TEAM].contains(&name.as_str())), "{asked:?}");
+    let refused = asked.iter().filter(|name| *name == REFUSED).count();
+    assert_eq!(refused, 1, "what was refused is left alone for a while");
+}
+
+/// Lets everybody do what there is to do.
+async fn settle() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_is_asked_for_again_a_minute_later_or_when_a_spec_names_it() {
+    let mut world = World::new(3600);
+    let named = format!("{REFUSED}/named");
+    world.name(&[&named]);
+    let _streams = [ask(&world.path, &named).await, ask(&world.path, REFUSED).await];
+    world.heard(2).await;
+    settle().await;
+    tokio::time::pause();
+    // Time went on before it was stopped, by as much as the machine was busy.
+    tokio::time::advance(AGAIN - Duration::from_secs(20)).await;
+    settle().await;
+    assert_eq!(world.asked.borrow().len(), 2);
+    tokio::time::advance(Duration::from_secs(20)).await;
+    tokio::time::resume();
+    world.heard(4).await;
+    settle().await;
+    world.name(&[&named, REFUSED]);
+    world.heard(5).await;
+    assert_eq!(world.asked.borrow().last().map(String::as_str), Some(REFUSED), "not a minute later");
+}
+
+#[tokio::test]
+async fn what_nobody_heard_of_the_server_yet_is_asked_for_again_when_it_is_named() {
+    let mut world = World::new(3600);
+    let _stream = ask(&world.path, REFUSED).await;
+    world.heard(1).await;
+    settle().await;
+    world.name(&[REFUSED]);
+    world.heard(2).await;
+}
+
+#[tokio::test]
+async fn eight_further_identities_are_held_at_once_and_each_goes_by_itself() {
+    let mut world = World::new(3600);
+    let names: Vec<String> =
+        (1..=9).map(|number| format!("spiffe://signet.internal/team/{number}")).collect();
+    let mut streams = Vec::new();
+    for name in &names {
+        streams.push(ask(&world.path, name).await);
+    }
+    let held = world.served(|held| held.len() == 8).await;
+    assert_eq!(world.asked.borrow().len(), 8);
+    let held = identities(&held);
+    let rest: Vec<&str> = held.iter().skip(1).map(String::as_str).collect();
+    world.name(&rest);
+    let left = world.served(|held| held.len() < 8).await;
+    assert_eq!(identities(&left), rest);
+}
+
+#[tokio::test]
+async fn what_is_held_stays_when_the_server_says_no_more() {
+    let mut world = World::new(3600);
+    let _stream = ask(&world.path, TEAM).await;
+    world.served(|held| held.len() == 1).await;
+    // The task that heard the server is gone.
+    drop(std::mem::replace(&mut world.named, watch::channel(None).0));
+    let _another = ask(&world.path, "spiffe://signet.internal/team/b").await;
+    let held = world.served(|held| held.len() == 2).await;
+    assert_eq!(identities(&held), [TEAM, "spiffe://signet.internal/team/b"]);
 }
 
 /// 4 of docs/sds.md.

@@ -110,6 +110,33 @@ async fn reports_go_out_when_there_is_a_certificate_and_on_every_change_with_the
 }
 
 #[tokio::test]
+async fn a_report_that_did_not_change_goes_out_again_after_ten_seconds() {
+    let mut world = world().await;
+    world.report("a");
+    world.hold();
+    world.reported("the first", |_| true).await;
+    // The stream is open on both sides.
+    world.send(trust("v1"));
+    let Command::Trust(_, answer) = world.command().await else { panic!("trust") };
+    answer.send(Ok(())).unwrap();
+    let mut reports = world.server.reports.subscribe();
+    let settle = async || {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    settle().await;
+    tokio::time::pause();
+    // Time went on before it was stopped, by as much as the machine was busy.
+    tokio::time::advance(Duration::from_secs(5)).await;
+    settle().await;
+    assert_eq!(reports.borrow_and_update().len(), 1);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+    timeout(PATIENCE, reports.wait_for(|all| all.len() == 2)).await.expect("the next").unwrap();
+}
+
+#[tokio::test]
 async fn trust_and_advice_become_commands_and_what_is_refused_is_told() {
     let mut world = world().await;
     world.report("a");

@@ -91,6 +91,10 @@ async fn an_agent_is_told_what_it_may_hold_with_the_first_trust_and_again_when_i
     let first = update(&mut updates).await;
     assert!(first.trust.is_some(), "{first:?}");
     assert_eq!(told(first), names(&["a", "b"]));
+    let alone = |update: NodeUpdate| {
+        assert!(update.trust.is_none(), "{update:?}");
+        told(update)
+    };
     let next = async |updates: &mut super::super::watch::Updates| {
         reports.unbounded_send(Ok(report("1"))).unwrap();
         // Whatever is no answer to the report.
@@ -100,16 +104,19 @@ async fn an_agent_is_told_what_it_may_hold_with_the_first_trust_and_again_when_i
     let same = next(&mut updates).await;
     assert!(same.trust.is_some() && same.identities.is_none(), "the same again is not told: {same:?}");
     registry.0.lock().unwrap().remove(0);
-    assert_eq!(told(next(&mut updates).await), names(&["b"]));
+    assert_eq!(alone(next(&mut updates).await), names(&["b"]));
+    assert!(update(&mut updates).await.trust.is_some());
+    registry.0.lock().unwrap().push(team("c"));
+    assert_eq!(alone(next(&mut updates).await), names(&["b", "c"]));
     assert!(update(&mut updates).await.trust.is_some());
     let subject = crate::ledger::Subject::Identity(team("b"));
     let reason = crate::ledger::Reason::KeyCompromise;
     service.issuing.guard().revoke(subject, reason, "test", NOW).await.unwrap();
-    assert_eq!(told(next(&mut updates).await), names(&[]));
+    assert_eq!(alone(next(&mut updates).await), names(&["c"]));
     assert!(update(&mut updates).await.trust.is_some());
     // One that comes back is told anew.
     let (_reports, mut again) = open(&service, Some(holder(&node("a"))), report("2")).await.unwrap();
-    assert_eq!(told(update(&mut again).await), names(&[]));
+    assert_eq!(told(update(&mut again).await), names(&["c"]));
 }
 
 #[tokio::test]
@@ -190,10 +197,13 @@ async fn a_stream_ends_with_its_node_with_the_server_with_a_second_one_and_with_
 
     let registry = Arc::new(Fleeting::default());
     let fleeting = NodeService { registry: registry.clone(), ..service.clone() };
-    let (reports, updates) = open(&fleeting, caller(), report("1")).await.unwrap();
+    let (_early, untold) = open(&fleeting, caller(), report("1")).await.unwrap();
+    let (reports, mut updates) = open(&fleeting, caller(), report("2")).await.unwrap();
+    assert!(update(&mut updates).await.trust.is_some());
     registry.0.store(true, Ordering::SeqCst);
-    reports.unbounded_send(Ok(report("1"))).unwrap();
-    assert_eq!(end(updates).await, Code::PermissionDenied);
+    assert_eq!(end(untold).await, Code::PermissionDenied, "before it is told anything");
+    reports.unbounded_send(Ok(report("2"))).unwrap();
+    assert_eq!(end(updates).await, Code::PermissionDenied, "with its next report");
 
     let (_reports, updates) = open(&service, caller(), report("1")).await.unwrap();
     service.drain.cancel();
