@@ -20,14 +20,14 @@ fn holder_of(number: usize) -> PublicKey {
 struct Tokens {
     tokens: JoinTokens,
     random: Random,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Tokens {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tokens = JoinTokens::new(Database::open(folder.path()).unwrap()).unwrap();
-        Self { tokens, random: Random::dangerously_from_seed(1), _folder: folder }
+        Self { tokens, random: Random::dangerously_from_seed(1), folder }
     }
 
     /// What redeeming a token of theirs tells.
@@ -83,6 +83,37 @@ async fn the_key_that_a_token_was_used_for_may_use_it_again_until_it_ends_and_af
     }
     assert_eq!(tokens.peek(token.reveal(), NOW), Ok(node("a")));
     assert_eq!(tokens.peek(token.reveal(), end), Err(TokenError::Used));
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_once_a_join_was_answered_knows_the_key_at_its_next_start() {
+    let made = Tokens::new();
+    let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
+    assert_eq!(made.redeem(token.reveal(), 0, NOW).await, Tokens::redeemed(&token));
+    // The files as they are at this moment, of a database that nobody has closed.
+    let left = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(made.folder.path()).unwrap().map(Result::unwrap) {
+        if file.file_type().unwrap().is_file() {
+            std::fs::copy(file.path(), left.path().join(file.file_name())).unwrap();
+        }
+    }
+    let next = JoinTokens::new(Database::open(left.path()).unwrap()).unwrap();
+    let redeem = async |holder| next.redeem(token.reveal(), &holder_of(holder), NOW).await;
+    assert_eq!((redeem(1).await, redeem(0).await), (Err(TokenError::Used), Tokens::redeemed(&token)));
+}
+
+#[tokio::test]
+async fn a_look_at_a_token_sees_what_is_durable_and_not_yet_in_the_tree_and_nothing_before() {
+    let made = Tokens::new();
+    let token = made.create(DEFAULT_TOKEN_LIFE).await.unwrap();
+    made.written().await;
+    let key = key_of(token.reveal());
+    made.tokens.fresh().add(key, None);
+    assert_eq!(made.tokens.peek(token.reveal(), NOW), Ok(node("a")), "it may not become durable");
+    made.tokens.fresh().show();
+    assert_eq!(made.tokens.peek(token.reveal(), NOW), Err(TokenError::Unknown));
+    made.written().await;
+    assert_eq!(made.tokens.peek(token.reveal(), NOW), Ok(node("a")), "the tree says so");
 }
 
 #[tokio::test]
@@ -180,6 +211,7 @@ async fn tokens_that_ended_long_ago_are_forgotten_and_no_others() {
     assert_eq!(made.tokens.prune(day_after).await, Ok(0));
     assert_eq!(made.tokens.peek(short.reveal(), day_after), Err(TokenError::Expired));
     assert_eq!(made.tokens.prune(day_after + SECOND).await, Ok(2));
+    assert_eq!(made.tokens.prune(day_after + SECOND).await, Ok(0), "they are not in the tree any more");
     assert_eq!(made.tokens.peek(short.reveal(), NOW), Err(TokenError::Unknown));
     assert_eq!(made.tokens.peek(used.reveal(), NOW), Err(TokenError::Unknown));
     assert_eq!(made.tokens.peek(long.reveal(), NOW), Ok(node("a")));
