@@ -7,6 +7,7 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
 use rustls_pki_types::ServerName;
 use signet_policies::identity::Workload;
 use signet_sds::secret::Secrets;
@@ -41,10 +42,7 @@ pub(crate) enum CallError {
          copy the new ca.pem from the server's data folder to the file that --ca-file names, and make a new token"
     )]
     NotTheServer(rustls::Error),
-    #[error(
-        "the server did not accept our certificate ({0}); where its root was changed while this agent was off, a new \
-         token lets it join again"
-    )]
+    #[error("the server did not accept our certificate ({}); {}", .0, way_back(.0))]
     NotAccepted(rustls::Error),
     #[error("the server refused: {message} ({code:?})")]
     Refused { code: Code, message: String },
@@ -121,6 +119,17 @@ impl CallError {
             Some(untrusted @ rustls::Error::InvalidCertificate(_)) => Self::NotTheServer(untrusted.clone()),
             _ => Self::Unreachable(error),
         }
+    }
+}
+
+/// What helps where the server ends a handshake with this alert.
+fn way_back(alert: &rustls::Error) -> &'static str {
+    match *alert == rustls::Error::AlertReceived(AlertDescription::CertificateRevoked) {
+        true => {
+            "it was revoked: if that was not meant for this agent, a new token lets it join again, after `signet ca allow` where \
+             its identity was banned"
+        }
+        false => "where its root was changed while this agent was off, a new token lets it join again",
     }
 }
 

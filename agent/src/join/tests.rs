@@ -138,6 +138,15 @@ async fn a_certificate_that_the_server_does_not_accept_is_a_refusal_and_a_token_
     assert_eq!(asked(&server), [format!("join {TOKEN}")]);
 }
 
+#[test]
+fn whose_certificate_was_revoked_is_not_sent_to_look_for_another_root() {
+    let said = |alert| CallError::NotAccepted(rustls::Error::AlertReceived(alert)).to_string();
+    let revoked = said(rustls::AlertDescription::CertificateRevoked);
+    assert!(revoked.contains("signet ca allow") && !revoked.contains("root"), "{revoked}");
+    let unknown = said(rustls::AlertDescription::UnknownCA);
+    assert!(unknown.contains("root was changed") && unknown.contains("a new token"), "{unknown}");
+}
+
 #[tokio::test]
 async fn statuses_that_may_pass_are_told_from_those_that_do_not() {
     let cases = [
