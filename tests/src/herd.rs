@@ -209,7 +209,10 @@ impl Herd {
                 let another = |held: &Option<Arc<Secrets>>| {
                     held.as_ref().is_some_and(|held| !old.contains(held.leaf().serial()))
                 };
-                let one = secrets.wait_for(another).await.context("an agent was turned away for good")?;
+                let one = secrets.wait_for(another).await.with_context(|| {
+                    let refused = Wave::new(Duration::ZERO, self.take_calls()).refused.unwrap_or_default();
+                    format!("an agent was turned away for good: {refused}")
+                })?;
                 held.extend(one.clone());
             }
             Ok(held)

@@ -98,7 +98,11 @@ pub(super) fn spread(held: &[Arc<Secrets>]) -> Result<f64> {
         .collect();
     let distance = |(index, due_at): (usize, &f64)| {
         let expected = share(theory.partition_point(|at| at <= due_at), theory.len());
-        (expected - share(index + 1, due.len())).abs()
+        // The share of what is due steps up there.
+        [index, index + 1]
+            .map(|index| (expected - share(index, due.len())).abs())
+            .into_iter()
+            .fold(0.0, f64::max)
     };
     Ok(due.iter().enumerate().map(distance).fold(0.0, f64::max))
 }
