@@ -3,6 +3,7 @@
 mod check;
 mod fresh;
 mod migrate;
+mod packs;
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +21,9 @@ use super::{
 use crate::Serial;
 pub use check::{Check, Checked};
 use fresh::{Fresh, Kept};
+use packs::{Filling, Packs};
 
-/// Entries with the hashes that they completed, by position.
+/// Entries with the hashes that they completed, in packs.
 const ENTRIES: &str = "ledger";
 /// Positions of records, by serial.
 const SERIALS: &str = "ledger-serials";
@@ -40,7 +42,7 @@ const HASH: usize = size_of::<Digest>();
 #[derive(Clone, Debug)]
 pub struct SledLedger {
     database: Database,
-    entries: sled::Tree,
+    entries: Packs,
     serials: sled::Tree,
     events: sled::Tree,
     /// Changed on the writer thread alone.
@@ -52,6 +54,8 @@ struct State {
     /// With all that was added, durable or not.
     edge: Edge,
     fresh: Fresh,
+    /// Of the group that is being written.
+    filling: Option<Filling>,
 }
 
 impl SledLedger {
@@ -61,15 +65,10 @@ impl SledLedger {
     /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
     pub fn new(database: Database) -> Result<Self, LedgerError> {
         let [entries, serials, events] = [ENTRIES, SERIALS, EVENTS].map(|name| database.tree(name));
-        let (entries, serials, events) = (entries?, serials?, events?);
-        let size = match entries.last().map_err(unreadable)? {
-            None => 0,
-            Some((key, _)) => position_of(&key)? + 1,
-        };
-        let stored =
-            |position: u64| Ok(entries.get(position.to_be_bytes()).map_err(unreadable)?.map(Stored::Settled));
-        let edge = Edge::load(size, |indexes| hashes(stored, indexes))?;
-        let state = Arc::new(Mutex::new(State { edge, fresh: Fresh::default() }));
+        let (entries, serials, events) = (Packs::new(entries?), serials?, events?);
+        let stored = |position: u64| Ok(entries.get(position)?.map(Stored::Settled));
+        let edge = Edge::load(entries.size()?, |indexes| hashes(stored, indexes))?;
+        let state = Arc::new(Mutex::new(State { edge, fresh: Fresh::default(), filling: None }));
         Ok(Self { database, entries, serials, events, state })
     }
 
@@ -95,9 +94,12 @@ impl SledLedger {
 
     /// Adds an entry; on the writer thread. `Ok(Err(…))` changed nothing.
     fn add(&self, writes: &mut Writes, entry: Prepared) -> Result<Result<u64, LedgerError>, CommitError> {
-        let State { edge, fresh } = &mut *self.state();
+        let State { edge, fresh, filling } = &mut *self.state();
         // The groups before this one are in the trees.
         fresh.settle();
+        if fresh.is_group_empty() {
+            *filling = None;
+        }
         let position = edge.size();
         let hashes = match edge.next(entry.leaf) {
             Ok(hashes) => hashes,
@@ -117,8 +119,8 @@ impl SledLedger {
             None => writes.insert(&self.events, at, []),
         }
         let value = value(&hashes, &entry.text);
-        fresh.add(position, Kept { value: value.as_slice().into(), serial: entry.serial });
-        writes.insert(&self.entries, at, value);
+        self.entries.add(writes, filling, position, &value);
+        fresh.add(position, Kept { value: value.into(), serial: entry.serial });
         edge.grow(&hashes);
         Ok(Ok(position))
     }
@@ -147,7 +149,7 @@ impl SledLedger {
         let fresh = self.state().fresh.get(position).map(|kept| Arc::clone(&kept.value));
         match fresh {
             Some(fresh) => Ok(Some(Stored::Fresh(fresh))),
-            None => Ok(self.entries.get(position.to_be_bytes()).map_err(unreadable)?.map(Stored::Settled)),
+            None => Ok(self.entries.get(position)?.map(Stored::Settled)),
         }
     }
 
@@ -263,9 +265,8 @@ impl Ledger for SledLedger {
         for (position, kept) in self.state().fresh.from(from).take(limit) {
             found.insert(position, raw(position, &kept.value)?);
         }
-        for settled in self.entries.range(from.to_be_bytes()..).take(limit) {
-            let (key, value) = settled.map_err(unreadable)?;
-            let position = position_of(&key)?;
+        for settled in self.entries.from(from)?.take(limit) {
+            let (position, value) = settled?;
             found.insert(position, raw(position, &value)?);
         }
         Ok(found.into_values().take(limit).collect())
@@ -295,7 +296,7 @@ impl Ledger for SledLedger {
     async fn head(&self) -> Result<Head, LedgerError> {
         // On the writer thread, so that what it covers is durable when it is answered.
         let read = |ledger: &Self, _: &mut Writes| {
-            let State { edge, fresh } = &mut *ledger.state();
+            let State { edge, fresh, .. } = &mut *ledger.state();
             fresh.settle();
             Ok(edge.head())
         };

@@ -1,6 +1,6 @@
 //! A look at everything that is stored: do the hashes still say what the entries say?
 
-use super::{SledLedger, damaged, parts, position_of, unreadable};
+use super::{SledLedger, damaged, parts, unreadable};
 use crate::ledger::{
     Entry, Head, LedgerError, RawEntry, format,
     tree::{self, Edge},
@@ -45,12 +45,7 @@ impl SledLedger {
     /// # Errors
     /// [`LedgerError::Unavailable`], [`LedgerError::Damaged`].
     pub fn begin_check(&self) -> Result<Check, LedgerError> {
-        let last = self.entries.last().map_err(unreadable)?;
-        let end = match last {
-            None => 0,
-            Some((key, _)) => position_of(&key)? + 1,
-        };
-        Ok(Check { edge: Edge::default(), certificates: 0, end })
+        Ok(Check { edge: Edge::default(), certificates: 0, end: self.entries.size()? })
     }
 
     /// Looks at `most` entries more; `None` while there are others.
@@ -60,12 +55,13 @@ impl SledLedger {
     pub fn check_further(&self, check: &mut Check, most: usize) -> Result<Option<Checked>, LedgerError> {
         let Check { edge, certificates, end } = check;
         let begin = edge.size();
-        for kept in self.entries.range(begin.to_be_bytes()..end.to_be_bytes()).take(most) {
-            let (key, value) = kept.map_err(unreadable)?;
-            let position = position_of(&key)?;
+        let left = usize::try_from(*end - begin).unwrap_or(usize::MAX);
+        for kept in self.entries.from(begin)?.take(left.min(most)) {
+            let (position, value) = kept?;
             if position != edge.size() {
                 return Err(LedgerError::missing(edge.size()));
             }
+            let key = position.to_be_bytes();
             let (stored, text) = parts(position, &value)?;
             let hashes = edge.next(tree::leaf(text))?;
             if stored != hashes {

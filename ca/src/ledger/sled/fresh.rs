@@ -53,6 +53,11 @@ impl Fresh {
         }
     }
 
+    /// Whether the group that is being written has no entry yet.
+    pub(super) fn is_group_empty(&self) -> bool {
+        self.added.is_empty()
+    }
+
     /// Whether an entry of that serial number is here, durable or not.
     pub(super) fn has(&self, serial: Serial) -> bool {
         self.serials.contains_key(&serial)

@@ -5,9 +5,33 @@ fn open(folder: &std::path::Path) -> SledLedger {
     SledLedger::new(Database::open(folder).unwrap()).unwrap()
 }
 
+fn open_again(ledger: SledLedger, folder: &std::path::Path) -> SledLedger {
+    drop(ledger);
+    open(folder)
+}
+
 /// Waits until the trees show what was added.
 async fn settle(ledger: &SledLedger) {
     ledger.head().await.unwrap();
+}
+
+/// Adds records as one group of changes.
+async fn add_together(ledger: &SledLedger, numbers: impl IntoIterator<Item = u8>) {
+    let (go, going) = std::sync::mpsc::channel::<()>();
+    let mut held = std::pin::pin!(ledger.database.commit(move || Ok(going.recv().is_ok())));
+    assert!(futures::poll!(&mut held).is_pending());
+    let mut together = Vec::new();
+    for number in numbers {
+        let mut added = ledger.append(issued(number));
+        assert!(futures::poll!(&mut added).is_pending());
+        together.push(added);
+    }
+    go.send(()).unwrap();
+    held.await.unwrap();
+    for added in together {
+        added.await.unwrap();
+    }
+    settle(ledger).await;
 }
 
 /// What each way of reading says of the entries 1 to 3: a record, a record, an event.
@@ -62,12 +86,12 @@ async fn what_is_durable_is_there_before_the_trees_show_it_and_stays_when_they_d
     go.send(()).unwrap();
     assert_eq!((record.await, event.await), (Ok(1), Ok(2)));
     assert_eq!(again.await, Err(LedgerError::Duplicate(suite::record(2).serial)));
-    assert_eq!(ledger.entries.len(), 1, "the trees do not show it yet");
+    assert_eq!(ledger.entries.size(), Ok(1), "the trees do not show it yet");
     look(&ledger).await;
     show.send(()).unwrap();
     late.await.unwrap();
     settle(&ledger).await;
-    assert_eq!(ledger.entries.len(), 3);
+    assert_eq!(ledger.entries.size(), Ok(3));
     look(&ledger).await;
     assert_eq!(ledger.append(issued(2)).await, Err(LedgerError::Duplicate(suite::record(2).serial)));
 }
@@ -105,13 +129,13 @@ async fn entries_and_their_tree_are_there_after_the_database_was_opened_again() 
 async fn any_byte_that_was_flipped_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
-    for number in 1..=4 {
-        ledger.append(issued(number)).await.unwrap();
-    }
+    ledger.append(issued(1)).await.unwrap();
+    add_together(&ledger, 2..=4).await;
     ledger.append(Entry::Event(suite::event(1))).await.unwrap();
     settle(&ledger).await;
     ledger.check().unwrap();
-    for tree in [&ledger.entries, &ledger.serials, &ledger.events] {
+    assert_eq!(ledger.entries.tree().len(), 3, "one of them a pack of several");
+    for tree in [ledger.entries.tree(), &ledger.serials, &ledger.events] {
         for entry in tree.iter().collect::<Result<Vec<_>, _>>().unwrap() {
             let (key, value) = entry;
             for place in 0..value.len() {
@@ -122,7 +146,7 @@ async fn any_byte_that_was_flipped_is_found() {
             }
             tree.remove(&key).unwrap();
             // The last entry may be taken away whole: only the checkpoint tells.
-            let is_last = tree.name() == ledger.entries.name() && key == 4_u64.to_be_bytes();
+            let is_last = tree.name() == ledger.entries.tree().name() && key == 4_u64.to_be_bytes();
             assert_eq!(ledger.check().is_err(), !is_last, "without {}", hex::encode(&key));
             tree.insert(&key, value).unwrap();
         }
@@ -148,8 +172,53 @@ async fn a_look_in_steps_finds_what_a_whole_one_does_while_entries_are_added() {
     let mut check = ledger.begin_check().unwrap();
     assert_eq!(ledger.check_further(&mut check, 5), Ok(None));
     let last = 5_u64.to_be_bytes();
-    ledger.entries.remove(last).unwrap();
+    ledger.entries.tree().remove(last).unwrap();
     assert_eq!(ledger.check_further(&mut check, 5), Err(LedgerError::missing(5)));
+}
+
+#[tokio::test]
+async fn a_group_lies_in_as_few_packs_as_sled_keeps_in_its_log_and_every_way_of_reading_finds_each_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    add_together(&ledger, 1..=3).await;
+    add_together(&ledger, 4..=100).await;
+    let sizes: Vec<usize> = ledger.entries.tree().iter().values().map(|pack| pack.unwrap().len()).collect();
+    let entry = (sizes[0] - 1) / 3;
+    assert!(sizes.iter().all(|size| *size <= 7 * 1024), "{sizes:?}");
+    assert!(sizes[1..sizes.len() - 1].iter().all(|size| size + entry + HASH * 7 > 7 * 1024), "{sizes:?}");
+    let ledger = open_again(ledger, folder.path());
+    assert_eq!(ledger.size(), 100);
+    assert_eq!(ledger.check().unwrap().certificates, 100);
+    for from in 0..100 {
+        let read = ledger.read(from, 3).await.unwrap();
+        let expected: Vec<u64> = (from..100).take(3).collect();
+        assert_eq!(read.iter().map(|raw| raw.position).collect::<Vec<_>>(), expected);
+        let record = suite::record(u8::try_from(from).unwrap() + 1);
+        assert_eq!(ledger.position(record.serial).await, Ok(Some(from)));
+        assert_eq!(ledger.get(record.serial).await, Ok(Some(record)));
+    }
+    assert_eq!(ledger.read(100, 3).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn entries_of_earlier_versions_which_lie_one_to_a_key_are_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    add_together(&ledger, 1..=7).await;
+    let head = ledger.head().await.unwrap();
+    let entries: Vec<_> = ledger.entries.from(0).unwrap().collect::<Result<_, _>>().unwrap();
+    for (position, entry) in entries {
+        ledger.entries.tree().insert(position.to_be_bytes(), entry).unwrap();
+    }
+    let ledger = open_again(ledger, folder.path());
+    assert_eq!(ledger.head().await, Ok(head));
+    assert_eq!(ledger.check().unwrap().certificates, 7);
+    add_together(&ledger, 8..=9).await;
+    assert_eq!(ledger.entries.tree().len(), 7 + 1);
+    let ledger = open_again(ledger, folder.path());
+    assert_eq!(ledger.check().unwrap().certificates, 9);
+    let read = ledger.read(5, 3).await.unwrap();
+    assert_eq!(read.iter().map(|raw| raw.position).collect::<Vec<_>>(), [5, 6, 7]);
 }
 
 #[tokio::test]
@@ -159,12 +228,12 @@ async fn an_entry_that_cannot_be_read_is_an_error_and_no_absence() {
     ledger.append(issued(7)).await.unwrap();
     settle(&ledger).await;
     for text in [&b"{}"[..], b"{\"version\":\"9\"}", b""] {
-        ledger.entries.insert(0_u64.to_be_bytes(), value(&[[0; 32]], text)).unwrap();
+        ledger.entries.tree().insert(0_u64.to_be_bytes(), value(&[[0; 32]], text)).unwrap();
         let found = ledger.get(suite::record(7).serial).await;
         assert!(matches!(found, Err(LedgerError::Damaged { .. })), "{found:?}");
         assert!(ledger.list(None, 10).await.is_err());
     }
-    ledger.entries.insert(0_u64.to_be_bytes(), &[9, 1, 2]).unwrap();
+    ledger.entries.tree().insert(0_u64.to_be_bytes(), &[9, 1, 2]).unwrap();
     assert!(SledLedger::new(ledger.database.clone()).is_err());
 }
 
