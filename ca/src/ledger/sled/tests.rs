@@ -233,8 +233,10 @@ async fn an_entry_that_cannot_be_read_is_an_error_and_no_absence() {
         assert!(matches!(found, Err(LedgerError::Damaged { .. })), "{found:?}");
         assert!(ledger.list(None, 10).await.is_err());
     }
-    ledger.entries.tree().insert(0_u64.to_be_bytes(), &[9, 1, 2]).unwrap();
-    assert!(SledLedger::new(ledger.database.clone()).is_err());
+    for cut in [&[9, 1, 2][..], &[0xff], &[0xff, 0, 0, 0], &[0xff, 0, 0, 0, 2, 1]] {
+        ledger.entries.tree().insert(0_u64.to_be_bytes(), cut).unwrap();
+        assert!(SledLedger::new(ledger.database.clone()).is_err(), "{cut:?}");
+    }
 }
 
 #[tokio::test]
