@@ -49,7 +49,7 @@ pub use machine::Phase;
 pub use record::{Entered, Override, Record, RecordError};
 use settling::Settling;
 pub use settling::{DEFAULT_GRACE, MAX_GRACE};
-pub use status::{Plan, Status};
+pub use status::{Excused, Plan, Status};
 
 /// Between two looks while a change is under way.
 const LOOK: Duration = Duration::from_millis(250);
@@ -166,7 +166,7 @@ impl Rotations {
             nodes,
             trust,
             clock,
-            status: watch::Sender::new(Arc::new(Status::of(record.as_ref(), &Standing::default(), now))),
+            status: watch::Sender::new(Arc::new(Status::of(record.as_ref(), &Standing::default()))),
             signing: watch::Sender::new(0),
             followed: watch::Sender::new(0),
             known: Mutex::default(),
@@ -211,9 +211,10 @@ impl Rotations {
         let now = (self.0.clock)();
         let mut next = record.clone();
         if record.phase == Phase::Promote {
-            // The disk failed when the folders were put in place: they are, before anything else is said.
+            // The disk failed when the folders were put in place: they are, before anything else is done.
+            self.0.publish(Some(record), &standing);
             self.promote(&mut kept, next).await?;
-            self.0.publish(kept.as_ref(), &standing, now);
+            self.0.publish(kept.as_ref(), &standing);
             return Ok(());
         }
         let refusal = standing.refusals.first().map(|laggard| format!("{}: {}", laggard.node, laggard.why));
@@ -229,25 +230,20 @@ impl Rotations {
         }
         if next.phase == record.phase {
             self.advise(record);
-            self.0.publish(kept.as_ref(), &standing, now);
+            self.0.publish(kept.as_ref(), &standing);
             return Ok(());
         }
         self.keep(&mut kept, next).await?;
-        self.tell(kept.as_ref(), standing, now).await
+        self.tell(kept.as_ref(), standing).await
     }
 
     /// Publishes how a phase stands that has just begun; of what is over, how it stood `before`.
-    async fn tell(
-        &self,
-        record: Option<&Record>,
-        before: Standing,
-        now: SystemTime,
-    ) -> Result<(), RotationError> {
+    async fn tell(&self, record: Option<&Record>, before: Standing) -> Result<(), RotationError> {
         let standing = match record.filter(|record| !record.phase.is_over()) {
             Some(record) => self.standing(record).await?,
             None => before,
         };
-        self.0.publish(record, &standing, now);
+        self.0.publish(record, &standing);
         Ok(())
     }
 
@@ -371,8 +367,8 @@ impl Rotations {
 }
 
 impl Inner {
-    fn publish(&self, record: Option<&Record>, standing: &Standing, now: SystemTime) {
-        let status = Status::of(record, standing, now);
+    fn publish(&self, record: Option<&Record>, standing: &Standing) {
+        let status = Status::of(record, standing);
         self.status.send_if_modified(|before| {
             let is_new = **before != status;
             *before = Arc::new(status);

@@ -88,7 +88,7 @@ impl Rotations {
             self.0.issuing.authority().discard_next()?;
             return Err(error);
         }
-        self.tell(kept.as_ref(), Standing::default(), now).await?;
+        self.tell(kept.as_ref(), Standing::default()).await?;
         Ok(self.0.status.borrow().clone())
     }
 
@@ -179,7 +179,7 @@ impl Rotations {
         self.keep(&mut kept, next).await?;
         let record = kept.as_ref().ok_or(RotationError::Idle)?;
         let standing = self.standing(record).await?;
-        self.0.publish(Some(record), &standing, now);
+        self.0.publish(Some(record), &standing);
         Ok(self.0.status.borrow().clone())
     }
 }

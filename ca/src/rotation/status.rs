@@ -41,9 +41,21 @@ pub struct Status {
     /// until then. `None` where they are not waited for.
     pub settled_at_unix_ms: Option<i64>,
     /// Those that nobody waits for.
-    pub overrides: Vec<Override>,
+    pub overrides: Vec<Excused>,
     /// Every phase so far, and how long it took in milliseconds; the last one may last on.
     pub phases: Vec<PhaseTime>,
+}
+
+/// A proxy that nobody waits for, as somebody said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Excused {
+    /// `mesh/MESH/virtualNode/NAME`, the same with `/INSTANCE`, or a serial number.
+    pub node: String,
+    /// Who said so.
+    pub by: String,
+    /// When, in milliseconds since the epoch.
+    pub at_unix_ms: i64,
 }
 
 /// One phase.
@@ -79,7 +91,7 @@ pub struct Plan {
 }
 
 impl Status {
-    pub(super) fn of(record: Option<&Record>, standing: &Standing, _now: SystemTime) -> Self {
+    pub(super) fn of(record: Option<&Record>, standing: &Standing) -> Self {
         let coverage = (standing.proven * 100).checked_div(standing.total).unwrap_or(100);
         let mut status = Self {
             id: None,
@@ -106,13 +118,19 @@ impl Status {
         status.paused = record.paused;
         status.reason.clone_from(&record.reason);
         status.by.clone_from(&record.by);
-        status.overrides.clone_from(&record.overrides);
+        status.overrides = record.overrides.iter().cloned().map(Excused::from).collect();
         status.phases = phases(&record.entered);
         if status.is_over {
             status.laggards.clear();
             status.settled_at_unix_ms = None;
         }
         status
+    }
+}
+
+impl From<Override> for Excused {
+    fn from(Override { node, by, at_unix_ms }: Override) -> Self {
+        Self { node, by, at_unix_ms }
     }
 }
 
@@ -137,5 +155,27 @@ impl Record {
     pub(super) fn entered_at(&self) -> signet_policies::time::Timestamp {
         let at = self.entered.last().map_or(0, |entered| entered.at_unix_ms / 1000);
         signet_policies::time::Timestamp::from_unix(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_programs_read_of_a_change_is_named_in_one_way() {
+        let excused = Excused { node: "mesh/m/virtualNode/a".to_owned(), by: "me".to_owned(), at_unix_ms: 7 };
+        let phase = PhaseTime { phase: Phase::Issue, at_unix_ms: 5, took_ms: None };
+        let status = Status {
+            overrides: vec![excused],
+            phases: vec![phase],
+            ..Status::of(None, &Standing::default())
+        };
+        let told = serde_json::to_value(status).unwrap();
+        assert_eq!(
+            (&told["overrides"][0]["atUnixMs"], &told["phases"][0]["atUnixMs"]),
+            (&7.into(), &5.into())
+        );
+        assert!(!told.to_string().contains("_ms\""), "{told}");
     }
 }

@@ -147,6 +147,7 @@ async fn folders_that_cannot_be_put_in_place_are_tried_again_and_nothing_is_said
         assert_eq!(world.trusted(), trusted, "the new one is trusted");
         assert_eq!(world.issuer_of_new_leaf().await, issuer, "and signs");
     }
+    assert_eq!(world.phase(), Phase::Promote, "the status says where it stands");
     fs::remove_file(&shelf).unwrap();
     world.rotations.look().await.unwrap();
     assert_eq!((world.phase(), world.trusted()), (Phase::Completed, trusted));
