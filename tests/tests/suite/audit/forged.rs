@@ -187,10 +187,15 @@ impl Forgery {
     }
 }
 
-/// Exchanges the issuer's certificate for one that ends in two hours: as sound, signed by the root as well, and sooner than
-/// what it signed.
-fn shorten_issuer(folder: &Path, stolen: &Stolen, now: i64) -> Result<()> {
-    let file = folder.join("meshes/shop/cert.pem");
+/// Exchanges the certificate of an issuer for one that is as sound and signed by the root as well, but for what is changed;
+/// gives its serial.
+fn certify_again(
+    folder: &Path,
+    slot: &str,
+    stolen: &Stolen,
+    change: impl FnOnce(&mut CertificateParams) -> Result<()>,
+) -> Result<String> {
+    let file = folder.join(slot).join("cert.pem");
     let before = CertificateDer::from_pem_file(&file)?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&before).map_err(|error| error.to_owned())?;
     let name = parsed.subject().iter_common_name().next().context("a common name")?.as_str()?;
@@ -210,11 +215,16 @@ fn shorten_issuer(folder: &Path, stolen: &Stolen, now: i64) -> Result<()> {
         }
     });
     params.key_identifier_method = KeyIdMethod::PreSpecified(id.context("a key identifier")?);
-    params.not_before = OffsetDateTime::from_unix_timestamp(parsed.validity().not_before.timestamp())?;
-    params.not_after = OffsetDateTime::from_unix_timestamp(now + 2 * HOUR)?;
-    let key = KeyPair::from_pem(&std::fs::read_to_string(folder.join("meshes/shop/key.pem"))?)?;
+    let life = parsed.validity();
+    let [start, end] = [life.not_before, life.not_after].map(|moment| moment.timestamp());
+    params.not_before = OffsetDateTime::from_unix_timestamp(start)?;
+    params.not_after = OffsetDateTime::from_unix_timestamp(end)?;
+    let serial = Serial::draw(&Random::system());
+    params.serial_number = Some(serial.to_bytes().to_vec().into());
+    change(&mut params)?;
+    let key = KeyPair::from_pem(&std::fs::read_to_string(folder.join(slot).join("key.pem"))?)?;
     std::fs::write(&file, params.signed_by(&key, &stolen.root)?.pem())?;
-    Ok(())
+    Ok(serial.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,12 +264,21 @@ async fn what_was_forged_with_the_servers_own_keys_and_ledger_is_found_by_its_ch
             assert_eq!(again, Err(LedgerError::Duplicate(record.serial)));
         }
     }
-    shorten_issuer(&authority, &stolen, now)?;
+    // It ends sooner than what it signed.
+    certify_again(&authority, "meshes/shop", &stolen, |params| {
+        params.not_after = OffsetDateTime::from_unix_timestamp(now + 2 * HOUR)?;
+        Ok(())
+    })?;
+    let unbounded = certify_again(&authority, "server", &stolen, |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Ok(())
+    })?;
+    expected.push(("B04".to_owned(), unbounded));
     bed.server.restart().await?;
 
     let mut findings: Vec<String> =
         FORGED.iter().map(|(check, severity, _)| format!("{check} {severity}")).collect();
-    findings.push("B02 critical".to_owned());
+    findings.extend(["B02 critical", "B04 warning"].map(str::to_owned));
     findings.sort_by_key(|finding| (finding.ends_with("warning"), finding.clone()));
     let findings: Vec<&str> = findings.iter().map(String::as_str).collect();
     let report = comes_to(&bed, &args, 4, &findings).await?;
