@@ -329,3 +329,71 @@ fn of_very_many_whose_certificates_ended_those_that_ended_first_are_shown_no_mor
     assert_eq!(shown.len(), MAX_LAPSED);
     assert_eq!(shown.iter().map(|one| one.ended.unix()).min(), Some(3));
 }
+
+/// What is logged meanwhile.
+fn logged(what: impl FnOnce()) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(file.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+    tracing::subscriber::with_default(subscriber, what);
+    std::fs::read_to_string(file.path()).unwrap()
+}
+
+#[test]
+fn an_agent_that_told_of_no_certificate_counts_as_ended_when_it_was_last_seen_and_the_way_back_is_logged() {
+    let (nodes, second) = (Nodes::default(), Duration::from_secs(1));
+    let workload: Workload = "mesh/my-mesh/virtualGateway/g".parse().unwrap();
+    let key = NodeKey { workload, instance: "one".to_owned() };
+    let line = Line { serial: Some(fixtures::serial(7)), address: None };
+    let report = Report { agent_version: "1.2.3".to_owned(), ..Report::default() };
+    let session = nodes.connect(key.clone(), line, report.clone(), now()).unwrap();
+    session.report(report, now() + 5 * second);
+    drop(session);
+    let seen = now() + 5 * second;
+    let said = logged(|| nodes.forget_ended((now() + 6 * second).into()));
+    let agent_version = "1.2.3".to_owned();
+    let lapsed =
+        Lapsed { key, ended: seen.into(), serial: None, reported_at: seen, address: None, agent_version };
+    assert_eq!(nodes.lapsed(), [lapsed]);
+    assert!(nodes.subscribe().borrow().is_empty());
+    let hint = "signet token create --mesh my-mesh --virtual-gateway g > FILE";
+    assert!(said.contains("WARN") && said.contains(hint), "{said}");
+    for (seconds, shown) in [(86_400, 1), (86_401, 0)] {
+        nodes.forget_ended((seen + seconds * second).into());
+        assert_eq!(nodes.lapsed().len(), shown, "a day, and no longer");
+    }
+}
+
+#[tokio::test]
+async fn those_whose_certificates_ended_are_forgotten_by_instance_workload_or_serial_whatever_else_has_that_name()
+ {
+    let (ledger, nodes) = (Arc::new(MemoryLedger::default()), Nodes::default());
+    let (_folder, issuing) = fixtures::issuing(ledger.clone());
+    let grant = fixtures::grant_for(&fixtures::node("a"), Duration::from_secs(300));
+    let issued = issuing.issue(&fixtures::csr(), &grant, crate::Origin::of(crate::Attestation::Join)).await;
+    let known = issued.unwrap().certificate().serial();
+    let later = now() + Duration::from_secs(1000);
+    let connect = |name: &str, instance: &str, serial: Option<Serial>, seconds: u64| {
+        nodes.connect(key(name, instance), Line::default(), holding(serial, seconds), now()).unwrap()
+    };
+    let there = connect("a", "there", Some(fixtures::serial(9)), 9000);
+    for (instance, serial) in [("1", Some(known)), ("2", Some(fixtures::serial(3))), ("3", None), ("4", None)]
+    {
+        drop(connect("a", instance, serial, 300));
+    }
+    drop(connect("b", "1", None, 300));
+    nodes.forget_ended(later.into());
+    let forget = async |name: &str| {
+        let forgotten = nodes.forget(name, &|_| false, &*ledger, "me", later.into()).await;
+        forgotten.map(|names| names.join(" ")).map_err(|refused| refused.to_string())
+    };
+    let name = |instance: &str| Ok(key("a", instance).to_string());
+    assert_eq!(forget(&known.to_string()).await, name("1"), "one that the ledger knows, and that ended");
+    assert_eq!(forget(&fixtures::serial(3).to_string()).await, name("2"));
+    assert_eq!(forget(&key("a", "3").to_string()).await, name("3"));
+    assert_eq!(forget(&fixtures::node("a").to_string()).await, name("4"), "beside one that is connected");
+    assert!(forget(&fixtures::node("a").to_string()).await.unwrap_err().contains("connected"));
+    let left: Vec<_> = nodes.lapsed().into_iter().map(|one| one.key).collect();
+    assert_eq!((left, nodes.subscribe().borrow().len()), (vec![key("b", "1")], 1));
+    drop(there);
+}
