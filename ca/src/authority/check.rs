@@ -115,7 +115,7 @@ fn are_purposes(value: &[u8]) -> bool {
 fn names_say(value: &[u8], leaf: &Leaf<'_>) -> Result<bool, Malformed> {
     let mut names = strict::only(value, tag::SEQUENCE)?.children();
     let id = names.next().transpose()?;
-    let is_id = |id: Element<'_>| id.tag == tag::URI && id.content == leaf.spiffe_id.to_string().as_bytes();
+    let is_id = |id: Element<'_>| id.tag == tag::URI && id.content == leaf.spiffe_id.as_str().as_bytes();
     if !id.is_some_and(is_id) {
         return Ok(false);
     }

@@ -117,7 +117,7 @@ impl Template {
 }
 
 fn names(out: &mut Vec<u8>, leaf: &Leaf<'_>) {
-    element(out, URI, leaf.spiffe_id.to_string().as_bytes());
+    element(out, URI, leaf.spiffe_id.as_str().as_bytes());
     leaf.dns_names.iter().for_each(|name| element(out, DNS, name.as_str().as_bytes()));
 }
 

@@ -45,7 +45,7 @@ impl TrustDomain {
     /// The identity of the Signet server: `spiffe://<trust-domain>/signet/server`.
     #[must_use]
     pub fn server_id(&self) -> SpiffeId {
-        SpiffeId::from_valid_path(self, "/signet/server")
+        SpiffeId::of_valid_segments(self, ["signet", "server"])
     }
 }
 
@@ -83,8 +83,8 @@ impl fmt::Debug for TrustDomain {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId {
     trust_domain: TrustDomain,
-    /// Starts with a slash.
-    path: Arc<str>,
+    /// The whole of it.
+    text: Arc<str>,
 }
 
 /// Why a text is no SPIFFE ID.
@@ -124,12 +124,22 @@ impl SpiffeId {
     /// The path, with its leading slash.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.path
+        &self.text[SCHEME.len() + self.trust_domain.as_str().len()..]
     }
 
-    /// Joins a path that this crate made from valid segments.
-    pub(super) fn from_valid_path(trust_domain: &TrustDomain, path: &str) -> Self {
-        Self { trust_domain: trust_domain.clone(), path: path.into() }
+    /// The whole ID as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Joins segments of a path that are known to be valid.
+    pub(super) fn of_valid_segments<const N: usize>(trust_domain: &TrustDomain, segments: [&str; N]) -> Self {
+        let mut text = trust_domain.id();
+        for segment in segments {
+            text.extend(["/", segment]);
+        }
+        Self { trust_domain: trust_domain.clone(), text: text.into() }
     }
 }
 
@@ -147,7 +157,7 @@ impl FromStr for SpiffeId {
         };
         let trust_domain = domain.parse()?;
         check_path(path)?;
-        Ok(Self { trust_domain, path: path.into() })
+        Ok(Self { trust_domain, text: text.into() })
     }
 }
 
@@ -173,7 +183,7 @@ fn check_path(path: &str) -> Result<(), InvalidSpiffeId> {
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}{}", self.trust_domain, self.path)
+        f.write_str(&self.text)
     }
 }
 

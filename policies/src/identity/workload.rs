@@ -114,8 +114,8 @@ impl Workload {
     /// The canonical identity: `spiffe://<trust-domain>/mesh/<mesh>/virtual-node/<name>`.
     #[must_use]
     pub fn spiffe_id(&self, trust_domain: &TrustDomain) -> SpiffeId {
-        let path = format!("/mesh/{}/{}/{}", self.mesh, self.kind.spiffe_segment(), self.name);
-        SpiffeId::from_valid_path(trust_domain, &path)
+        let segments = ["mesh", self.mesh.as_str(), self.kind.spiffe_segment(), self.name.as_str()];
+        SpiffeId::of_valid_segments(trust_domain, segments)
     }
 
     /// The workload that an identity is the canonical one of, in whatever trust domain.
