@@ -9,7 +9,7 @@ use signet_policies::{
     time::Validity,
 };
 
-use crate::{Serial, pem};
+use crate::{Serial, ledger::Digest, pem};
 
 /// Which issuer signs: each mesh has its own, and the server's certificate hangs from one apart from them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,12 +50,26 @@ impl std::str::FromStr for IssuerName {
     }
 }
 
+/// A certificate that stands above leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upper {
+    pub(crate) der: Arc<[u8]>,
+    /// SHA-256 of it, by which it is looked up for each leaf.
+    pub(crate) digest: Digest,
+}
+
+impl From<Arc<[u8]>> for Upper {
+    fn from(der: Arc<[u8]>) -> Self {
+        Self { digest: sha256(&der), der }
+    }
+}
+
 /// A leaf that was signed and found to say what was granted, with the certificates of those above it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     pub(crate) leaf: Vec<u8>,
     /// The issuer's, and those between it and the root.
-    pub(crate) above: Arc<[Arc<[u8]>]>,
+    pub(crate) above: Arc<[Upper]>,
     pub(crate) issuer_name: IssuerName,
     pub(crate) serial: Serial,
     pub(crate) validity: Validity,
@@ -71,7 +85,7 @@ impl Certificate {
     /// The leaf, then its issuer, then whatever stands between that and the root, each DER. The root is not in it.
     #[must_use]
     pub fn chain_der(&self) -> Vec<Vec<u8>> {
-        [self.leaf.clone()].into_iter().chain(self.above.iter().map(|der| der.to_vec())).collect()
+        [self.leaf.clone()].into_iter().chain(self.above.iter().map(|upper| upper.der.to_vec())).collect()
     }
 
     /// The same as PEM, as Envoy reads a certificate chain.

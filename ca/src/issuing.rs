@@ -182,14 +182,14 @@ impl Issuing {
     /// Has the ledger know whoever stands above a leaf before it knows the leaf.
     async fn note_chain(&self, certificate: &Certificate, now: Timestamp) -> Result<(), LedgerError> {
         let standing = self.guard.now();
-        if certificate.above.iter().all(|der| standing.uses_authority(der)) {
+        if certificate.above.iter().all(|upper| standing.uses_authority(&upper.digest)) {
             return Ok(());
         }
         let issuer = certificate.issuer_name().to_string();
         self.guard.note_authorities(&self.authority().certificates(), Some(&issuer), now).await?;
-        for (height, der) in certificate.above.iter().enumerate() {
+        for (height, upper) in certificate.above.iter().enumerate() {
             let name = if height == 0 { issuer.as_str() } else { "intermediate" };
-            self.guard.note_in_use(name, der, now).await?;
+            self.guard.note_in_use(name, &upper.der, now).await?;
         }
         Ok(())
     }
@@ -210,8 +210,7 @@ impl Issuing {
             return Err(NotIssued::Halted(halt.clone()));
         }
         standing.check(predecessor, grant.spiffe_id())?;
-        let own = grant.workload().map(|workload| workload.spiffe_id(self.authority().trust_domain()));
-        Ok(own.map_or(Ok(()), |own| standing.check(None, &own))?)
+        Ok(grant.canonical_id().map_or(Ok(()), |own| standing.check(None, own))?)
     }
 
     /// Halts everything where what was signed, or was to be signed, is not what was granted, or is not signed as it should.

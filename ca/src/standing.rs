@@ -148,10 +148,10 @@ impl Standing {
         &self.subjects
     }
 
-    /// Whether the ledger knows that a certificate of the authority, DER, is in use.
+    /// Whether the ledger knows that a certificate of the authority is in use, by the SHA-256 of its DER.
     #[must_use]
-    pub fn uses_authority(&self, der: &[u8]) -> bool {
-        self.authorities.get(&sha256(der)).is_some_and(|known| known.is_in_use)
+    pub fn uses_authority(&self, digest: &Digest) -> bool {
+        self.authorities.get(digest).is_some_and(|known| known.is_in_use)
     }
 
     /// What the ledger does not say yet of the certificates that an authority has: those that it does not know, and those

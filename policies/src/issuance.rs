@@ -62,7 +62,8 @@ pub struct Terms {
 /// Permission to issue one certificate. Only [`decide`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    workload: Option<Workload>,
+    /// Whom it is for, and its canonical identity.
+    workload: Option<(Workload, SpiffeId)>,
     spiffe_id: SpiffeId,
     dns_names: Vec<DnsName>,
     lifetime: Duration,
@@ -90,7 +91,13 @@ impl Grant {
     /// The workload it is for; `None` for the server's own certificate.
     #[must_use]
     pub fn workload(&self) -> Option<&Workload> {
-        self.workload.as_ref()
+        self.workload.as_ref().map(|(workload, _)| workload)
+    }
+
+    /// The canonical identity of that workload, whichever one was granted.
+    #[must_use]
+    pub fn canonical_id(&self) -> Option<&SpiffeId> {
+        self.workload.as_ref().map(|(_, canonical)| canonical)
     }
 
     /// The server's grant to itself.
@@ -179,8 +186,8 @@ pub fn decide(
         || *spiffe_id.trust_domain() == terms.trust_domain && registration.spiffe_ids.contains(&spiffe_id);
     // A spec must not hand out somebody else's canonical identity, nor the server's.
     let is_taken =
-        Workload::from_spiffe_id(&spiffe_id).is_some() || spiffe_id == terms.trust_domain.server_id();
-    if spiffe_id != canonical && (is_taken || !named_by_spec()) {
+        || Workload::from_spiffe_id(&spiffe_id).is_some() || spiffe_id == terms.trust_domain.server_id();
+    if spiffe_id != canonical && (is_taken() || !named_by_spec()) {
         return Err(Denied::Identity { workload, requested: spiffe_id });
     }
     if let Some(stranger) = request.dns_names.iter().find(|name| !registration.dns_names.contains(name)) {
@@ -191,7 +198,7 @@ pub fn decide(
     }
     let lifetime = request.lifetime.unwrap_or(terms.default_lifetime);
     let dns_names = registration.dns_names.clone();
-    Ok(Grant { workload: Some(workload), spiffe_id, dns_names, lifetime })
+    Ok(Grant { workload: Some((workload, canonical)), spiffe_id, dns_names, lifetime })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Error, IssuerName, PublicKey, Serial, Unfit,
+    certificate::Upper,
     key::{KeyKind, SigningKey},
     profile::{self, AUTHORITY_BACKDATE, Above, ISSUER_LIFE, Template},
 };
@@ -25,7 +26,7 @@ use crate::{
 pub(super) struct Issuer {
     pub(super) key: SigningKey,
     /// What goes with each leaf: the issuer's certificate and those between it and the root.
-    pub(super) above: Arc<[Arc<[u8]>]>,
+    pub(super) above: Arc<[Upper]>,
     pub(super) template: Template,
     /// From its start to the earliest end in its chain.
     pub(super) validity: Validity,
@@ -40,7 +41,8 @@ impl Issuer {
         let ended = |not_after| Error::ChainEnded { not_after, now };
         let end = chain.validity().map_err(ended)?.not_after();
         let validity = Validity::new(own.validity.not_before(), end).map_err(|_| ended(end))?;
-        Ok(Self { key, above: chain.ders().into(), template, validity, chain })
+        let above = chain.ders().into_iter().map(Upper::from).collect();
+        Ok(Self { key, above, template, validity, chain })
     }
 
     /// Whether the authorities above may have these names certified.

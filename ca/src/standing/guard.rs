@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use super::{Ban, Halt, Standing};
 use crate::{
     AuthorityCertificate, Ledger, LedgerError, Record, Serial,
+    certificate::sha256,
     ledger::{AuthorityChange, Entry, Event, Reason, RevokedCertificate, Subject, What},
 };
 
@@ -165,11 +166,12 @@ impl Guard {
     /// # Errors
     /// The ledger does not remember.
     pub async fn note_in_use(&self, name: &str, der: &[u8], now: Timestamp) -> Result<(), LedgerError> {
-        if self.now().uses_authority(der) {
+        let digest = sha256(der);
+        if self.now().uses_authority(&digest) {
             return Ok(());
         }
         let _turn = self.0.turn.lock().await;
-        if self.now().uses_authority(der) {
+        if self.now().uses_authority(&digest) {
             return Ok(());
         }
         let (name, certificate) = (name.to_owned(), der.to_vec());
