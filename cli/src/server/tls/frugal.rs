@@ -25,7 +25,10 @@ const LARGE: usize = 8 << 10;
 
 /// The server's end of a connection.
 #[derive(Debug)]
-pub(super) struct Frugal(TlsStream<TcpStream>);
+pub(super) struct Frugal {
+    stream: TlsStream<TcpStream>,
+    has_written: bool,
+}
 
 impl Frugal {
     /// The peer's connection after its handshake.
@@ -36,12 +39,12 @@ impl Frugal {
         tcp.set_nodelay(true)?;
         let mut stream = acceptor.accept(tcp).await?;
         stream.get_mut().1.set_buffer_limit(Some(WAITING));
-        Ok(Self(stream))
+        Ok(Self { stream, has_written: false })
     }
 
     /// What is known of the peer.
     pub(super) fn tls(&self) -> &ServerConnection {
-        self.0.get_ref().1
+        self.stream.get_ref().1
     }
 
     /// Waits until so much may be encrypted.
@@ -50,9 +53,9 @@ impl Frugal {
             return Poll::Ready(Ok(()));
         }
         if self.tls().wants_write() {
-            ready!(Pin::new(&mut self.0).poll_flush(cx))?;
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         }
-        let tcp = self.0.get_ref().0;
+        let tcp = self.stream.get_ref().0;
         loop {
             ready!(tcp.poll_write_ready(cx))?;
             match tcp.try_io(Interest::WRITABLE, || has_room(tcp)) {
@@ -79,14 +82,15 @@ impl AsyncRead for Frugal {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Frugal {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_room(cx, buf.len()))?;
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        self.has_written = true;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     // Head and content of a message are one record, and one call of the system, instead of two.
@@ -96,18 +100,20 @@ impl AsyncWrite for Frugal {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_room(cx, bufs.iter().map(|buf| buf.len()).sum()))?;
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
+    // h2 asks when it begins, and copies frames of up to 1 KB into one write where it hears no, a quarter of that where it
+    // hears yes. For larger ones it asks before each write.
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.has_written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
