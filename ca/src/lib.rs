@@ -67,7 +67,7 @@ pub use profile::{AUTHORITY_BACKDATE, BACKDATE, ISSUER_LIFE, ROOT_LIFE};
 pub use random::Random;
 pub use rotation::Rotations;
 pub use serial::{InvalidSerial, Serial};
-pub use service::{NodeServer, NodeService, PeerAddress, PresentedEnd, PresentedSerial, Registry};
+pub use service::{NodePeer, NodeServer, NodeService, Registry};
 pub use token::{
     DEFAULT_TOKEN_LIFE, JoinToken, JoinTokens, MAX_TOKEN_LIFE, MIN_TOKEN_LIFE, Token, TokenError,
 };

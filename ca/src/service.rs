@@ -1,11 +1,12 @@
 //! The node service: how agents get their certificates over gRPC, and how they and the server keep each other told.
 
 mod answer;
+mod peer;
 mod refusal;
 mod server;
 mod watch;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use signet_policies::{
     identity::Workload,
@@ -13,9 +14,10 @@ use signet_policies::{
     time::{Clock, Timestamp},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Extensions, Request, Response, Status, Streaming, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::{Admission, Issued, Issuing, JoinTokens, Nodes, Origin, Serial, TrustFeed, VerifiedCsr};
+use crate::{Admission, Issued, Issuing, JoinTokens, Nodes, Origin, TrustFeed, VerifiedCsr};
+pub use peer::NodePeer;
 use proto::{IssuedCertificate, JoinRequest, NodeReport, RenewRequest};
 use refusal::Refusal;
 pub use server::NodeServer;
@@ -43,21 +45,6 @@ pub trait Registry: Send + Sync + 'static {
     fn registration(&self, workload: &Workload) -> Option<Registration>;
 }
 
-/// The serial of the certificate with which a caller presented itself. The transport may put it beside the
-/// [`Caller`] into a request's extensions; it then becomes the predecessor of what is issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PresentedSerial(pub Serial);
-
-/// Where a caller calls from. The transport may put it beside the [`Caller`] into a request's extensions; it is told of
-/// the agents that watch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddress(pub IpAddr);
-
-/// When the certificate with which a caller presented itself ends. The transport may put it beside the [`Caller`]
-/// into a request's extensions; the less is left, the sooner the caller is served when many ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PresentedEnd(pub Timestamp);
-
 /// The node service's collaborators.
 #[derive(Clone)]
 pub struct NodeService {
@@ -82,8 +69,8 @@ pub struct NodeService {
 }
 
 impl NodeService {
-    /// The gRPC server of the service. Who calls, it reads from the [`Caller`] that the transport put into
-    /// the request's extensions; without one, nobody known calls.
+    /// The gRPC server of the service. Who calls, it reads from the [`NodePeer`] that the transport put into the request's
+    /// extensions.
     #[must_use]
     pub fn into_server(self) -> NodeServer {
         NodeServer::new(self)
@@ -95,7 +82,8 @@ impl NodeService {
     /// again. It is used up before the certificate is made, and for its key alone: whoever did not hear the answer
     /// asks again with the same key, and nobody gets a second identity out of it.
     async fn join_as(&self, workload: &Workload, request: &JoinRequest) -> Result<Issued, Refusal> {
-        let _place = self.admission.admit(&workload.to_string(), Duration::ZERO).await?;
+        let identity = workload.spiffe_id(&self.terms.trust_domain);
+        let _place = self.admission.admit(identity.as_str(), Duration::ZERO).await?;
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(workload);
         let caller = Caller::Joining(workload.clone());
@@ -105,24 +93,21 @@ impl NodeService {
     }
 
     /// Issues the next certificate to the holder of a valid one.
-    async fn renew_for(
-        &self,
-        caller: &Caller,
-        presented: Presented,
-        request: &RenewRequest,
-    ) -> Result<Issued, Refusal> {
-        let workload = match caller {
-            Caller::Holder(_) => workload_of(caller, &self.terms)?,
+    async fn renew_for(&self, peer: &NodePeer, request: &RenewRequest) -> Result<Issued, Refusal> {
+        let NodePeer { caller, serial, end, .. } = peer;
+        let (identity, workload) = match caller {
+            // The canonical one, since it names a workload.
+            Caller::Holder(id) => (id, workload_of(caller, &self.terms)?),
             // Tokens are for joining; no transport proves one.
             Caller::Anonymous | Caller::Joining(_) => return Err(Refusal::Unauthenticated),
         };
-        let left = presented.end.map(|end| end.since(self.now())).unwrap_or_default();
-        let _place = self.admission.admit(&workload.to_string(), left).await?;
+        let left = end.map(|end| end.since(self.now())).unwrap_or_default();
+        let _place = self.admission.admit(identity.as_str(), left).await?;
         let lifetime = (request.lifetime_secs != 0).then(|| Duration::from_secs(request.lifetime_secs));
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(&workload);
         let grant = decide(caller, &csr.request(lifetime), registration.as_ref(), &self.terms)?;
-        Ok(self.issuing.issue(&csr, &grant, Origin::renew(presented.serial)).await?)
+        Ok(self.issuing.issue(&csr, &grant, Origin::renew(*serial)).await?)
     }
 
     fn answer(&self, issued: &Issued) -> Response<IssuedCertificate> {
@@ -149,12 +134,11 @@ impl proto::node_service_server::NodeService for NodeService {
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<IssuedCertificate>, Status> {
-        let caller = caller_of(request.extensions());
-        let presented = Presented::of(request.extensions());
-        let issued = self.renew_for(&caller, presented, request.get_ref()).await;
+        let peer = NodePeer::who_sent(request.extensions());
+        let issued = self.renew_for(&peer, request.get_ref()).await;
         issued
             .map(|issued| self.answer(&issued))
-            .map_err(|refusal| refusal.log_and_tell("renew", &describe(&caller)))
+            .map_err(|refusal| refusal.log_and_tell("renew", &peer.name()))
     }
 
     type WatchStream = watch::Updates;
@@ -164,33 +148,6 @@ impl proto::node_service_server::NodeService for NodeService {
         request: Request<Streaming<NodeReport>>,
     ) -> Result<Response<watch::Updates>, Status> {
         self.watch_for(request).await.map(Response::new)
-    }
-}
-
-/// The certificate with which a caller presented itself, as far as the transport says.
-#[derive(Clone, Copy)]
-struct Presented {
-    serial: Option<Serial>,
-    end: Option<Timestamp>,
-}
-
-impl Presented {
-    fn of(extensions: &Extensions) -> Self {
-        let serial = extensions.get::<PresentedSerial>().map(|presented| presented.0);
-        Self { serial, end: extensions.get::<PresentedEnd>().map(|presented| presented.0) }
-    }
-}
-
-fn caller_of(extensions: &Extensions) -> Caller {
-    extensions.get::<Caller>().cloned().unwrap_or(Caller::Anonymous)
-}
-
-/// As logs name a caller.
-fn describe(caller: &Caller) -> String {
-    match caller {
-        Caller::Anonymous => "nobody known".to_owned(),
-        Caller::Joining(workload) => workload.to_string(),
-        Caller::Holder(id) => id.to_string(),
     }
 }
 

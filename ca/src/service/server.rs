@@ -13,9 +13,7 @@ use tonic::{
 };
 use tracing::warn;
 
-use super::{
-    AUDIT, NodeService, answer::InPieces, caller_of, describe, proto::node_service_server::NodeServiceServer,
-};
+use super::{AUDIT, NodePeer, NodeService, answer::InPieces, proto::node_service_server::NodeServiceServer};
 
 /// The longest message that is read, in bytes. One longer is refused by its announced length, unread.
 const MAX_MESSAGE: usize = 256 * 1024;
@@ -47,14 +45,14 @@ impl Service<http::Request<Body>> for NodeServer {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let caller = caller_of(request.extensions());
+        let peer = NodePeer::who_sent(request.extensions());
         let path = request.uri().path().to_owned();
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;
             let status = Status::from_header_map(answer.headers());
             if let Some(status) = status.filter(is_of_the_frame) {
-                let (caller, reason) = (describe(&caller), status.message());
+                let (caller, reason) = (peer.name(), status.message());
                 warn!(target: AUDIT, rpc = path, caller, reason, "refused a message");
             }
             Ok(answer.map(|body| Body::new(InPieces::new(body))))

@@ -14,7 +14,7 @@ use tracing::subscriber::DefaultGuard;
 
 use super::{proto::node_service_server::NodeService as _, *};
 use crate::{
-    Ledger, MemoryLedger, Random, Record, TokenError,
+    Ledger, MemoryLedger, Random, Record, Serial, TokenError,
     admission::Limits,
     fixtures,
     fixtures::{NOW, csr_of, csr_params, csr_params_for, node, registration, serial},
@@ -77,15 +77,19 @@ impl Fixture {
     ) -> Result<IssuedCertificate, Status> {
         let mut request = Request::new(RenewRequest { csr, lifetime_secs });
         if let Some(caller) = caller {
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(presenting(caller));
         }
-        request.extensions_mut().insert(PresentedSerial(serial(77)));
         self.service.renew(request).await.map(Response::into_inner)
     }
 
     async fn records(&self) -> Vec<Record> {
         self.service.issuing.ledger().list(None, 100).await.unwrap()
     }
+}
+
+/// A caller who presents a certificate.
+fn presenting(caller: Caller) -> Arc<NodePeer> {
+    Arc::new(NodePeer { serial: Some(serial(77)), ..NodePeer::of(caller) })
 }
 
 fn holder(node: &Workload) -> Caller {

@@ -9,10 +9,10 @@ use signet_policies::{
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::{Extensions, Request, Status};
+use tonic::{Request, Status};
 use tracing::warn;
 
-use super::{AUDIT, NodeService, PeerAddress, PresentedSerial, caller_of, describe, proto, refusal::Refusal};
+use super::{AUDIT, NodePeer, NodeService, proto, refusal::Refusal};
 use crate::{
     Trust,
     nodes::{self, Advice, InvalidReport, Line, NodeKey, Session, TooManyNodes, Window},
@@ -55,15 +55,15 @@ impl NodeService {
         R: Stream<Item = Result<NodeReport, Status>> + Send + Unpin + 'static,
     {
         let (_, extensions, mut reports) = request.into_parts();
-        let caller = caller_of(&extensions);
+        let peer = NodePeer::who_sent(&extensions);
         let registration =
-            self.watcher(&caller).map_err(|refused| refused.log_and_tell("watch", &describe(&caller)))?;
+            self.watcher(&peer.caller).map_err(|refused| refused.log_and_tell("watch", &peer.name()))?;
         let workload = registration.workload;
         let first = tokio::select! {
             first = reports.next() => first.unwrap_or_else(|| Err(Status::cancelled("no report came")))?,
             () = self.drain.cancelled() => return Err(shutting_down()),
         };
-        let session = self.open(&workload, &extensions, first).await;
+        let session = self.open(&workload, &peer, first).await;
         let session = session.map_err(|status| told(&workload, status))?;
         let mut trust = self.trust.subscribe();
         trust.mark_changed();
@@ -100,14 +100,8 @@ impl NodeService {
         registration.ok_or_else(|| Denied::Unregistered(workload).into())
     }
 
-    async fn open(
-        &self,
-        workload: &Workload,
-        extensions: &Extensions,
-        first: NodeReport,
-    ) -> Result<Session, Status> {
-        let serial = extensions.get::<PresentedSerial>().map(|presented| presented.0);
-        let address = extensions.get::<PeerAddress>().map(|peer| peer.0);
+    async fn open(&self, workload: &Workload, peer: &NodePeer, first: NodeReport) -> Result<Session, Status> {
+        let NodePeer { serial, address, .. } = *peer;
         let (instance, report) = nodes::read(first)?;
         let key = NodeKey { workload: workload.clone(), instance };
         let now = (self.clock)();

@@ -10,8 +10,8 @@ use std::{
 };
 
 use signet_ca::{
-    Admission, Authority, Custody, Issuing, JoinTokens, Ledger, LedgerError, NodeService, Nodes, Random,
-    Record, Registry, Serial, SledLedger, TrustFeed,
+    Admission, Authority, Custody, Issuing, JoinTokens, Ledger, LedgerError, NodePeer, NodeService, Nodes,
+    Random, Record, Registry, Serial, SledLedger, TrustFeed,
     admission::Limits,
     ledger::{Digest, Entry, Event, Head, RawEntry},
 };
@@ -83,7 +83,7 @@ fn identify(mut request: Request<()>) -> Result<Request<()>, Status> {
         .first()
         .and_then(|leaf| id_of(leaf))
         .ok_or_else(|| Status::unauthenticated("no name"))?;
-    request.extensions_mut().insert(Caller::Holder(id));
+    request.extensions_mut().insert(Arc::new(NodePeer::of(Caller::Holder(id))));
     Ok(request)
 }
 

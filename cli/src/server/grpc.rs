@@ -16,7 +16,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, codegen::Service as _, server::NamedService as _};
 
-use super::{refusals::Counted, tls::Connection};
+use super::{
+    refusals::Counted,
+    tls::{Connection, Peer},
+};
 
 /// A peer that does not answer HTTP/2 pings is gone.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -40,24 +43,23 @@ impl Services {
         };
         let serve = |connection: Connection| {
             let (services, peer) = (self.clone(), connection.peer().clone());
-            let answer = move |mut request: Request<Incoming>| {
-                peer.identify(request.extensions_mut());
-                services.answer(request)
-            };
+            let answer = move |request| services.answer(request, &peer);
             connection::serve(TokioIo::new(connection), Some(KEEPALIVE), answer, drain.clone())
         };
         connection::serve_all(next, serve, stop).await;
     }
 
     /// A call of no service of the port ends with UNIMPLEMENTED, as the last one says.
-    fn answer(&self, request: Request<Incoming>) -> Answer {
+    fn answer(&self, mut request: Request<Incoming>, peer: &Peer) -> Answer {
         let service = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
         match service {
             Some((Counted::<NodeServer>::NAME, _)) => {
+                peer.ask_for_certificates(request.extensions_mut());
                 let answer = self.nodes.clone().call(request.map(Body::new));
                 Either::Left(answer.map(|Ok(answer)| answer).boxed())
             }
             _ => {
+                peer.ask_for_configuration(request.extensions_mut());
                 let Ok(answer) = self.ads.clone().call(request).into_inner();
                 Either::Right(ready(answer))
             }

@@ -1,7 +1,7 @@
 //! The gRPC port: TLS always, a client certificate where the peer has one.
 //!
 //! Whoever presents a certificate presents a good one: a chain to our root, exactly one URI SAN, and that a
-//! SPIFFE ID. The identity it proves goes into every request's extensions as [`Caller`].
+//! SPIFFE ID. The identity it proves goes into every request's extensions.
 
 mod frugal;
 mod revoked;
@@ -24,7 +24,7 @@ use rustls::{
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
-use signet_ca::{PeerAddress, PresentedEnd, PresentedSerial, Serial};
+use signet_ca::{NodePeer, Serial};
 use signet_controlplane::server::ValidUntil;
 use signet_policies::{identity::SpiffeId, issuance::Caller, time::Clock};
 use tokio::{
@@ -136,9 +136,10 @@ pub(super) struct Connection {
 /// Who is at the other end.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
+    /// As the node service knows it.
+    node: Arc<NodePeer>,
     /// The holder of a certificate of ours, or nobody known.
     holder: Option<Holder>,
-    address: IpAddr,
     /// What is in force, of holders too.
     standing: InForce,
 }
@@ -290,7 +291,7 @@ async fn handshake(
     let stream = Frugal::accept(acceptor, tcp).await.context("handshake")?;
     let leaf = stream.tls().peer_certificates().and_then(<[_]>::first);
     let holder = leaf.map(identity_of).transpose()?;
-    let peer = Peer { holder, address, standing: standing.clone() };
+    let peer = Peer::new(holder, address, standing.clone());
     let silence = Some(Box::pin(tokio::time::sleep(FIRST_WORD)));
     let holder = peer.holder.as_ref();
     let left = |holder: &Holder| holder.valid_until.duration_since(clock()).unwrap_or_default();
@@ -300,20 +301,28 @@ async fn handshake(
 }
 
 impl Peer {
-    /// Puts into a request's extensions who makes it, as the services expect it.
-    pub(super) fn identify(&self, extensions: &mut http::Extensions) {
-        extensions.insert(PeerAddress(self.address));
-        match &self.holder {
-            Some(holder) => {
-                extensions.insert(revoked::welcome(holder, &self.standing));
-                extensions.insert(Caller::Holder(holder.id.clone()));
-                extensions.insert(PresentedSerial(holder.serial));
-                extensions.insert(PresentedEnd(holder.valid_until.into()));
-                extensions.insert(ValidUntil(holder.valid_until));
-            }
-            None => {
-                extensions.insert(Caller::Anonymous);
-            }
+    fn new(holder: Option<Holder>, address: IpAddr, standing: InForce) -> Self {
+        let caller = holder.as_ref().map_or(Caller::Anonymous, |holder| Caller::Holder(holder.id.clone()));
+        let node = NodePeer {
+            caller,
+            serial: holder.as_ref().map(|holder| holder.serial),
+            end: holder.as_ref().map(|holder| holder.valid_until.into()),
+            address: Some(address),
+        };
+        Self { node: Arc::new(node), holder, standing }
+    }
+
+    /// Puts into the extensions of a request to the node service who makes it.
+    pub(super) fn ask_for_certificates(&self, extensions: &mut http::Extensions) {
+        extensions.insert(Arc::clone(&self.node));
+    }
+
+    /// Puts into the extensions of a request to a discovery service who makes it.
+    pub(super) fn ask_for_configuration(&self, extensions: &mut http::Extensions) {
+        extensions.insert(self.node.caller.clone());
+        if let Some(holder) = &self.holder {
+            extensions.insert(revoked::welcome(holder, &self.standing));
+            extensions.insert(ValidUntil(holder.valid_until));
         }
     }
 }

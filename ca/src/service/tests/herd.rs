@@ -83,8 +83,7 @@ async fn renewed(service: NodeService, caller: Caller, csr: Vec<u8>) -> (IssuedC
     let mut sent_away = 0;
     loop {
         let mut request = Request::new(RenewRequest { csr: csr.clone(), lifetime_secs: 0 });
-        request.extensions_mut().insert(caller.clone());
-        request.extensions_mut().insert(PresentedSerial(serial(77)));
+        request.extensions_mut().insert(presenting(caller.clone()));
         let asked = Instant::now();
         match timeout(DEADLINE, service.renew(request)).await.expect("an agent gave up") {
             Ok(issued) => return (issued.into_inner(), asked.elapsed(), sent_away),

@@ -33,7 +33,7 @@ async fn open(
     reports.unbounded_send(Ok(first)).unwrap();
     let mut request = Request::new(incoming);
     if let Some(caller) = caller {
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(Arc::new(NodePeer::of(caller)));
     }
     service.watch_for(request).await.map(|updates| (reports, updates))
 }
