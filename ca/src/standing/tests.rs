@@ -1,11 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use signet_policies::issuance::DEFAULT_LEAF_LIFE;
+use signet_policies::issuance::{Caller, DEFAULT_LEAF_LIFE, Registration, Request, decide};
 
 use super::*;
 use crate::{
     Issued, Issuing, Ledger as _, LedgerError, MemoryLedger, NotIssued, Origin,
-    fixtures::{FullLedger, NOW, csr, grant_for, issuing, node, serial, trust_domain},
+    fixtures::{FullLedger, NOW, csr, grant_for, issuing, node, registration, serial, terms, trust_domain},
 };
 
 fn id(name: &str) -> SpiffeId {
@@ -89,6 +89,20 @@ async fn a_banned_identity_loses_what_it_has_and_gets_nothing_until_it_is_allowe
     assert!(place.issue_after("a", Some(one)).await.is_err(), "what was revoked stays revoked");
     assert_eq!(*place.guard.now(), *place.again().await);
     assert!(matches!(place.guard.allow(&id("a"), "AKID", NOW).await, Err(NotRevoked::NotBanned(_))));
+}
+
+#[tokio::test]
+async fn whoever_is_banned_gets_no_further_identity_either() {
+    let (place, further) = (Place::new(), "spiffe://signet.internal/team/a".parse::<SpiffeId>().unwrap());
+    let named = Registration { spiffe_ids: vec![further.clone()], ..registration(&node("a")) };
+    let request = Request { spiffe_id: Some(further), ..Request::default() };
+    let grant = decide(&Caller::Holder(id("a")), &request, Some(&named), &terms()).unwrap();
+    let csr = csr();
+    let issue = || place.issuing.issue(&csr, &grant, Origin::renew(None));
+    issue().await.unwrap();
+    place.revoke(Subject::Identity(id("a"))).await.unwrap();
+    let refused = issue().await;
+    assert!(matches!(refused, Err(NotIssued::Refused(Refused::Identity { .. }))), "{refused:?}");
 }
 
 #[tokio::test]
