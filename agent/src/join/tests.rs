@@ -98,6 +98,24 @@ async fn a_server_that_is_not_the_server_is_told_nothing() {
 }
 
 #[tokio::test]
+async fn a_token_is_kept_until_it_got_a_certificate_and_not_shown_where_a_renewal_may_still_come() {
+    let server = start(Setup { answer: Err(Status::unavailable("later")), ..Setup::default() }).await;
+    let signer = NodeSigner::new(known(&server), workload(), token());
+    assert!(ask(&signer, None).await.is_err());
+    let (identity, key) = (NODE.parse().unwrap(), KeyPair::generate().unwrap());
+    let signed = server.signer.certificate(Answer::Good, &key.request(&identity).unwrap());
+    let held = verify(signed, key, &identity, (server.clock)().into()).unwrap();
+    assert!(ask(&signer, Some(Arc::new(held))).await.is_err());
+    assert_eq!(asked(&server), [format!("join {TOKEN}"), format!("renew {NODE}")]);
+    assert!(signer.token().is_some());
+
+    let server = start(Setup::default()).await;
+    let signer = NodeSigner::new(known(&server), workload(), token());
+    ask(&signer, None).await.unwrap();
+    assert!(signer.token().is_none(), "it is good for one key, and that has its certificate");
+}
+
+#[tokio::test]
 async fn an_absent_server_is_no_refusal() {
     let server = start(Setup::default()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
