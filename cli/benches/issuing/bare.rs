@@ -21,12 +21,11 @@ use signet_policies::{
     issuance::{Caller, Registration},
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Status, async_trait,
     service::InterceptorLayer,
-    transport::{Certificate, Identity, Server, ServerTlsConfig},
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 use x509_parser::extensions::GeneralName;
 
@@ -71,7 +70,8 @@ pub(super) async fn serve(folder: &Path, is_recorded: bool) {
         .unwrap()
         .layer(InterceptorLayer::new(identify))
         .add_service(nodes.into_server())
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        // An answer is several writes here, and the second would wait for the peer's word of the first.
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await
         .unwrap();
 }
