@@ -25,9 +25,9 @@ use servers::Server;
 /// Proxies that renew at once.
 const AT_ONCE: usize = 32;
 /// Identities take turns, since each may ask for so many certificates at once and no more.
-const SHIFTS: usize = 4;
+const SHIFTS: usize = 13;
 /// Requests of each identity that take turns.
-const CSRS: usize = 16;
+const CSRS: usize = 4;
 /// Renewals of each proxy in a round.
 const CALLS: usize = 60;
 /// Some are disturbed by whatever else the machine does; their median is not.
