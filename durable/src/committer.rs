@@ -4,7 +4,6 @@ use std::{
     io,
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread::JoinHandle,
-    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -20,10 +19,6 @@ use crate::{
 const MAX_GROUP: usize = 1024;
 /// Most bytes for the journal, after which a group takes no further change.
 const MAX_BYTES: usize = 1024 * 1024;
-/// Changes of a group after which the next one waits a moment for more: a sync costs the CPU of several changes, and whoever
-/// was answered just now is on the way with the next.
-const BUSY: usize = 16;
-const MOMENT: Duration = Duration::from_millis(1);
 
 /// One queued change.
 struct Change {
@@ -69,9 +64,6 @@ pub(crate) trait Medium {
     /// # Errors
     /// It failed: it is for the next process to do.
     fn settle(&mut self, group: Group) -> Result<(), CommitError>;
-
-    /// Lets a moment pass, in which changes may come.
-    fn pause(&mut self, moment: Duration);
 
     /// Leaves nothing to do for whoever opens the folder next.
     ///
@@ -214,11 +206,7 @@ fn run(changes: &mpsc::Receiver<Change>, failed: &OnceLock<CommitError>, medium:
         // It is the first one: after it nothing is written.
         let _ = failed.set(error);
     };
-    let mut is_busy = false;
     while let Ok(first) = changes.recv() {
-        if is_busy {
-            medium.pause(MOMENT);
-        }
         let Applied { group, is_flushed, answers } = apply(first, changes, failed, medium);
         // Where nothing was begun there is nothing to sync: who was refused has his own reason.
         let is_written = is_flushed || !group.is_empty();
@@ -227,7 +215,6 @@ fn run(changes: &mpsc::Receiver<Change>, failed: &OnceLock<CommitError>, medium:
             fail(error.clone(), answers.len());
         }
         let count = answers.len();
-        is_busy = count >= BUSY;
         for answer in answers {
             answer(synced.clone());
         }
@@ -277,20 +264,11 @@ fn apply(
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
-
     use super::*;
 
-    type Reply = mpsc::Sender<Result<(), CommitError>>;
-
     fn queue_changes(count: usize) -> (mpsc::Receiver<Change>, mpsc::Receiver<Result<(), CommitError>>) {
-        let (queue, changes) = mpsc::channel();
+        let (queue, changes) = mpsc::channel::<Change>();
         let (reply, answers) = mpsc::channel();
-        queue_more(&queue, &reply, count);
-        (changes, answers)
-    }
-
-    fn queue_more(queue: &mpsc::Sender<Change>, reply: &Reply, count: usize) {
         for _ in 0..count {
             let reply = reply.clone();
             let apply = |group: Result<&mut Group, CommitError>| -> Answer {
@@ -299,6 +277,7 @@ mod tests {
             };
             queue.send(Change { way: Way::Itself, apply: Box::new(apply) }).unwrap();
         }
+        (changes, answers)
     }
 
     fn broken() -> CommitError {
@@ -306,18 +285,16 @@ mod tests {
     }
 
     /// Counts its syncs, and does as it is told.
-    struct Fake<R, S, P> {
+    struct Fake<R, S> {
         room: R,
         sync: S,
         syncs: usize,
-        pause: P,
     }
 
-    impl<R, S, P> Medium for Fake<R, S, P>
+    impl<R, S> Medium for Fake<R, S>
     where
         R: FnMut() -> Result<(), CommitError>,
         S: FnMut(usize) -> Result<(), CommitError>,
-        P: FnMut(Duration),
     {
         fn make_room(&mut self, _: Way) -> Result<(), CommitError> {
             (self.room)()
@@ -332,10 +309,6 @@ mod tests {
             Ok(())
         }
 
-        fn pause(&mut self, moment: Duration) {
-            (self.pause)(moment);
-        }
-
         fn close(&mut self) -> Result<(), CommitError> {
             Ok(())
         }
@@ -347,7 +320,7 @@ mod tests {
         room: impl FnMut() -> Result<(), CommitError>,
         sync: impl FnMut(usize) -> Result<(), CommitError>,
     ) -> usize {
-        let mut medium = Fake { room, sync, syncs: 0, pause: |_| {} };
+        let mut medium = Fake { room, sync, syncs: 0 };
         run(changes, &OnceLock::new(), &mut medium);
         medium.syncs
     }
@@ -357,35 +330,6 @@ mod tests {
         let (changes, answers) = queue_changes(64);
         assert_eq!(run_on(&changes, || Ok(()), |_| Ok(())), 1);
         assert_eq!(answers.iter().filter(Result::is_ok).count(), 64);
-    }
-
-    #[test]
-    fn after_a_busy_group_the_next_sync_waits_a_moment_for_more_and_after_a_small_one_it_does_not() {
-        let (queue, changes) = mpsc::channel();
-        let (reply, answers) = mpsc::channel();
-        let queue = RefCell::new(Some(queue));
-        let come = |count| queue.borrow().iter().for_each(|queue| queue_more(queue, &reply, count));
-        come(16);
-        let (pauses, mut seen) = (Cell::new(0), Vec::new());
-        // What comes while a group is synced, and at the last sync that nobody comes any more.
-        let mut coming = [1, 15, 1].into_iter();
-        let sync = |_| {
-            seen.push((answers.try_iter().count(), pauses.get()));
-            match coming.next() {
-                Some(count) => come(count),
-                None => drop(queue.take()),
-            }
-            Ok(())
-        };
-        let pause = |moment: Duration| {
-            assert!(moment <= Duration::from_millis(1));
-            pauses.set(pauses.get() + 1);
-            come(7);
-        };
-        run(&changes, &OnceLock::new(), &mut Fake { room: || Ok(()), sync, syncs: 0, pause });
-        seen.push((answers.try_iter().count(), pauses.get()));
-        // At each sync, how many the group before it had, and how many pauses there were until then.
-        assert_eq!(seen, [(0, 0), (16, 1), (1 + 7, 1), (15, 1), (1, 1)]);
     }
 
     #[test]

@@ -6,8 +6,6 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 use tracing::info;
@@ -161,10 +159,6 @@ impl Medium for Disk {
 
     fn settle(&mut self, group: Group) -> Result<(), CommitError> {
         group.apply().map_err(|error| CommitError::Write(error.to_string()))
-    }
-
-    fn pause(&mut self, moment: Duration) {
-        thread::sleep(moment);
     }
 
     fn close(&mut self) -> Result<(), CommitError> {

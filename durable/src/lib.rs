@@ -8,8 +8,6 @@
 //!                 └─ those that write to sled ─▶ sled: flush, fdatasync
 //! ```
 //!
-//! Where many change something at once, a group first waits a millisecond for more: a sync costs the CPU of several changes.
-//!
 //! Invariants:
 //! - A change that was answered survives a crash of the process and a loss of power: it is in the journal, or sled was
 //!   flushed and, because its own flush is only `sync_file_range`, an `fdatasync` of its files came after.
