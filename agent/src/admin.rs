@@ -15,6 +15,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::envoy::Turn;
+
 /// How long one question may take.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Between two looks at whether Envoy is ready.
@@ -49,7 +51,7 @@ pub(crate) struct Which {
     pub(crate) bootstrap: PathBuf,
     /// Which it is of those that take over from one another: the one before has the admin port until it is asked for it.
     /// `None` where it stays alone.
-    pub(crate) epoch: watch::Receiver<Option<u32>>,
+    pub(crate) turn: watch::Receiver<Option<Turn>>,
 }
 
 /// Why Envoy's admin interface gave no answer.
@@ -91,7 +93,8 @@ impl Admin {
         let page = self.page("/server_info").await?;
         let info: ServerInfo = serde_json::from_slice(&page).map_err(AdminError::Json)?;
         let CommandLineOptions { config_path, restart_epoch } = info.command_line_options;
-        Ok(config_path == which.bootstrap && which.epoch.borrow().is_none_or(|epoch| epoch == restart_epoch))
+        Ok(config_path == which.bootstrap
+            && which.turn.borrow().is_none_or(|turn| turn.epoch == restart_epoch))
     }
 
     /// How far Envoy has come, in its own word: `LIVE`, `INITIALIZING`, …

@@ -22,7 +22,7 @@ use tokio::process::Command;
 
 use crate::environment::LogLevel;
 
-pub(crate) use handover::Handover;
+pub(crate) use handover::{Handover, Turn};
 pub(crate) use process::Identity;
 pub(crate) use running::Running;
 
@@ -113,7 +113,7 @@ impl EnvoyCommand {
     pub(crate) async fn start<E: From<EnvoyError>>(
         &self,
         bootstrap: &Path,
-        turn: Option<(&Handover, u32)>,
+        turn: Option<(&Handover, Turn)>,
         record: impl FnOnce(Identity) -> Result<(), E>,
     ) -> Result<Running, E> {
         let (out, err) = self.outputs()?;
@@ -128,7 +128,7 @@ impl EnvoyCommand {
         };
         command
             .args(Identity::arguments(bootstrap))
-            .args(turn.map_or_else(|| vec![process::ALONE.into()], |(place, epoch)| place.arguments(epoch)))
+            .args(turn.map_or_else(|| vec![process::ALONE.into()], |(place, turn)| place.arguments(turn)))
             .args(["--log-level", self.log_level.as_str()])
             .args(self.drain_args(turn.is_some()))
             .args(self.concurrency.iter().flat_map(|count| ["--concurrency".to_owned(), count.to_string()]))

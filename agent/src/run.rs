@@ -372,6 +372,7 @@ impl Agent {
     /// Envoy has ended, or was never started; so does the one before.
     async fn end_with(self, mut plan: Plan) {
         plan.stop_old().await;
+        plan.clear();
         self.state.forget_envoy();
         self.finish().await;
     }

@@ -30,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use http::Method;
 use serde_json::{Value, json};
 use signet::{
@@ -44,9 +44,8 @@ use signet_policies::identity::{Workload, WorkloadKind};
 use tempfile::TempDir;
 use tokio::sync::SemaphorePermit;
 
+use self::{app::App, call::Call};
 use crate::{clock, envoy_binary, eventually, machine, program};
-use app::App;
-use call::Call;
 
 /// How long anything may take to come true.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -284,8 +283,9 @@ impl Bed {
     /// # Errors
     /// It does not become ready.
     pub async fn start_sidecar(&mut self, plan: &SidecarPlan, ingress: IpAddr) -> Result<Node> {
-        let sidecar = Sidecar::start(&self.programs.agent, &self.server, &self.client, plan).await;
-        let sidecar = sidecar.with_context(|| format!("the server logged\n{}", self.server.log()))?;
+        let sidecar = Sidecar::start(&self.programs.agent, &self.server, &self.client, plan)
+            .await
+            .map_err(|error| anyhow!("{error:#}\nthe server logged\n{}", self.server.log()))?;
         // One in another namespace cannot be asked from here.
         if plan.namespace.is_none() {
             self.admins.push((plan.workload.to_string(), sidecar.admin()));

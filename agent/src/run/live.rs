@@ -62,8 +62,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_awaited_follows_from_envoys_own_word() {
-        let (_, epoch) = watch::channel(None);
-        let which = Which { bootstrap: "b".into(), epoch };
+        let (_, turn) = watch::channel(None);
+        let which = Which { bootstrap: "b".into(), turn };
         for (word, expected) in [
             ("PRE_INITIALIZING", "clusters"),
             ("INITIALIZING", "listeners"),

@@ -15,7 +15,7 @@ use super::{AgentConfig, AgentError, Ready, error::Chain};
 use crate::{
     admin::{Admin, Which},
     bootstrap::{ADMIN_ADDRESS, Bootstrap, ports_in},
-    envoy::{EnvoyCommand, Handover, Identity, Running},
+    envoy::{EnvoyCommand, Handover, Identity, Running, Turn},
     ports,
     state::{EnvoyRecord, StateDir},
 };
@@ -31,14 +31,14 @@ pub(super) struct Plan {
     place: Option<Handover>,
     /// The one that runs with another bootstrap, from which the new one takes over; later, while it drains.
     old: Option<Old>,
-    /// Which in the row the Envoy is.
-    epoch: watch::Sender<Option<u32>>,
+    /// The turn of the Envoy; `None` where it is alone.
+    turn: watch::Sender<Option<Turn>>,
 }
 
 /// An Envoy that another one takes over from.
 struct Old {
     running: Running,
-    epoch: u32,
+    turn: Turn,
     admin: Admin,
     egress_port: Option<u16>,
 }
@@ -90,8 +90,8 @@ impl Plan {
         };
         let bootstrap = format!("{:#}\n", bootstrap.render()).into_bytes();
         let place = Handover::of(state.path(), &config.envoy.args);
-        let epoch = watch::Sender::default();
-        let mut plan = Self { bootstrap, admin_port, egress_port, running: None, place, old: None, epoch };
+        let turn = watch::Sender::default();
+        let mut plan = Self { bootstrap, admin_port, egress_port, running: None, place, old: None, turn };
         if let Some(found) = found {
             plan.running = plan.keep_or_part(found, state).await;
         }
@@ -105,9 +105,9 @@ impl Plan {
     async fn keep_or_part(&mut self, found: Found, state: &StateDir) -> Option<Running> {
         let Found { mut running, ports, is_earlier } = found;
         let pid = running.identity().pid;
-        let epoch = self.place.as_ref().and_then(|place| place.epoch_of(running.identity()));
+        let turn = self.place.as_ref().and_then(|place| place.turn_of(running.identity()));
         if !is_earlier && state.read_bootstrap().as_ref() == Some(&self.bootstrap) {
-            self.epoch.send_replace(epoch);
+            self.turn.send_replace(turn);
             info!(pid, "adopting the envoy that is running");
             let record = self.record(running.identity());
             // No reason to give up: without its record it is found again all the same.
@@ -119,10 +119,10 @@ impl Plan {
             return Some(running);
         }
         let admin = admin_at(ports.map_or(self.admin_port, |ports| ports.admin));
-        if let Some(epoch) = epoch {
+        if let Some(turn) = turn {
             info!(pid, "the envoy that is running has another bootstrap; a new one takes over from it");
             let egress_port = ports.map(|ports| ports.egress);
-            self.old = Some(Old { running, epoch, admin, egress_port });
+            self.old = Some(Old { running, turn, admin, egress_port });
             return None;
         }
         warn!(pid, "the envoy that is running has another bootstrap and is replaced");
@@ -146,6 +146,15 @@ impl Plan {
         if let Some(Old { mut running, admin, .. }) = self.old.take() {
             let end = running.stop(admin).await;
             info!(?end, pid = running.identity().pid, "the envoy before was stopped");
+        }
+    }
+
+    /// Leaves nothing of Envoys that have all ended.
+    pub(super) fn clear(&self) {
+        if let Some((place, turn)) = self.place.as_ref().zip(*self.turn.borrow())
+            && let Err(error) = place.clear(turn)
+        {
+            info!(%error, "the memory that envoys met in cannot be removed");
         }
     }
 
@@ -177,16 +186,26 @@ impl Plan {
             .old
             .take()
             .filter(|old| Identity::of(old.running.identity().pid) == Some(old.running.identity()));
-        let epoch = self.old.as_ref().map_or(0, |old| old.epoch.wrapping_add(1));
-        self.epoch.send_replace(self.place.as_ref().map(|_| epoch));
+        let turn = match (&self.old, &self.place) {
+            (Some(old), _) => Some(old.turn.next()),
+            (None, Some(place)) => place.first(),
+            (None, None) => None,
+        };
+        if self.place.is_some() && turn.is_none() {
+            warn!(
+                "all memory that envoys could meet in is other users'; no later envoy can take over from this one"
+            );
+        }
+        self.turn.send_replace(turn);
         if let Some(old) = &self.old {
             state.write_envoy(&self.record(old.running.identity().nobody_after()))?;
         }
         state.write_bootstrap(&self.bootstrap)?;
         let record = |identity| state.write_envoy(&self.record(identity)).map_err(AgentError::from);
-        let turn = self.place.as_ref().map(|place| (place, epoch));
-        let running = command.start(&state.bootstrap_path(), turn, record).await?;
+        let meets = self.place.as_ref().zip(turn);
+        let running = command.start(&state.bootstrap_path(), meets, record).await?;
         let (admin_port, egress_port) = (self.admin_port, self.egress_port);
+        let epoch = turn.map_or(0, |turn| turn.epoch);
         info!(pid = running.identity().pid, admin_port, egress_port, epoch, "envoy was started");
         Ok(running)
     }
@@ -197,7 +216,7 @@ impl Plan {
 
     /// Which Envoy is to answer on the admin port.
     pub(super) fn which(&self, state: &StateDir) -> Which {
-        Which { bootstrap: state.bootstrap_path(), epoch: self.epoch.subscribe() }
+        Which { bootstrap: state.bootstrap_path(), turn: self.turn.subscribe() }
     }
 
     pub(super) fn admin(&self) -> Admin {

@@ -1,5 +1,7 @@
 //! Whole lives of an agent, before a real server and with a program in Envoy's place.
 
+mod handover;
+
 use std::{fs, io, net::Ipv4Addr, os::unix::fs::PermissionsExt, sync::Mutex};
 
 use rand::SeedableRng;
@@ -378,42 +380,6 @@ async fn an_ingress_address_that_is_the_applications_too_is_refused_before_anyth
 }
 
 #[tokio::test]
-async fn from_an_envoy_with_another_bootstrap_a_new_one_takes_over_before_the_agent_is_ready() {
-    let node = Node::new(Setup::default()).await;
-    let mut first = node.live(node.config(Some(TOKEN)));
-    let before = first.ready().await;
-    first.kill().await;
-
-    let another =
-        |last| AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, last).into(), ..node.config(None) };
-    let mut second = node.live(another(9));
-    // The one before answers first, and is not taken for the new one.
-    let mut asked = node.admin_asked.clone();
-    asked.mark_unchanged();
-    let is_asked =
-        |asked: &Vec<String>| asked.iter().filter(|line| line.contains("/server_info")).count() > 3;
-    timeout(PATIENCE, asked.wait_for(is_asked)).await.unwrap().unwrap();
-    assert!(second.ready.try_recv().is_err());
-    node.admin_epoch.send_replace(1);
-    let after = second.ready().await;
-    assert!(!after.adopted && is_running(before.envoy_pid) && is_running(after.envoy_pid));
-    let place = |pid| {
-        arguments(pid)
-            .split_once("--base-id")
-            .unwrap()
-            .1
-            .split_once(" --restart-epoch ")
-            .unwrap()
-            .0
-            .to_owned()
-    };
-    assert_eq!(place(after.envoy_pid), place(before.envoy_pid));
-    assert!(arguments(after.envoy_pid).contains(" --restart-epoch 1 "));
-    second.stop().await;
-    assert!(!is_running(before.envoy_pid) && !is_running(after.envoy_pid), "both end with the agent");
-}
-
-#[tokio::test]
 async fn an_envoy_that_is_not_there_or_no_program_is_told_of_by_its_path() {
     let node = Node::new(Setup::default()).await;
     for (path, kind) in [
@@ -454,28 +420,6 @@ async fn an_envoy_that_ends_at_once_with_a_shells_code_for_a_missing_program_is_
 }
 
 #[tokio::test]
-async fn a_new_envoy_that_could_not_be_started_leaves_the_one_before_known_as_such() {
-    let node = Node::new(Setup::default()).await;
-    let mut first = node.live(node.config(Some(TOKEN)));
-    let before = first.ready().await;
-    first.kill().await;
-
-    let another = || AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(), ..node.config(None) };
-    let mut config = another();
-    config.envoy.path = node.path("nowhere/envoy");
-    let error = node.live(config).end().await.unwrap_err();
-    assert!(matches!(error, AgentError::Envoy(EnvoyError::Start { .. })), "{error}");
-    assert!(is_running(before.envoy_pid));
-
-    let mut last = node.live(another());
-    node.admin_epoch.send_replace(1);
-    let after = last.ready().await;
-    assert!(!after.adopted && after.envoy_pid != before.envoy_pid);
-    last.stop().await;
-    assert!(!is_running(before.envoy_pid) && !is_running(after.envoy_pid));
-}
-
-#[tokio::test]
 async fn an_agent_that_is_told_to_end_before_its_first_certificate_ends_the_envoy_before_too() {
     let node = Node::new(Setup::default()).await;
     let mut first = node.live(node.config(Some(TOKEN)));
@@ -490,37 +434,6 @@ async fn an_agent_that_is_told_to_end_before_its_first_certificate_ends_the_envo
     second.stop().await;
     drop(seen);
     assert!(!is_running(before.envoy_pid) && !node.path("state/envoy.json").exists());
-}
-
-#[tokio::test]
-async fn where_the_new_envoy_does_not_take_over_the_one_before_is_ended_and_another_started() {
-    let node = Node::new(Setup::default()).await;
-    let mut first = node.live(node.config(Some(TOKEN)));
-    let before = first.ready().await;
-    first.kill().await;
-    // As an Envoy of another version does.
-    node.install(&STAYS.replace("trap", "case \"$*\" in *'--restart-epoch 1 '*) exit 1;; esac\ntrap"));
-    let config = AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(), ..node.config(None) };
-    let mut second = node.live(config);
-    let after = second.ready().await;
-    assert!(!is_running(before.envoy_pid) && arguments(after.envoy_pid).contains(" --restart-epoch 0 "));
-    second.stop().await;
-}
-
-#[tokio::test]
-async fn an_envoy_that_stays_alone_is_ended_before_one_with_another_bootstrap_starts() {
-    let node = Node::new(Setup::default()).await;
-    let mut config = node.config(Some(TOKEN));
-    config.envoy.args.push("--base-id 7".to_owned());
-    let mut first = node.live(config);
-    let before = first.ready().await;
-    first.kill().await;
-    let config = AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(), ..node.config(None) };
-    let mut second = node.live(config);
-    let after = second.ready().await;
-    assert!(!after.adopted && !is_running(before.envoy_pid) && is_running(after.envoy_pid));
-    assert!(arguments(after.envoy_pid).contains(" --restart-epoch 0 "));
-    second.stop().await;
 }
 
 #[tokio::test]

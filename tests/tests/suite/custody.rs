@@ -6,7 +6,7 @@ mod token;
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use signet::{
     demo::{stage::Stage, steps::ModeStep},
     local::load::Load,
@@ -23,7 +23,7 @@ async fn mutual_tls(signet: &Signet, folder: &Path) -> Result<Vec<String>> {
     let presented = with_load(&stage, folder).await;
     let log = stage.server.log();
     stage.strike().await;
-    presented.with_context(|| format!("the server logged\n{log}"))
+    presented.map_err(|error| anyhow!("{error:#}\nthe server logged\n{log}"))
 }
 
 async fn with_load(stage: &Stage, folder: &Path) -> Result<Vec<String>> {

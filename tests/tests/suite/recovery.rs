@@ -1,14 +1,19 @@
 //! Parts are killed without warning; traffic does not notice.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use signet::{
     demo::{stage::MESH, steps::ModeStep},
-    local::load::Load,
+    local::{load::Load, mesh::SidecarPlan},
 };
-use signet_tests::{TestMesh, clock, eventually, tally_of};
+use signet_policies::identity::Workload;
+use signet_tests::{
+    TestMesh,
+    bed::{Bed, calling},
+    clock, eventually, tally_of,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -82,4 +87,39 @@ async fn a_killed_agent_leaves_its_envoy_serving_and_the_next_one_takes_it_over_
     assert_eq!(tally.failed, 0, "of {}: {:?}", tally.requests(), tally.failures);
     mesh.end().await;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_of_another_user_starts_where_the_memory_of_its_number_is_roots() -> Result<()> {
+    let mut bed = Bed::start().await?;
+    bed.mesh("m").await?;
+    bed.virtual_node("m", "a", calling(&[])).await?;
+    let address = bed.address();
+    let workload = Workload::virtual_node("m", "a")?;
+    let plan = SidecarPlan {
+        user: Some(1337),
+        ..SidecarPlan::on_loopback(workload, address, bed.programs.envoy.clone())
+    };
+    let mut node = bed.start_sidecar(&plan, address).await?;
+    let memory = memory_of(node.sidecar.ready.envoy_pid)?;
+    ensure!(memory.exists(), "Envoy keeps its memory elsewhere than at {}", memory.display());
+    node.sidecar.stop().await;
+    ensure!(!memory.exists(), "an agent that ends leaves it behind");
+
+    std::fs::write(&memory, "")?;
+    node.sidecar.restart_agent().await?;
+    let next = memory_of(node.sidecar.ready.envoy_pid)?;
+    ensure!(next != memory && next.exists(), "{} is used", next.display());
+    std::fs::remove_file(memory)?;
+    node.sidecar.stop().await;
+    bed.end().await;
+    Ok(())
+}
+
+/// What an Envoy shares with the next by the number in its arguments.
+fn memory_of(envoy: i32) -> Result<PathBuf> {
+    let arguments = std::fs::read_to_string(format!("/proc/{envoy}/cmdline"))?;
+    let mut arguments = arguments.split('\0').skip_while(|argument| *argument != "--base-id");
+    let number: u64 = arguments.nth(1).context("it has no number")?.parse()?;
+    Ok(PathBuf::from(format!("/dev/shm/envoy_shared_memory_{}", number * 10)))
 }
