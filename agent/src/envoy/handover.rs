@@ -77,7 +77,7 @@ impl Turn {
     /// It is another user's.
     fn clear(self) -> io::Result<()> {
         // Envoy's name for it, and the system's for what has one (shm_open(3)).
-        let path = format!("{SHARED_MEMORY}/envoy_shared_memory_{}", self.base_id * 10);
+        let path = format!("{SHARED_MEMORY}/envoy_shared_memory_{}0", self.base_id);
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
