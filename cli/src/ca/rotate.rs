@@ -34,7 +34,9 @@ pub(super) const HELP: &str = "Examples:\n  \
     silent holds it up, by name, until it is back, its certificate ends, or `resume --override NODE` says not to wait; that is \
     kept in the ledger. Such a proxy must join again with a new token and the new ca.pem. `abort` goes back from any phase but \
     the moment in which the old is put aside.\n\
-    A server that is killed goes on where it was.";
+    A server that is killed goes on where it was.\n\n\
+    Exit codes: 0 done, with --wait the change ended as it was meant to, with --plan it can begin; 1 it failed, did not end so \
+    in time, or cannot begin; 2 wrong usage.";
 
 /// Flags of `signet ca rotate`.
 #[derive(Args, Clone, Debug)]
@@ -45,7 +47,7 @@ pub struct RotateArgs {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// What a change would do, and who would hold it up; changes nothing
+    /// What a change would do, and who would hold it up; changes nothing, and fails where it cannot begin
     #[command(long_flag = "plan")]
     Plan(PlanArgs),
     /// Begin a change
@@ -235,7 +237,7 @@ pub(super) async fn run(args: RotateArgs, clock: Clock) -> Result<()> {
             let body = json!({"what": target.what(), "root": given.read()?});
             let client = connect.client(clock)?;
             let answer = client.call(Method::POST, &format!("{PATH}/plan"), Some(&body)).await?;
-            print_plan(&answer, &start_command(&target, &given), format)
+            report_plan(&answer, &start_command(&target, &given), format)
         }
         Action::Start(StartArgs { connect, target, given, spread, wait, format }) => {
             let body = json!({"what": target.what(), "root": given.read()?, "spreadSeconds": spread});
@@ -359,11 +361,18 @@ fn quoted(word: &str) -> String {
     }
 }
 
-fn print_plan(answer: &Value, start: &str, format: Format) -> Result<()> {
-    if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(answer)?);
-        return Ok(());
+/// Prints a plan, and fails where the change cannot begin.
+fn report_plan(answer: &Value, start: &str, format: Format) -> Result<()> {
+    let obstacles =
+        Vec::<String>::deserialize(&answer["obstacles"]).context("the server's answer is no plan")?;
+    match format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(answer)?),
+        Format::Table => print_plan(answer, &obstacles, start),
     }
+    if obstacles.is_empty() { Ok(()) } else { bail!("the change cannot begin") }
+}
+
+fn print_plan(answer: &Value, obstacles: &[String], start: &str) {
     let what = answer["what"].as_str().unwrap_or_default();
     println!("{what}: {} of {} proxies could begin now", answer["ready"], answer["total"]);
     let laggards = Vec::<Laggard>::deserialize(&answer["laggards"]).unwrap_or_default();
@@ -375,12 +384,10 @@ fn print_plan(answer: &Value, start: &str, format: Format) -> Result<()> {
         println!("what you do:");
         steps.iter().enumerate().for_each(|(number, step)| println!("  {}. {step}", number + 1));
     }
-    let obstacles = Vec::<String>::deserialize(&answer["obstacles"]).unwrap_or_default();
-    match obstacles.as_slice() {
+    match obstacles {
         [] => println!("it can begin: {start}"),
         obstacles => obstacles.iter().for_each(|obstacle| println!("cannot begin: {obstacle}")),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -390,6 +397,20 @@ mod tests {
     fn command(issuer: Option<&str>, file: Option<&str>) -> String {
         let target = Target { root: issuer.is_none(), issuer: issuer.map(|mesh| mesh.parse().unwrap()) };
         start_command(&target, &Given { root_file: file.map(PathBuf::from) })
+    }
+
+    #[test]
+    fn a_plan_fails_where_the_change_cannot_begin_and_not_where_proxies_would_hold_it_up() {
+        let plan = |obstacles: &[&str]| {
+            let late = json!([{"node": "mesh/m/virtualNode/a/1", "why": "its agent is not connected"}]);
+            json!({"what": "root", "total": 2, "ready": 1, "laggards": late, "obstacles": obstacles, "steps": []})
+        };
+        for format in [Format::Table, Format::Json] {
+            report_plan(&plan(&[]), "start", format).unwrap();
+            let error = report_plan(&plan(&["another is under way"]), "start", format).unwrap_err();
+            assert_eq!(error.to_string(), "the change cannot begin");
+        }
+        assert!(report_plan(&json!({}), "start", Format::Json).is_err(), "no plan says that it can begin");
     }
 
     #[test]

@@ -45,6 +45,12 @@ async fn waiting_for_a_change_ends_in_time_and_the_change_goes_on() -> Result<()
     let (code, said) = end(&rotate(&server, &["start", "--root", "--wait", "--timeout", "1"])?);
     assert!(code == Some(1) && said.contains("not over yet, in phase distribute"), "{said}");
 
+    for format in ["table", "json"] {
+        let (code, said) = end(&rotate(&server, &["plan", "--root", "--format", format])?);
+        assert!(code == Some(1) && said.ends_with("signet: the change cannot begin\n"), "{code:?} {said}");
+        assert!(said.contains("is under way"), "{said}");
+    }
+
     let told = rotate(&server, &["status", "--wait", "--timeout", "1", "--format", "json"])?;
     let status: Value = serde_json::from_slice(&told.stdout)?;
     assert_eq!((told.status.code(), &status["isOver"]), (Some(1), &json!(false)));
