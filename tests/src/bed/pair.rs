@@ -20,11 +20,14 @@ use http::Method;
 use serde_json::{Value, json};
 use signet::local::load::Plan;
 
-use super::{Bed, Node, app::App, at, call::free_port};
+use super::{Bed, Node, app::App, at, call::free_port, listening};
 use crate::{eventually, program};
 
 /// How long anything may take to come true.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// Connections that last, and requests a second over all of them.
+const KEPT: u32 = 8;
+const LASTING: u32 = 40;
 /// Where a change of root or issuer stands.
 const ROTATION: &str = "/v1/ca/rotation";
 /// Where the server's Envoy writes down each connection, in the bed's folder.
@@ -106,12 +109,51 @@ impl Pair {
             address: ([127, 0, 0, 1], dialed).into(),
             host: "app.test".to_owned(),
             new_connections: rate,
-            kept_alive: 40,
-            connections: 8,
+            kept_alive: LASTING,
+            connections: KEPT,
         };
         let pair = Self { bed, server, caller, plan, app };
         pair.until_watched(2).await?;
         Ok(pair)
+    }
+
+    /// Has `caller` serve `server` in turn, by HTTP, and says what to send: connections that last are moved there, where
+    /// those of TCP are cut.
+    ///
+    /// # Errors
+    /// The server refuses, or nothing is answered in time.
+    pub async fn and_back(&self) -> Result<(App, Plan)> {
+        let web = App::http("web").await?;
+        let spec = async |node: &str| {
+            let node = self.get(&format!("/v20190125/meshes/m/virtualNodes/{node}")).await?;
+            Ok::<_, anyhow::Error>(node["spec"].clone())
+        };
+        let (mut called, mut calling) = (spec("caller").await?, spec("server").await?);
+        let listening = listening(&self.caller.ingress.to_string(), web.port, "http");
+        called["listeners"] = listening["listeners"].clone();
+        called["listeners"][0]["tls"] = calling["listeners"][0]["tls"].clone();
+        called["serviceDiscovery"] = listening["serviceDiscovery"].clone();
+        let mut backend = called["backends"][0].clone();
+        backend["virtualService"]["virtualServiceName"] = json!("web.test");
+        calling["backends"] = json!([backend]);
+        self.bed.respec("m", "caller", called).await?;
+        self.bed.service_of_node("m", "web.test", "caller").await?;
+        self.bed.respec("m", "server", calling).await?;
+        self.bed.synced().await?;
+        eventually("the other direction serves", PATIENCE, || async {
+            let code = self.server.call("web.test").send().await?.code();
+            ensure!(code == 200, "{code}");
+            Ok(())
+        })
+        .await?;
+        let plan = Plan {
+            address: self.server.sidecar.ready.egress,
+            host: "web.test".to_owned(),
+            new_connections: 1,
+            kept_alive: LASTING,
+            connections: KEPT,
+        };
+        Ok((web, plan))
     }
 
     /// Where `server`'s Envoy presents its certificate.

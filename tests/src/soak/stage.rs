@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::DirBuilderExt as _, process::
 use anyhow::{Context, Result, ensure};
 use rustix::process::Pid;
 use serde_json::{Value, json};
-use signet::local::load::{Load, Plan, Tally};
+use signet::local::load::{Load, Tally};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     report::{grown, row},
 };
 use crate::{
-    bed::{Node, app::App, disk::Disk, ledger::entries, listening, pair::Pair, trial::Trial},
+    bed::{Node, app::App, disk::Disk, ledger::entries, pair::Pair, trial::Trial},
     eventually,
 };
 
@@ -22,8 +22,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The node that nobody needs.
 pub(super) const NOBODY: &str = "nobody";
-/// Requests a second over connections that last.
-const LASTING: u32 = 40;
 /// Characters of an error that are printed.
 const WORDS: usize = 600;
 /// Megabytes of the server's disk.
@@ -63,22 +61,9 @@ impl Stage {
         let disk = if wanted.faults { Some(on_a_disk(&server.ready.data_dir)?) } else { None };
         server.restart().await?;
         pair.until_watched(2).await?;
-        let web = lasting(&pair).await?;
+        let (web, plan) = pair.and_back().await?;
         pair.bed.virtual_node("m", NOBODY, json!({})).await?;
         pair.bed.synced().await?;
-        eventually("the other direction serves", PATIENCE, || async {
-            let code = pair.server.call("web.test").send().await?.code();
-            ensure!(code == 200, "{code}");
-            Ok(())
-        })
-        .await?;
-        let plan = Plan {
-            address: pair.server.sidecar.ready.egress,
-            host: "web.test".to_owned(),
-            new_connections: 1,
-            kept_alive: LASTING,
-            connections: 8,
-        };
         let mut stage = Self {
             disk,
             _web: web,
@@ -307,26 +292,6 @@ impl Stage {
             invariants,
         })
     }
-}
-
-/// Calls in the other direction, of HTTP: connections between Envoys last there, and are moved by Envoy.
-async fn lasting(pair: &Pair) -> Result<App> {
-    let web = App::http("web").await?;
-    let path = |node: &str| format!("/v20190125/meshes/m/virtualNodes/{node}");
-    let [mut called, mut calling] =
-        [pair.get(&path("caller")).await?["spec"].clone(), pair.get(&path("server")).await?["spec"].clone()];
-    let tls = calling["listeners"][0]["tls"].clone();
-    let listening = listening(&pair.caller.ingress.to_string(), web.port, "http");
-    called["listeners"] = listening["listeners"].clone();
-    called["listeners"][0]["tls"] = tls;
-    called["serviceDiscovery"] = listening["serviceDiscovery"].clone();
-    pair.bed.respec("m", "caller", called.clone()).await?;
-    pair.bed.service_of_node("m", "web.test", "caller").await?;
-    let mut backend = called["backends"][0].clone();
-    backend["virtualService"]["virtualServiceName"] = json!("web.test");
-    calling["backends"] = json!([backend]);
-    pair.bed.respec("m", "server", calling).await?;
-    Ok(web)
 }
 
 /// Puts the data folder of a server that does not run on a small disk of its own.

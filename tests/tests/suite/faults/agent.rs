@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command, time:
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use rustix::process::{Pid, Signal};
-use signet::local::{admin::Admin, mesh::create_token, process::Process};
+use signet::local::{admin::Admin, load::Load, mesh::create_token, process::Process};
 use signet_policies::identity::Workload;
 use signet_tests::{
     bed::{
@@ -65,6 +65,9 @@ async fn f03_an_agent_that_is_killed_during_a_push_serves_from_its_sealed_cache_
     println!("{}", flawless(trial, pair).await?);
     Ok(())
 }
+
+/// How long an application takes whose connections are never idle: longer than from one request to the next.
+const WAIT: Duration = Duration::from_millis(300);
 
 /// Of the certificates of who sleeps beyond their end.
 const LIFE: Duration = Duration::from_secs(10);
@@ -202,6 +205,12 @@ async fn f23_an_envoy_that_hands_over_to_its_next_epoch_misses_no_handshake_and_
 async fn f23_an_agent_that_wants_another_bootstrap_has_a_new_envoy_take_over_and_no_request_is_lost()
 -> Result<()> {
     let mut pair = Pair::start(RATE).await?;
+    let (web, lasting) = pair.and_back().await?;
+    // Those of TCP are cut in the end, with what is under way on them.
+    (pair.plan.kept_alive, pair.plan.connections) = (0, 0);
+    // So that at each moment something is under way on each of the connections that last.
+    web.delay(WAIT);
+    let load = Load::start(&lasting);
     let trial = Trial::begin(&pair).await?;
     trial.answered(&pair, 60).await?;
     for is_called in [true, false] {
@@ -232,7 +241,11 @@ async fn f23_an_agent_that_wants_another_bootstrap_has_a_new_envoy_take_over_and
     pair.server.sidecar.rotate()?;
     pair.caller.sidecar.rotate()?;
     renewed(&pair, &before).await?;
-    // Lasting connections are told to close with an answer, and opened again.
+    let tally = load.stop().await;
+    println!("{} requests on connections that last", tally.requests());
+    ensure!(tally.failed == 0, "{} of {}: {:?}", tally.failed, tally.requests(), tally.failures);
+    // Told so with an answer by the Envoy that they lead to; what is behind it is no matter of theirs.
+    ensure!(tally.reopened == u64::from(lasting.connections), "{} were opened again", tally.reopened);
     let verdict = trial.end(&pair).await?;
     println!("{verdict}");
     verdict.flawless()?;
