@@ -21,6 +21,7 @@ mod settling;
 mod status;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
     collections::BTreeSet,
@@ -38,10 +39,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{
-    Authority, Error, Issuing, LedgerError, Nodes, TrustFeed,
-    ledger::{Entry, What},
-};
+use crate::{Authority, Error, Issuing, LedgerError, Nodes, TrustFeed, ledger::Entry};
 pub use gate::{FRESH, Laggard};
 use gate::{Facts, Standing};
 use holders::{Holders, Known};
@@ -50,6 +48,7 @@ pub use record::{Entered, Override, Record, RecordError};
 use settling::Settling;
 pub use settling::{DEFAULT_GRACE, MAX_GRACE};
 pub use status::{Excused, Plan, Status};
+use told::Told;
 
 /// Between two looks while a change is under way.
 const LOOK: Duration = Duration::from_millis(250);
@@ -107,6 +106,8 @@ struct Inner {
     /// How long what began before a phase's proof may take to end.
     grace: Duration,
     settling: Mutex<Settling>,
+    /// What the ledger has of the change; `None` where it is to be read there.
+    told: Mutex<Option<Told>>,
 }
 
 impl Rotations {
@@ -125,12 +126,12 @@ impl Rotations {
         Ok(())
     }
 
-    /// Takes up a change that was under way, and says what is to be trusted. `grace` is how long a handshake may take, at
-    /// most [`MAX_GRACE`].
+    /// Takes up a change that was under way, tells the ledger what it does not know of it, and says what is to be trusted.
+    /// `grace` is how long a handshake may take, at most [`MAX_GRACE`].
     ///
     /// # Errors
-    /// The record, or what is to come, cannot be read.
-    pub fn open(
+    /// The record, or what is to come, cannot be read, or the ledger does not answer.
+    pub async fn open(
         folder: &Path,
         issuing: Issuing,
         nodes: Nodes,
@@ -166,14 +167,18 @@ impl Rotations {
             nodes,
             trust,
             clock,
-            status: watch::Sender::new(Arc::new(Status::of(record.as_ref(), &Standing::default()))),
+            status: watch::Sender::new(Arc::new(Status::of(record.as_ref(), None))),
             signing: watch::Sender::new(0),
             followed: watch::Sender::new(0),
             known: Mutex::default(),
             grace: grace.min(MAX_GRACE),
             settling: Mutex::default(),
+            told: Mutex::default(),
             record: Mutex::new(record.clone()),
         }));
+        if let Some(record) = &record {
+            rotations.tell_ledger(record, &record.by).await?;
+        }
         rotations.apply(record.as_ref());
         Ok(rotations)
     }
@@ -212,15 +217,16 @@ impl Rotations {
         let mut next = record.clone();
         if record.phase == Phase::Promote {
             // The disk failed when the folders were put in place: they are, before anything else is done.
-            self.0.publish(Some(record), &standing);
+            self.0.publish(Some(record), Some(&standing));
             self.promote(&mut kept, next).await?;
-            self.0.publish(kept.as_ref(), &standing);
+            self.0.publish(kept.as_ref(), Some(&standing));
             return Ok(());
         }
         let refusal = standing.refusals.first().map(|laggard| format!("{}: {}", laggard.node, laggard.why));
         match (refusal, record.phase.back()) {
-            // Only a phase that trusts something new can be refused; in between, nothing changed.
-            (Some(reason), Some(back)) if !record.phase.needs_renewal() => {
+            // Only a phase that trusts something new can be refused; in between, nothing changed. Who refuses keeps what it
+            // had, so that it does not hurry where somebody has it wait.
+            (Some(reason), Some(back)) if !record.phase.needs_renewal() && !record.paused => {
                 warn!(change = record.id, reason, "a proxy refuses the roots: everybody goes back");
                 next.reason = reason;
                 next.enter(back, now);
@@ -230,21 +236,29 @@ impl Rotations {
         }
         if next.phase == record.phase {
             self.advise(record);
-            self.0.publish(kept.as_ref(), &standing);
+            self.0.publish(kept.as_ref(), Some(&standing));
             return Ok(());
         }
-        self.keep(&mut kept, next).await?;
-        self.tell(kept.as_ref(), standing).await
+        let by = next.by.clone();
+        self.keep(&mut kept, next, &by).await?;
+        self.tell(kept.as_ref(), Some(standing)).await;
+        Ok(())
     }
 
-    /// Publishes how a phase stands that has just begun; of what is over, how it stood `before`.
-    async fn tell(&self, record: Option<&Record>, before: Standing) -> Result<(), RotationError> {
+    /// Publishes how a phase stands that has just begun; of what is over, how it stood `before`. What was done is told
+    /// also where nobody can be counted now.
+    async fn tell(&self, record: Option<&Record>, before: Option<Standing>) {
         let standing = match record.filter(|record| !record.phase.is_over()) {
-            Some(record) => self.standing(record).await?,
+            Some(record) => match self.standing(record).await {
+                Ok(standing) => Some(standing),
+                Err(error) => {
+                    warn!(%error, "nobody knows yet who has moved; trying again");
+                    None
+                }
+            },
             None => before,
         };
-        self.0.publish(record, &standing);
-        Ok(())
+        self.0.publish(record, standing.as_ref());
     }
 
     /// How far everybody is, and until when what began before is waited for.
@@ -303,9 +317,10 @@ impl Rotations {
     }
 
     /// Keeps a record, and then does what it says. What it replaces is safe to go on from until then.
-    async fn keep(&self, kept: &mut Option<Record>, next: Record) -> Result<(), RotationError> {
+    /// Its phase was entered as `by` says.
+    async fn keep(&self, kept: &mut Option<Record>, next: Record, by: &str) -> Result<(), RotationError> {
         next.write(&self.0.folder)?;
-        self.tell_ledger(&next).await?;
+        self.tell_ledger(&next, by).await?;
         if next.phase == Phase::Promote {
             *kept = Some(next.clone());
             return self.promote(kept, next).await;
@@ -326,7 +341,7 @@ impl Rotations {
         }
         next.enter(Phase::Completed, (self.0.clock)());
         next.write(&self.0.folder)?;
-        self.tell_ledger(&next).await?;
+        self.tell_ledger(&next, &next.by).await?;
         self.enter(kept, next).await;
         Ok(())
     }
@@ -339,17 +354,6 @@ impl Rotations {
         if let Err(error) = self.0.issuing.note_authorities().await {
             warn!(%error, "the ledger does not know yet which certificates the authority has");
         }
-    }
-
-    async fn tell_ledger(&self, record: &Record) -> Result<(), LedgerError> {
-        let overridden: Vec<&str> = record.overrides.iter().map(|one| one.node.as_str()).collect();
-        let what = What::Phase {
-            rotation: record.id.clone(),
-            phase: record.phase.to_string(),
-            detail: [record.reason.clone(), overridden.join(" ")].join(" ").trim().to_owned(),
-        };
-        let entry = Entry::event(what, record.by.clone(), (self.0.clock)().into());
-        self.0.issuing.ledger().append(entry).await.map(drop)
     }
 
     /// Brings what signs and what is trusted to where the record stands.
@@ -367,7 +371,7 @@ impl Rotations {
 }
 
 impl Inner {
-    fn publish(&self, record: Option<&Record>, standing: &Standing) {
+    fn publish(&self, record: Option<&Record>, standing: Option<&Standing>) {
         let status = Status::of(record, standing);
         self.status.send_if_modified(|before| {
             let is_new = **before != status;

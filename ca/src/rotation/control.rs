@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tracing::warn;
 
-use super::{MAX_SPREAD, Override, Phase, Plan, Record, RotationError, Rotations, Standing, Status, millis};
+use super::{MAX_SPREAD, Override, Phase, Plan, Record, RotationError, Rotations, Status, millis};
 use crate::{Serial, Succession, certificate::sha256, nodes::PresentedLeaf};
 
 impl Rotations {
@@ -74,22 +75,34 @@ impl Rotations {
         if let Some(record) = kept.as_ref().filter(|record| !record.phase.is_over()) {
             return Err(RotationError::Busy(record.id.clone()));
         }
+        self.take_back().await?;
         let now = (self.0.clock)();
         self.0.issuing.authority().prepare(what, given, now.into())?;
         let mut record = self.record(what, spread, by, now);
         record.enter(Phase::Distribute, now);
-        if let Err(error) = self.keep(&mut kept, record.clone()).await {
-            // It never began. A record that was written says so before what it speaks of is taken away.
-            record.enter(Phase::Aborted, now);
-            let is_on_disk = Record::read(&self.0.folder)?.is_some_and(|written| written.id == record.id);
-            if is_on_disk {
-                record.write(&self.0.folder)?;
+        if let Err(error) = self.keep(&mut kept, record, by).await {
+            if let Err(error) = self.take_back().await {
+                warn!(%error, "what is left of a change that did not begin is taken away when another begins");
             }
-            self.0.issuing.authority().discard_next()?;
             return Err(error);
         }
-        self.tell(kept.as_ref(), Standing::default()).await?;
+        self.tell(kept.as_ref(), None).await;
         Ok(self.0.status.borrow().clone())
+    }
+
+    /// Takes away what is left of a start that could not be kept, where nothing is under way.
+    async fn take_back(&self) -> Result<(), RotationError> {
+        if let Some(mut last) = Record::read(&self.0.folder)? {
+            if !last.phase.is_over() {
+                // Said before what it speaks of is taken away.
+                "it could not begin".clone_into(&mut last.reason);
+                last.enter(Phase::Aborted, (self.0.clock)());
+                last.write(&self.0.folder)?;
+            }
+            self.0.issuing.authority().discard_next()?;
+            self.tell_ledger(&last, &last.by).await?;
+        }
+        Ok(self.0.issuing.authority().discard_next()?)
     }
 
     fn record(&self, what: &Succession, spread: Duration, by: &str, now: std::time::SystemTime) -> Record {
@@ -114,9 +127,9 @@ impl Rotations {
     /// Has a change wait where it is; what is trusted and who signs stays as it is.
     ///
     /// # Errors
-    /// There is none, or the disk does not keep it.
-    pub async fn pause(&self) -> Result<Arc<Status>, RotationError> {
-        self.alter(|record, _| {
+    /// There is none, or disk or ledger do not keep it, and nothing was changed.
+    pub async fn pause(&self, by: &str) -> Result<Arc<Status>, RotationError> {
+        self.alter(by, |record, _| {
             record.paused = true;
             Ok(())
         })
@@ -127,8 +140,8 @@ impl Rotations {
     ///
     /// # Errors
     /// As [`Rotations::pause`].
-    pub async fn resume(&self) -> Result<Arc<Status>, RotationError> {
-        self.alter(|record, _| {
+    pub async fn resume(&self, by: &str) -> Result<Arc<Status>, RotationError> {
+        self.alter(by, |record, _| {
             record.paused = false;
             Ok(())
         })
@@ -140,7 +153,7 @@ impl Rotations {
     /// # Errors
     /// As [`Rotations::pause`].
     pub async fn excuse(&self, nodes: &[String], by: &str) -> Result<Arc<Status>, RotationError> {
-        self.alter(|record, at_unix_ms| {
+        self.alter(by, |record, at_unix_ms| {
             for node in nodes {
                 let excused = Override { node: node.clone(), by: by.to_owned(), at_unix_ms };
                 record.overrides.retain(|before| before.node != excused.node);
@@ -157,7 +170,7 @@ impl Rotations {
     /// There is none, it is on its way back already, or it is over.
     pub async fn abort(&self, by: &str) -> Result<Arc<Status>, RotationError> {
         let now = (self.0.clock)();
-        self.alter(|record, _| {
+        self.alter(by, |record, _| {
             let back = record.phase.back().ok_or(RotationError::NoWayBack(record.phase))?;
             record.reason = format!("aborted by {by}");
             record.paused = false;
@@ -169,17 +182,29 @@ impl Rotations {
 
     async fn alter(
         &self,
+        by: &str,
         change: impl FnOnce(&mut Record, i64) -> Result<(), RotationError>,
     ) -> Result<Arc<Status>, RotationError> {
         let mut kept = self.0.record.lock().await;
-        let current = kept.as_ref().filter(|record| !record.phase.is_over()).ok_or(RotationError::Idle)?;
-        let now = (self.0.clock)();
+        let current =
+            kept.as_ref().filter(|record| !record.phase.is_over()).ok_or(RotationError::Idle)?.clone();
         let mut next = current.clone();
-        change(&mut next, millis(now))?;
-        self.keep(&mut kept, next).await?;
-        let record = kept.as_ref().ok_or(RotationError::Idle)?;
-        let standing = self.standing(record).await?;
-        self.0.publish(Some(record), &standing);
+        change(&mut next, millis((self.0.clock)()))?;
+        if let Err(error) = self.keep(&mut kept, next.clone(), by).await {
+            // Whoever is told that it failed does not meet it after a restart.
+            let is_as_before = kept.as_ref() == Some(&current);
+            if let Some(Err(again)) = is_as_before.then(|| current.write(&self.0.folder)) {
+                warn!(error = %again, "an order that failed may be in force after a restart");
+            }
+            return Err(error);
+        }
+        if current.paused != next.paused && current.phase == next.phase {
+            let order = if next.paused { "paused" } else { "goes on" };
+            if let Err(error) = self.tell_order(&next, order, by).await {
+                warn!(%error, order, "the ledger does not know of an order");
+            }
+        }
+        self.tell(kept.as_ref(), None).await;
         Ok(self.0.status.borrow().clone())
     }
 }

@@ -27,13 +27,16 @@ pub struct Status {
     pub reason: String,
     /// Who began it.
     pub by: String,
+    /// Whether it was looked who has moved. `false` from a server's start to its first look, and where the ledger does not
+    /// answer: the numbers and the laggards below say nothing then.
+    pub looked: bool,
     /// Proxies that count.
     pub total: usize,
     /// Of those, how many have moved.
     pub proven: usize,
     /// Of those, how many refuse what they were given.
     pub refused: usize,
-    /// In percent, rounded down: 100 is all of them.
+    /// In percent, rounded down: 100 is all of them, and 0 also where it was not looked yet.
     pub coverage: u8,
     /// The first of those that have not.
     pub laggards: Vec<Laggard>,
@@ -91,16 +94,22 @@ pub struct Plan {
 }
 
 impl Status {
-    pub(super) fn of(record: Option<&Record>, standing: &Standing) -> Self {
-        let coverage = (standing.proven * 100).checked_div(standing.total).unwrap_or(100);
+    /// `counted` is how far everybody is; `None` where nobody has looked.
+    pub(super) fn of(record: Option<&Record>, counted: Option<&Standing>) -> Self {
+        let nobody = Standing::default();
+        let standing = counted.unwrap_or(&nobody);
+        let is_over = record.is_none_or(|record| record.phase.is_over());
+        let least = if counted.is_some() || is_over { 100 } else { 0 };
+        let coverage = (standing.proven * 100).checked_div(standing.total).unwrap_or(least);
         let mut status = Self {
             id: None,
             what: None,
             phase: None,
-            is_over: true,
+            is_over,
             paused: false,
             reason: String::new(),
             by: String::new(),
+            looked: counted.is_some(),
             total: standing.total,
             proven: standing.proven,
             refused: standing.refusals.len(),
@@ -114,13 +123,12 @@ impl Status {
         status.id = Some(record.id.clone());
         status.what = Some(record.what.to_string());
         status.phase = Some(record.phase);
-        status.is_over = record.phase.is_over();
         status.paused = record.paused;
         status.reason.clone_from(&record.reason);
         status.by.clone_from(&record.by);
         status.overrides = record.overrides.iter().cloned().map(Excused::from).collect();
         status.phases = phases(&record.entered);
-        if status.is_over {
+        if is_over {
             status.laggards.clear();
             status.settled_at_unix_ms = None;
         }
@@ -166,11 +174,7 @@ mod tests {
     fn all_that_programs_read_of_a_change_is_named_in_one_way() {
         let excused = Excused { node: "mesh/m/virtualNode/a".to_owned(), by: "me".to_owned(), at_unix_ms: 7 };
         let phase = PhaseTime { phase: Phase::Issue, at_unix_ms: 5, took_ms: None };
-        let status = Status {
-            overrides: vec![excused],
-            phases: vec![phase],
-            ..Status::of(None, &Standing::default())
-        };
+        let status = Status { overrides: vec![excused], phases: vec![phase], ..Status::of(None, None) };
         let told = serde_json::to_value(status).unwrap();
         assert_eq!(
             (&told["overrides"][0]["atUnixMs"], &told["phases"][0]["atUnixMs"]),

@@ -3,8 +3,10 @@
 mod back;
 mod crash;
 mod given;
+mod ledger;
 mod proof;
 mod settling;
+mod told;
 mod world;
 
 use std::collections::BTreeMap;
@@ -171,15 +173,15 @@ async fn a_paused_change_moves_nobody_and_a_second_one_does_not_begin() {
     let world = World::new().await;
     let mut one = world.agent("a").await;
     world.start(&Succession::Root).await;
-    world.rotations.pause().await.unwrap();
+    world.rotations.pause("me").await.unwrap();
     world.accept(&mut one).await;
     assert_eq!(world.phase(), Phase::Distribute);
     let busy = world.rotations.start(&mesh_issuer(), None, Duration::ZERO, "me").await;
     assert!(matches!(busy, Err(RotationError::Busy(_))), "{busy:?}");
-    world.rotations.resume().await.unwrap();
+    world.rotations.resume("me").await.unwrap();
     world.look().await;
     assert_eq!(world.phase(), Phase::Issue);
-    world.rotations.pause().await.unwrap();
+    world.rotations.pause("me").await.unwrap();
     assert!(world.advice().is_empty(), "nobody is told to renew");
 }
 

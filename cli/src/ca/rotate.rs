@@ -194,6 +194,7 @@ struct Status {
     is_over: bool,
     paused: bool,
     reason: String,
+    looked: bool,
     total: usize,
     proven: usize,
     coverage: u8,
@@ -225,6 +226,8 @@ struct PhaseTime {
 const PATH: &str = "/v1/ca/rotation";
 /// What is waited for when everybody has moved.
 const HANDSHAKES: &str = "handshakes that began before";
+/// Said while the server has not looked.
+const UNKNOWN: &str = "the server has not looked yet who has moved";
 /// Longest time that is waited for the end of a change, in seconds.
 const MAX_WAIT: u64 = 30 * 24 * 60 * 60;
 /// Between two looks.
@@ -315,6 +318,11 @@ fn read(answer: &Value) -> Result<Status> {
 fn progress(status: &Status) -> String {
     let phase = status.phase.as_deref().unwrap_or("none");
     let waits = if status.paused { ", paused" } else { "" };
+    match (status.looked, status.is_over) {
+        (true, _) => {}
+        (false, true) => return phase.to_owned(),
+        (false, false) => return format!("{phase}{waits}: {UNKNOWN}"),
+    }
     let handshakes = status.settled_at_unix_ms.map(|_| format!("; waiting for {HANDSHAKES}"));
     let first =
         status.laggards.first().map(|laggard| format!("; waiting for {}", laggard.node)).or(handshakes);
@@ -397,6 +405,19 @@ mod tests {
     fn command(issuer: Option<&str>, file: Option<&str>) -> String {
         let target = Target { root: issuer.is_none(), issuer: issuer.map(|mesh| mesh.parse().unwrap()) };
         start_command(&target, &Given { root_file: file.map(PathBuf::from) })
+    }
+
+    #[test]
+    fn nobody_is_said_to_have_moved_before_the_server_has_looked() {
+        let told = |phase: &str, is_over: bool, looked: bool| {
+            let status = json!({"id": "r", "what": "root", "phase": phase, "isOver": is_over, "paused": false, "reason": "",
+                "looked": looked, "total": 0, "proven": 0, "coverage": 100, "laggards": [], "settledAtUnixMs": null,
+                "overrides": [], "phases": []});
+            progress(&read(&status).unwrap())
+        };
+        assert_eq!(told("issue", false, true), "issue: 0 of 0 (100 %)");
+        assert_eq!(told("issue", false, false), "issue: the server has not looked yet who has moved");
+        assert_eq!(told("completed", true, false), "completed", "nobody counts after the end");
     }
 
     #[test]

@@ -249,7 +249,8 @@ impl Parts {
         nodes.recall(&*ledger, now).await.context("the ledger")?;
         let grace = Duration::from_secs(args.handshake_grace);
         let rotations =
-            Rotations::open(&keys, issuing.clone(), nodes.clone(), trust.clone(), clock.clone(), grace)?;
+            Rotations::open(&keys, issuing.clone(), nodes.clone(), trust.clone(), clock.clone(), grace)
+                .await?;
         issuing.note_authorities().await.context("the ledger")?;
         publish(&data_dir.join("ca.pem"), &Authority::roots_pem(trust.now().bundle()))?;
         Ok(Self {

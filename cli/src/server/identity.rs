@@ -198,7 +198,7 @@ mod tests {
         let issuing = Issuing::new(Arc::new(authority), ledger.clone(), random, clock.clone());
         let (nodes, none) = (Nodes::default(), Duration::ZERO);
         let rotations =
-            Rotations::open(folder.path(), issuing.clone(), nodes, trust, clock.clone(), none).unwrap();
+            Rotations::open(folder.path(), issuing.clone(), nodes, trust, clock.clone(), none).await.unwrap();
         let terms = Terms { trust_domain: domain, default_lifetime: DEFAULT_LEAF_LIFE };
         let identity = ServerIdentity::new(&rotations, issuing, terms, clock).await.unwrap();
         let first = ledger.size();

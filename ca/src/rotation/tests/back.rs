@@ -36,6 +36,19 @@ async fn a_refusal_of_the_new_root_alone_brings_both_back() {
     assert_eq!((world.phase(), world.trusted().len()), (Phase::Restore, 2));
 }
 
+#[tokio::test]
+async fn a_refusal_moves_nobody_back_while_the_change_is_paused() {
+    let world = World::new().await;
+    let mut one = world.agent("a").await;
+    world.start(&Succession::Root).await;
+    world.rotations.pause("me").await.unwrap();
+    world.refuse(&mut one).await;
+    assert_eq!((world.phase(), world.trusted().len(), world.status().refused), (Phase::Distribute, 2, 1));
+    world.rotations.resume("me").await.unwrap();
+    world.look().await;
+    assert_eq!(world.phase(), Phase::Withdraw);
+}
+
 /// Brings a change to a phase; where both agents renewed it is `retire`.
 async fn bring(world: &World, one: &mut Agent, two: &mut Agent, phase: Phase) {
     world.start(&Succession::Root).await;

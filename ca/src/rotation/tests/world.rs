@@ -8,9 +8,9 @@ use signet_policies::{
 };
 use tempfile::TempDir;
 
-use super::*;
+use super::{ledger::TestLedger, *};
 use crate::{
-    Attestation, Custody, Import, ImportedKey, Ledger, MemoryLedger, Origin, PrivateKey, Random, Serial,
+    Attestation, Custody, Import, ImportedKey, Ledger, Origin, PrivateKey, Random, Serial,
     fixtures::operator::Operator,
     nodes::{Line, Loaded, Presented, PresentedLeaf, Report, SecretState, Session},
 };
@@ -23,7 +23,7 @@ pub(super) struct World {
     pub(super) old_issuer: Vec<u8>,
     /// Whether the server's own certificate follows whoever signs.
     pub(super) follows: bool,
-    pub(super) ledger: Arc<MemoryLedger>,
+    pub(super) ledger: Arc<TestLedger>,
     pub(super) nodes: Nodes,
     trust: TrustFeed,
     now: Arc<BlockingMutex<SystemTime>>,
@@ -78,7 +78,7 @@ impl World {
 
     async fn at(
         folder: Arc<TempDir>,
-        ledger: Arc<MemoryLedger>,
+        ledger: Arc<TestLedger>,
         now: Arc<BlockingMutex<SystemTime>>,
         grace: Duration,
     ) -> Self {
@@ -96,8 +96,9 @@ impl World {
         let issuing = Issuing::new(Arc::new(authority), ledger.clone(), random, Arc::clone(&clock));
         let nodes = Nodes::default();
         nodes.recall(&*ledger, clock().into()).await.unwrap();
-        let rotations =
-            Rotations::open(folder.path(), issuing, nodes.clone(), trust.clone(), clock, grace).unwrap();
+        let rotations = Rotations::open(folder.path(), issuing, nodes.clone(), trust.clone(), clock, grace)
+            .await
+            .unwrap();
         let mut world = Self {
             folder,
             rotations,

@@ -86,8 +86,8 @@ async fn start(
     Ok(Json((*status).clone()))
 }
 
-async fn pause(State(v1): State<V1>) -> Result<Json<Status>, ApiError> {
-    v1.rotations.pause().await.map(|status| Json((*status).clone())).map_err(refused)
+async fn pause(State(v1): State<V1>, caller: Caller) -> Result<Json<Status>, ApiError> {
+    v1.rotations.pause(caller.user()).await.map(|status| Json((*status).clone())).map_err(refused)
 }
 
 async fn resume(
@@ -105,7 +105,7 @@ async fn resume(
         info!(nodes = overrides.join(", "), by = caller.user(), "these proxies are waited for no longer");
         v1.rotations.excuse(&overrides, caller.user()).await.map_err(refused)?;
     }
-    v1.rotations.resume().await.map(|status| Json((*status).clone())).map_err(refused)
+    v1.rotations.resume(caller.user()).await.map(|status| Json((*status).clone())).map_err(refused)
 }
 
 async fn abort(State(v1): State<V1>, caller: Caller) -> Result<Json<Status>, ApiError> {
