@@ -9,7 +9,7 @@ use x509_parser::{
 };
 
 pub(crate) use self::{
-    extensions::{Extension, Extensions, KEY_CERT_SIGN},
+    extensions::{CRL_SIGN, Extension, Extensions, KEY_CERT_SIGN},
     key::{Key, KeyKind, bits},
 };
 
@@ -68,6 +68,14 @@ impl Certificate {
         match self.serial.as_slice() {
             [0, rest @ ..] if !rest.is_empty() => hex::encode(rest),
             octets => hex::encode(octets),
+        }
+    }
+
+    /// Its subject, or where that is empty its first URI; for people.
+    pub(crate) fn name(&self) -> String {
+        match self.subject_text.as_str() {
+            "" => self.extensions.names.uris.first().cloned().unwrap_or_default(),
+            subject => subject.to_owned(),
         }
     }
 

@@ -14,6 +14,7 @@ mod live;
 mod log;
 mod profile;
 
+pub(crate) use self::chain::constraints::NO_AUTHORITY;
 use crate::check::Check;
 
 /// Every check, in the order of their ids.

@@ -117,6 +117,14 @@ impl<'a> Evidence<'a> {
         std::iter::successors(Some(at), next).take(self.authorities.len()).map(|at| &self.authorities[at])
     }
 
+    /// Of an authority that no key of a known one signed: the one whose name it gives as its issuer's, if that is known.
+    pub(crate) fn namesake_above(&self, ca: &Ca<'_>, certificate: &Certificate) -> Option<&Ca<'a>> {
+        let is_named = |above: &&Ca<'_>| {
+            above.certificate.as_ref().is_ok_and(|above| above.subject == certificate.issuer)
+        };
+        self.authorities.iter().find(is_named).filter(|_| ca.issuer.is_none())
+    }
+
     /// The leaves that may be used now.
     pub(crate) fn valid(&self) -> impl Iterator<Item = &Leaf<'a>> {
         self.leaves.iter().filter(|leaf| leaf.record.is_valid_at(self.now) && leaf.record.revoked.is_none())

@@ -28,7 +28,7 @@ pub use checks::{CHECKS, find};
 pub use finding::{Finding, Severity, Subject};
 pub use inventory::Inventory;
 pub use judge::{Judged, judge};
-pub use report::{Coverage, Outcome, Ran, Report};
+pub use report::{Coverage, Kind, Outcome, Ran, Report, Taken};
 pub use run::{Baseline, Selection, audit};
 pub use thresholds::{Ladder, Thresholds};
 pub use waiver::{InvalidWaiver, Waived, Waiver};

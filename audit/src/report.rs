@@ -23,6 +23,9 @@ pub struct Report {
     pub ran_at: i64,
     /// The mesh that it is about; all where absent.
     pub mesh: Option<String>,
+    /// The certificate that it is about, where it is about one from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Taken>,
     /// What was looked at.
     pub coverage: Coverage,
     /// Every check and what came of it.
@@ -37,6 +40,58 @@ pub struct Report {
     pub gaps: Vec<Gap>,
     /// Why what was looked at is too old; empty where it is not.
     pub stale: Vec<String>,
+}
+
+/// A certificate from a file, and what it was taken for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taken {
+    /// By which profile it was judged.
+    pub taken_for: Kind,
+    /// What it says that told so.
+    pub because: String,
+    /// Its SPIFFE ID where it is a leaf, else its subject.
+    pub subject: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+}
+
+/// What a certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It signs no certificates.
+    Leaf,
+    /// It signs leaves.
+    Issuer,
+    /// It signs authorities, and another one signed it.
+    Intermediate,
+    /// It signs authorities, and signed itself.
+    Root,
+}
+
+impl Taken {
+    /// Subject and serial number, for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.subject.as_str() {
+            "" => format!("serial {}", self.serial),
+            subject => format!("{subject}, serial {}", self.serial),
+        }
+    }
+}
+
+impl Kind {
+    /// As reports spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leaf => "leaf",
+            Self::Issuer => "issuer",
+            Self::Intermediate => "intermediate",
+            Self::Root => "root",
+        }
+    }
 }
 
 /// How much was looked at.

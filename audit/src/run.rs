@@ -121,6 +121,7 @@ pub fn audit(
         taken_at: inventory.taken_at,
         ran_at,
         mesh: selection.mesh.clone(),
+        judged: None,
         coverage: coverage(inventory, selection, thresholds),
         checks,
         findings,

@@ -1,6 +1,7 @@
 //! `signet audit`.
 
 mod cert;
+mod certificates;
 mod collect;
 mod entries;
 mod probe;
@@ -8,13 +9,13 @@ mod selection;
 mod standings;
 
 use std::{
-    io::{IsTerminal as _, Read as _},
+    io::IsTerminal as _,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use signet_audit::{CHECKS, Inventory, Report, Severity, Thresholds, audit, find, format};
 use signet_policies::time::{Clock, Timestamp};
@@ -55,7 +56,7 @@ pub enum AuditCommand {
         /// Its id or its name
         check: String,
     },
-    /// Judge a certificate from a file against the profile, without a server
+    /// Judge a certificate from a file, a leaf's, an issuer's or a root's, without a server
     #[command(after_help = cert::HELP)]
     Cert(cert::CertArgs),
 }
@@ -243,33 +244,4 @@ impl OutputArgs {
 fn width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
-}
-
-/// A file of certificates, PEM or one of DER; `-` is the standard input.
-fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>> {
-    let bytes = match path.as_os_str() == "-" {
-        true => {
-            let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-        }
-        false => std::fs::read(path),
-    };
-    let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
-    if !bytes.windows(11).any(|part| part == b"-----BEGIN ") {
-        // Every DER structure begins so; what else it may be is for whoever reads it to say.
-        ensure!(bytes.first() == Some(&0x30), "{} holds no certificate, PEM or DER", path.display());
-        return Ok(vec![bytes]);
-    }
-    let (mut found, mut others) = (Vec::new(), Vec::new());
-    for pem in x509_parser::pem::Pem::iter_from_buffer(&bytes) {
-        let pem = pem.with_context(|| format!("{} is no PEM", path.display()))?;
-        match pem.label.as_str() {
-            "CERTIFICATE" => found.push(pem.contents),
-            _ => others.push(pem.label),
-        }
-    }
-    if found.is_empty() {
-        bail!("{} holds no certificate, but {}", path.display(), others.join(", "));
-    }
-    Ok(found)
 }

@@ -11,6 +11,8 @@ use x509_parser::{
 
 /// keyCertSign, as a bit of [`Extensions::key_usage`].
 pub(crate) const KEY_CERT_SIGN: u16 = 1 << 5;
+/// cRLSign, as a bit of [`Extensions::key_usage`].
+pub(crate) const CRL_SIGN: u16 = 1 << 6;
 
 /// What the extensions say. Absent ones are `None`, or empty.
 #[derive(Clone, Debug, Default)]

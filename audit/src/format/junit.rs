@@ -18,6 +18,16 @@ pub fn junit(report: &Report) -> String {
         count(is_open),
         count(|ran| ran.outcome == Outcome::Skipped),
     );
+    if let Some(judged) = &report.judged {
+        text.push_str("<properties>\n");
+        let kind = judged.taken_for.as_str().to_owned();
+        for (name, value) in
+            [("takenFor", kind), ("because", judged.because.clone()), ("certificate", judged.name())]
+        {
+            let _ = writeln!(text, "<property name=\"{name}\" value=\"{}\"/>", escaped(&value));
+        }
+        text.push_str("</properties>\n");
+    }
     for ran in &report.checks {
         case(&mut text, report, ran);
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     finding::Severity,
-    report::{Outcome, Report},
+    report::{Outcome, Report, Taken},
 };
 
 /// For each check how many findings there are and how old the oldest is, whether it ran, and when the audit did: a dead
@@ -49,6 +49,7 @@ pub fn openmetrics(report: &Report) -> String {
         let _ =
             writeln!(text, "signet_audit_check_complete{{check=\"{}\"}} {}", ran.id, u8::from(is_complete));
     }
+    text.extend(report.judged.as_ref().map(judged));
     for (name, help, value) in [
         ("signet_audit_certificates", "Certificates that were examined.", report.coverage.certificates),
         ("signet_audit_nodes", "Proxies that there are.", report.coverage.nodes),
@@ -61,4 +62,13 @@ pub fn openmetrics(report: &Report) -> String {
     let _ = writeln!(text, "signet_audit_last_run_timestamp_seconds {}", report.ran_at);
     text.push_str("# EOF\n");
     text
+}
+
+fn judged(judged: &Taken) -> String {
+    format!(
+        "# TYPE signet_audit_judged info\n# HELP signet_audit_judged The certificate, and what it was taken for.\n\
+         signet_audit_judged_info{{taken_for=\"{}\",serial=\"{}\"}} 1\n",
+        judged.taken_for.as_str(),
+        judged.serial
+    )
 }

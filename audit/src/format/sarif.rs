@@ -41,7 +41,7 @@ pub fn sarif(report: &Report) -> Result<String, serde_json::Error> {
             json!({ "level": "warning", "message": { "text": text }, "associatedRule": { "id": ran.id } })
         })
         .collect();
-    let log = json!({
+    let mut log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
@@ -53,6 +53,9 @@ pub fn sarif(report: &Report) -> Result<String, serde_json::Error> {
             "results": new.chain(known).chain(waived).collect::<Vec<_>>(),
         }],
     });
+    if let Some(judged) = &report.judged {
+        log["runs"][0]["properties"] = json!({ "judged": judged });
+    }
     serde_json::to_string_pretty(&log).map(|text| text + "\n")
 }
 

@@ -35,12 +35,22 @@ fn heading(report: &Report) -> String {
     let coverage = &report.coverage;
     let ran =
         report.checks.iter().filter(|ran| !matches!(ran.outcome, Outcome::Skipped | Outcome::NotRun)).count();
+    let mut text = String::new();
+    if let Some(judged) = &report.judged {
+        let kind = judged.taken_for.as_str();
+        let article = if matches!(kind, "issuer" | "intermediate") { "an" } else { "a" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "judged as {article} {kind} ({}): {}", judged.because, judged.name());
+    }
     let mut parts = vec![counted(ran, "check")];
     // One certificate from a file has neither nodes nor a log.
     if coverage.nodes > 0 || coverage.log_entries.is_some() {
         parts.push(format!("{} ({} examined)", counted(coverage.nodes, "node"), coverage.nodes_examined));
     }
-    parts.push(counted(coverage.certificates, "certificate"));
+    // An authority from a file is counted among authorities.
+    if coverage.certificates > 0 || report.judged.is_none() {
+        parts.push(counted(coverage.certificates, "certificate"));
+    }
     parts.push(match coverage.authorities {
         1 => "1 authority".to_owned(),
         count => format!("{count} authorities"),
@@ -49,7 +59,7 @@ fn heading(report: &Report) -> String {
         parts.push(format!("log of {entries} entries"));
     }
     parts.push(format!("taken {}", rfc3339(report.taken_at)));
-    parts.join(" · ") + "\n"
+    text + &parts.join(" · ") + "\n"
 }
 
 fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {

@@ -1,5 +1,7 @@
 //! One certificate from a file.
 
+mod authorities;
+
 use signet_audit::{
     Judged, Thresholds,
     inventory::{Place, Terms},
@@ -36,6 +38,24 @@ fn a_leaf_that_names_no_key_of_its_issuer_is_found_to_be_its_by_name() {
     });
     let found = judged(&bed, &record.der.unwrap().0, &[&bed.issuer.der, &bed.root.der], NOW);
     assert_eq!(ids(&found), ["B06"], "{:#?}", found.report.findings);
+}
+
+#[test]
+fn what_signed_a_leaf_is_an_issuer_whatever_it_says_and_must_say_that_nothing_is_below() {
+    let mut bed = Bed::new();
+    let mut params = authority_params("bought", Place::Issuer, NOW - DAY, NOW + 900 * DAY);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.subject_alt_names.clear();
+    let issuer = bed.root.below("bought", params);
+    let leaf = bed.leaf("a");
+    let der = issuer.sign(leaf).der.unwrap().0;
+    let found = judged(&bed, &der, &[&bed.root.der, &issuer.der], NOW);
+    let messages = found.report.findings.iter().map(|found| found.message.as_str()).collect::<Vec<_>>();
+    let [path, name] = messages[..] else { panic!("{messages:?}") };
+    assert!(
+        path.starts_with("it has no path length") && name.starts_with("nothing binds it"),
+        "{messages:?}"
+    );
 }
 
 #[test]

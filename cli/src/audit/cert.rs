@@ -12,15 +12,17 @@ use signet_policies::{
     time::Timestamp,
 };
 
-use super::{OutputArgs, read_certificates};
+use super::{OutputArgs, certificates::read_certificates};
 use crate::WrongUsage;
 
 /// Examples for `--help`.
 pub(super) const HELP: &str = "Examples:\n  signet audit cert chain.pem\n  signet audit cert leaf.der --ca issuer.pem --ca signet-data/ca.pem\n  \
+    signet audit cert signet-data/ca.pem\n  \
     openssl s_client -connect 10.0.0.7:8080 -showcerts </dev/null | signet audit cert -\n\n\
-    The first certificate is judged; those behind it and --ca are what stands above it.\n\
+    The first certificate is judged; those behind it and --ca are what stands above it. One that says CA:TRUE is\n\
+    judged as a root, an intermediate or an issuer, any other as a leaf; each format says which it was taken for.\n\
     What cannot be seen from them is named, and does not count.\n\
-    Exit codes as for `signet audit`.";
+    Exit codes as for `signet audit`; 1 where the file holds no certificate.";
 
 /// Flags of `signet audit cert`.
 #[derive(Args, Clone, Debug)]
@@ -44,7 +46,7 @@ pub(super) fn run(args: &CertArgs, now: Timestamp) -> Result<ExitCode> {
     }
     let thresholds = args.output.thresholds()?;
     let mut certificates = read_certificates(&args.file)?;
-    let leaf = certificates.remove(0);
+    let first = certificates.remove(0);
     for file in &args.ca {
         certificates.extend(read_certificates(file)?);
     }
@@ -56,7 +58,7 @@ pub(super) fn run(args: &CertArgs, now: Timestamp) -> Result<ExitCode> {
         backdate: seconds(BACKDATE),
     };
     let domain = args.trust_domain.as_str();
-    let judged = judge(&leaf, &certificates, domain, &thresholds, terms, now.unix())
+    let judged = judge(&first, &certificates, domain, &thresholds, terms, now.unix())
         .map_err(|error| anyhow!("{}: {error}", args.file.display()))?;
     // Without its chain a certificate can be judged in part, which was asked for then.
     let mut seen = judged.report.clone();

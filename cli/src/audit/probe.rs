@@ -11,7 +11,7 @@ use signet_audit::{
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::read_certificates;
+use super::certificates::read_certificates;
 use crate::{
     WrongUsage,
     local::probe::{ClientCertificate, serial_of, tls_connector},

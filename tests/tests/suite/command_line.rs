@@ -70,6 +70,39 @@ fn a_plaintext_api_beyond_loopback_needs_an_explicit_word() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_certificate_from_a_file_is_judged_as_what_it_is_and_another_file_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(&program()?, folder.path()).await?;
+    let data = folder.path().join("data");
+    let read = |name: &str| std::fs::read(data.join(name));
+    let (root, issuer, key) = (read("ca.pem")?, read("ca/server/cert.pem")?, read("ca/server/key.pem")?);
+    let crlf = String::from_utf8(root.clone())?.replace('\n', "\r\n").into_bytes();
+    let der = pem::parse(&root)?.into_contents();
+    let file = folder.path().join("file");
+    for (what, bytes, code, says) in [
+        ("the root", root.clone(), 0, "judged as a root ("),
+        ("the root, DER", der.clone(), 0, "judged as a root ("),
+        ("the root, CRLF", crlf, 0, "judged as a root ("),
+        ("the root, with text before it", [b"subject=\xfc\n", &*root].concat(), 0, "judged as a root ("),
+        ("an issuer", issuer.clone(), 0, "judged as an issuer ("),
+        ("an issuer and its root", [&*issuer, &*root].concat(), 0, "judged as an issuer ("),
+        ("an issuer and its key", [&*key, &*issuer].concat(), 0, "judged as an issuer ("),
+        ("a key", key, 1, " holds no certificate, but PRIVATE KEY"),
+        ("nothing", Vec::new(), 1, " is empty"),
+        ("text", b"hello\n".to_vec(), 1, " holds no certificate, PEM or DER"),
+        ("a part", der[..100].to_vec(), 1, "it is cut short, at 100 of "),
+    ] {
+        std::fs::write(&file, bytes)?;
+        let output = signet(&["audit", "cert", &file.display().to_string()])?;
+        let printed = text(&[output.stdout, output.stderr].concat());
+        assert_eq!(output.status.code(), Some(code), "{what}: {printed}");
+        assert!(printed.contains(says), "{what}: {printed}");
+    }
+    drop(server);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_second_server_on_the_same_folder_is_told_so() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut first = Server::start(&program()?, folder.path()).await?;

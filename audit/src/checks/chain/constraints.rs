@@ -1,7 +1,9 @@
 //! B04 and B05: what an authority may sign (RFC 5280, sections 4.2.1.3, 4.2.1.9 and 4.2.1.10).
 
+use signet_policies::identity::SpiffeId;
+
 use crate::{
-    certificate::{Certificate, KEY_CERT_SIGN},
+    certificate::{CRL_SIGN, Certificate, Extension, KEY_CERT_SIGN},
     check::Check,
     evidence::{Ca, Evidence},
     finding::{Fault, Severity},
@@ -15,10 +17,35 @@ pub(crate) const CONSTRAINTS: Check = Check {
     severity: Severity::Critical,
     needs: &[Need::Records, Need::Der, Need::Authorities],
     why: "A leaf that is an authority can make any identity; an authority that is none is refused by every peer.",
-    how: "Authorities must say CA:TRUE, keyCertSign and a path length that fits their place; leaves must not say CA:TRUE.",
+    how: "Authorities must say CA:TRUE, critical, keyCertSign and cRLSign, and a path length that fits their place; they must not \
+          carry a workload's identity, purposes without those of TLS, or a critical extension that peers do not know. Leaves must not \
+          say CA:TRUE.",
     fix: "Replace the certificate; revoke a leaf at once.",
     run: misconstrained,
 };
+
+/// What is said of an authority that is none.
+pub(crate) const NO_AUTHORITY: &str = "it does not say CA:TRUE";
+const BASIC_CONSTRAINTS: &str = "2.5.29.19";
+const ANY_PURPOSE: &str = "2.5.29.37.0";
+/// serverAuth and clientAuth.
+const PURPOSES: [&str; 2] = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"];
+/// What peers process in an authority's certificate: both key identifiers, usage and purposes, names and their constraints,
+/// basic constraints, policies and their constraints, where lists are (RFC 5280, section 4.2).
+const KNOWN: [&str; 12] = [
+    "2.5.29.14",
+    "2.5.29.35",
+    "2.5.29.15",
+    "2.5.29.37",
+    "2.5.29.17",
+    "2.5.29.30",
+    BASIC_CONSTRAINTS,
+    "2.5.29.32",
+    "2.5.29.33",
+    "2.5.29.36",
+    "2.5.29.54",
+    "2.5.29.31",
+];
 
 fn misconstrained(evidence: &Evidence<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -40,11 +67,41 @@ fn of_authority(ca: &Ca<'_>, certificate: &Certificate) -> Vec<Fault> {
         faults.push(Fault::new(ca.subject(), message).at(severity).keyed(key));
     };
     if extensions.is_ca != Some(true) {
-        fault(Severity::Critical, "ca", "it does not say CA:TRUE");
+        fault(Severity::Critical, "ca", NO_AUTHORITY);
     }
     if extensions.key_usage.is_some_and(|usage| usage & KEY_CERT_SIGN == 0) || extensions.key_usage.is_none()
     {
         fault(Severity::Critical, "usage", "its key usage lacks keyCertSign");
+    }
+    if extensions.key_usage.is_some_and(|usage| usage & CRL_SIGN == 0) {
+        fault(
+            Severity::Warning,
+            "lists",
+            "its key usage lacks cRLSign, so nothing that it signed can be revoked",
+        );
+    }
+    if extensions.all.iter().any(|found| found.oid == BASIC_CONSTRAINTS && !found.is_critical) {
+        fault(
+            Severity::Warning,
+            "critical",
+            "its basic constraints are not critical, so a peer may pass over them",
+        );
+    }
+    if let Some(purposes) = &extensions.extended_key_usage
+        && !purposes.iter().any(|purpose| purpose == ANY_PURPOSE)
+        && !PURPOSES.iter().all(|purpose| purposes.iter().any(|has| has == purpose))
+    {
+        let message =
+            "its extended key usage leaves out serverAuth or clientAuth, so peers refuse what it signs";
+        fault(Severity::Critical, "purpose", message);
+    }
+    if let Some(id) = extensions.names.uris.iter().find(|uri| uri.parse::<SpiffeId>().is_ok()) {
+        fault(Severity::Critical, "identity", &format!("it carries a workload's identity, {id}"));
+    }
+    let is_known = |found: &&Extension| KNOWN.contains(&found.oid.as_str());
+    if let Some(strange) = extensions.all.iter().find(|found| found.is_critical && !is_known(found)) {
+        let message = format!("the unknown extension {} is critical, so peers refuse it", strange.oid);
+        fault(Severity::Critical, "extension", &message);
     }
     match (ca.authority.place, extensions.path_length) {
         (Place::Root | Place::Intermediate, Some(0)) => {

@@ -18,7 +18,7 @@ pub(crate) const KEY_IDS: Check = Check {
     needs: &[Need::Records, Need::Der, Need::Authorities],
     why: "Where two authorities have one name and nothing tells them apart, some peers build the wrong chain and refuse it.",
     how: "The authority key identifier of every certificate must be its issuer's subject key identifier, and no two \
-          authorities with different keys may share a name.",
+          authorities with different keys may share a name. An authority must have an identifier (RFC 5280, section 4.2.1.2).",
     fix: "Renew the certificates; name authorities so that the key is in the name, as Signet does.",
     run: ambiguous,
 };
@@ -51,6 +51,11 @@ fn ambiguous(evidence: &Evidence<'_>) -> Vec<Fault> {
     for (ca, certificate) in evidence.current() {
         compare(ca.subject(), certificate, ca.issuer);
     }
+    let without = evidence.current().filter(|(_, own)| own.extensions.subject_key_id.is_none());
+    faults.extend(without.map(|(ca, _)| {
+        let message = "it has no key identifier, by which what it signs could name it";
+        Fault::new(ca.subject(), message).keyed("own")
+    }));
     faults.extend(namesakes(evidence));
     faults
 }

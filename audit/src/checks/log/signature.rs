@@ -14,7 +14,8 @@ pub(crate) const SIGNATURE: Check = Check {
     severity: Severity::Critical,
     needs: &[Need::Records, Need::Der, Need::Authorities],
     why: "A certificate that the recorded issuer did not sign was not made here, or the issuer's certificate was exchanged.",
-    how: "Every signature is verified with the public key of the authority that the certificate and its record name.",
+    how: "Every signature is verified with the public key of the authority that the certificate and its record name; an \
+          authority's, where the one that it names as its issuer is known.",
     fix: "Stop issuing, compare the issuer's certificate with a backup, and revoke the serial.",
     run: unsigned,
 };
@@ -35,6 +36,14 @@ fn unsigned(evidence: &Evidence<'_>) -> Vec<Fault> {
         };
         faults.push(Fault::new(leaf.subject(), message));
     }
+    faults.extend(evidence.current().filter_map(|(ca, certificate)| {
+        let namesake = evidence.namesake_above(ca, certificate)?;
+        let message = match std::ptr::eq(namesake, ca) {
+            true => "its own key did not make its signature".to_owned(),
+            false => format!("the key of {} did not make the signature", namesake.authority.name),
+        };
+        Some(Fault::new(ca.subject(), message).keyed("authority"))
+    }));
     faults
 }
 
