@@ -73,7 +73,7 @@ impl<S: Signer> Signer for OnBehalf<S> {
 impl<S: Signer> Further<S> {
     /// Runs until it is dropped.
     pub(crate) async fn run(mut self) {
-        let mut changes = self.deliveries.changes();
+        let (mut changes, mut named) = (self.deliveries.changes(), self.named.clone());
         let mut tasks = JoinSet::new();
         let mut running: BTreeSet<SpiffeId> = BTreeSet::new();
         loop {
@@ -87,6 +87,7 @@ impl<S: Signer> Further<S> {
             }
             tokio::select! {
                 () = changes.changed() => {}
+                Ok(()) = named.changed() => {}
                 Some(ended) = tasks.join_next() => {
                     if let Ok(identity) = ended {
                         running.remove(&identity);
@@ -96,12 +97,18 @@ impl<S: Signer> Further<S> {
         }
     }
 
-    /// Names that the proxy asks for, and that are other identities of the own trust domain.
-    fn wanted(&self) -> Vec<SpiffeId> {
-        let Some(own) = self.own.borrow().clone() else { return Vec::new() };
+    /// Names that the proxy asks for, and that are other identities of the own trust domain; all that it may hold where it
+    /// asks for everything.
+    fn wanted(&self) -> BTreeSet<SpiffeId> {
+        let Some(own) = self.own.borrow().clone() else { return BTreeSet::new() };
         let own = own.leaf().identity().clone();
         let names = self.deliveries.asked().into_iter().filter_map(|name| name.parse::<SpiffeId>().ok());
-        names.filter(|name| name.trust_domain() == own.trust_domain() && *name != own).collect()
+        let mut wanted: BTreeSet<SpiffeId> =
+            names.filter(|name| name.trust_domain() == own.trust_domain() && *name != own).collect();
+        if self.deliveries.is_all_asked() {
+            wanted.extend(self.named.borrow().iter().flatten().filter(|name| **name != own).cloned());
+        }
+        wanted
     }
 
     /// Gets the certificate of an identity and keeps it fresh until the server refuses it; gives the identity back.

@@ -1,6 +1,7 @@
 //! The agent's life, from the first certificate to the end of its Envoy.
 
 mod error;
+mod ingress;
 mod kept;
 mod live;
 mod proxy;
@@ -8,26 +9,18 @@ mod serving;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::PathBuf,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use signet_policies::{
-    identity::{SpiffeId, TrustDomain, Workload, WorkloadKind},
+    identity::{SpiffeId, TrustDomain, Workload},
     time::Clock,
 };
 use signet_sds::{
     attest::AllowedUsers,
     deliveries::Deliveries,
     rotator::{Backoff, Command, Handle, Rotation, rotator},
-    server::{self, Serving},
+    server::{self, EmptyList, Serving},
     socket,
 };
 use tokio::{
@@ -82,6 +75,8 @@ pub struct AgentConfig {
     pub sds_socket: PathBuf,
     /// Users whose processes are served on it: at least the one that Envoy runs as.
     pub allowed_uids: BTreeSet<u32>,
+    /// What a client of it gets that names nothing.
+    pub empty_list: EmptyList,
     /// How Envoy is run.
     pub envoy: EnvoyCommand,
     /// Port of Envoy's admin interface on 127.0.0.1; 0 chooses one.
@@ -171,7 +166,7 @@ pub async fn run(
     controls: Controls,
 ) -> Result<Outcome, AgentError> {
     if config.interception == Interception::None {
-        check_ingress(config.workload.kind, config.ingress_address)?;
+        ingress::check(config.workload.kind, config.ingress_address)?;
     }
     let anchors = Anchors::read(&config.ca_pem, config.trust_domain.as_ref())?;
     let state = Arc::new(StateDir::open(&config.state_dir)?.sealed_with(config.cache_key.take()));
@@ -181,7 +176,7 @@ pub async fn run(
     let listener = socket::bind(&config.sds_socket)?;
     let plan = Plan::make(&config, &server.anchors.server_id(), &state).await?;
 
-    let AgentConfig { workload, token, sds_socket, allowed_uids, envoy, .. } = config;
+    let AgentConfig { workload, token, sds_socket, allowed_uids, empty_list, envoy, .. } = config;
     let mut renewing = rng;
     let mut rng = StdRng::from_rng(&mut renewing);
     let deliveries = Deliveries::new(Arc::clone(&clock));
@@ -195,8 +190,7 @@ pub async fn run(
     tasks.spawn(async move { rotating.await.map_err(AgentError::from) });
     let serving = CancellationToken::new();
     let users = AllowedUsers::new(allowed_uids);
-    let (served, further) = watch::channel(Vec::new());
-    let (may_hold, named) = watch::channel(None);
+    let ((served, further), (may_hold, named)) = (watch::channel(Vec::new()), watch::channel(None));
     let own = rotator.secrets.clone();
     let more = Further {
         signer: on_behalf,
@@ -207,7 +201,8 @@ pub async fn run(
         named,
         served,
     };
-    let what = Serving { own, further, users, recheck: server::RECHECK, deliveries: deliveries.clone() };
+    let (recheck, deliveries_too) = (server::RECHECK, deliveries.clone());
+    let what = Serving { own, further, users, empty_list, recheck, deliveries: deliveries_too };
     serving::begin(&mut tasks, listener, what, more, &serving);
     let agent = Agent {
         state,
@@ -223,19 +218,6 @@ pub async fn run(
         sds_socket,
     };
     agent.run(plan, controls).await
-}
-
-/// On the application's address, Envoy or the application would find the port taken. Beside a gateway is none.
-fn check_ingress(kind: WorkloadKind, address: IpAddr) -> Result<(), AgentError> {
-    if kind == WorkloadKind::VirtualGateway {
-        return Ok(());
-    }
-    let meant = address.to_canonical();
-    let is_applications = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&meant);
-    match meant.is_unspecified() || is_applications {
-        true => Err(AgentError::IngressAddress(address)),
-        false => Ok(()),
-    }
 }
 
 /// An agent whose certificate is being rotated and whose socket is being served.

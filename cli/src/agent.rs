@@ -20,6 +20,7 @@ use signet_policies::{
     identity::{TrustDomain, Workload, WorkloadKind},
     time::Clock,
 };
+use signet_sds::server::EmptyList;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
@@ -86,6 +87,11 @@ pub struct AgentArgs {
     /// A user whose processes are served on the socket, beside the agent's own; may be repeated
     #[arg(long, env = "SIGNET_ALLOW_UID", value_name = "UID", value_delimiter = ',')]
     allow_uid: Vec<u32>,
+    /// What a client of the socket gets that names no secret in its first request. nothing: xDS has no wildcard for
+    /// secrets. everything: each certificate that the workload may hold, and the roots, once under its SPIFFE ID, as
+    /// SPIRE's agent has it
+    #[arg(long, env = "SIGNET_SDS_EMPTY_LIST", default_value = "nothing")]
+    sds_empty_list: EmptyListArg,
     /// The Envoy to run
     #[arg(long, env = "SIGNET_ENVOY", value_name = "PATH", default_value = "envoy")]
     envoy: PathBuf,
@@ -121,6 +127,24 @@ enum InterceptionArg {
     None,
     /// iptables rules redirect the application's traffic, as with App Mesh.
     Iptables,
+}
+
+/// `--sds-empty-list`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EmptyListArg {
+    /// It asks for nothing.
+    Nothing,
+    /// It asks for everything.
+    Everything,
+}
+
+impl From<EmptyListArg> for EmptyList {
+    fn from(asked: EmptyListArg) -> Self {
+        match asked {
+            EmptyListArg::Nothing => Self::Nothing,
+            EmptyListArg::Everything => Self::Everything,
+        }
+    }
 }
 
 /// Runs the agent to its end.
@@ -216,6 +240,7 @@ fn config(args: AgentArgs) -> Result<AgentConfig> {
             .or(environment.sds_socket.map(PathBuf::from))
             .unwrap_or_else(|| default_socket(&variables)),
         allowed_uids: args.allow_uid.into_iter().chain([own_uid]).collect::<BTreeSet<u32>>(),
+        empty_list: args.sds_empty_list.into(),
         envoy: EnvoyCommand {
             path: args.envoy,
             args: args.envoy_args,

@@ -145,6 +145,12 @@ impl Deliveries {
         self.streams().iter().flat_map(|slot| slot.asked()).map(|name| name.to_string()).collect()
     }
 
+    /// Whether an open stream asks for everything that there is.
+    #[must_use]
+    pub fn is_all_asked(&self) -> bool {
+        self.streams().iter().any(|slot| slot.is_wildcard())
+    }
+
     /// Names that open streams ask for and that there was never anything for.
     #[must_use]
     pub fn unserved(&self) -> BTreeSet<String> {

@@ -31,10 +31,22 @@ pub struct Serving {
     pub further: watch::Receiver<Vec<Arc<Secrets>>>,
     /// Whose processes may ask.
     pub users: AllowedUsers,
+    /// What a client gets that names nothing.
+    pub empty_list: EmptyList,
     /// How often to look again at who is connected; [`RECHECK`], but for tests.
     pub recheck: Duration,
     /// Told what becomes of every secret.
     pub deliveries: Deliveries,
+}
+
+/// What the first request of a stream asks for that lists no name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmptyList {
+    /// Nothing: to xDS, secrets have no wildcard.
+    #[default]
+    Nothing,
+    /// Every certificate and the roots, each once under its SPIFFE ID, as SPIRE's agent has it. `*` asks for the same.
+    Everything,
 }
 
 /// Serves on `listener` until `shutdown`, then ends within [`DRAIN`].
@@ -45,9 +57,9 @@ pub struct Serving {
 /// before a byte is read, and again for as long as it is connected.
 /// What goes wrong with one connection ends that connection.
 pub async fn run(listener: UnixListener, serving: Serving, shutdown: CancellationToken) {
-    let Serving { own, further, users, recheck, deliveries } = serving;
+    let Serving { own, further, users, empty_list, recheck, deliveries } = serving;
     let (publisher, published) = Published::channel();
-    let source = Own::new(published, deliveries.clone());
+    let source = Own::new(published, empty_list, deliveries.clone());
     let service = sds(Arc::new(source), shutdown.clone());
     let publish = async {
         publisher.run(own, further, deliveries).await;

@@ -47,6 +47,13 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// The status with which the stream ends.
     fn open(&self, extensions: &Extensions, node: Option<&Node>) -> Result<Feed, Refusal>;
+
+    /// Whether who names no secret gets all of them: [`Session::with_unnamed_secrets`].
+    ///
+    /// [`Session::with_unnamed_secrets`]: crate::Session::with_unnamed_secrets
+    fn gives_unnamed_secrets(&self) -> bool {
+        false
+    }
 }
 
 /// What one stream is fed with, and who watches it.

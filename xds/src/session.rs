@@ -29,7 +29,7 @@ use std::fmt::{self, Display, Formatter};
 
 use tracing::warn;
 
-use crate::{by_kind::ByKind, resource::ResourceType, snapshot::Snapshot, status::Status};
+use crate::{by_kind::ByKind, interest::Unnamed, resource::ResourceType, snapshot::Snapshot, status::Status};
 use nonce::Nonce;
 use order::Step;
 pub use request::{Ask, MAX_NAME, MAX_NAMES, MAX_SECRETS, ProtocolError, Request};
@@ -104,6 +104,14 @@ impl Session {
             stream,
             responses: 0,
         }
+    }
+
+    /// Has a client that names no secret in its first request, or `*`, get every secret once, by its SPIFFE ID, as SPIRE's
+    /// agent does. Without this it gets none: to xDS, secrets have no wildcard.
+    #[must_use]
+    pub fn with_unnamed_secrets(mut self) -> Self {
+        self.watches.of_mut(ResourceType::Secret).wildcard = Unnamed::SpiffeIds;
+        self
     }
 
     /// Takes in a request: an ACK, a NACK, a change of subscription, or several of them at once.

@@ -67,6 +67,11 @@ impl Status {
         self.of(kind).interest.covers(name)
     }
 
+    /// Whether the client asks for more of this kind than it names.
+    pub fn asks_unnamed(&self, kind: ResourceType) -> bool {
+        self.of(kind).interest.is_wildcard()
+    }
+
     /// Whether the client accepted every resource of `snapshot` that it asks for, at the snapshot's version,
     /// and holds no cluster or listener that the snapshot no longer has.
     ///

@@ -4,7 +4,7 @@ use signet_policies::{identity::TrustDomain, time::Timestamp};
 use signet_sds::{
     attest::AllowedUsers,
     keypair::KeyPair,
-    server::{self, Serving},
+    server::{self, EmptyList, Serving},
     socket,
     testing::{Answer, FakeSigner, MiniCa, Order},
     verify::verify,
@@ -58,7 +58,7 @@ fn own_secrets() -> Arc<Secrets> {
     Arc::new(verify(signed, key, &identity, clock().into()).unwrap())
 }
 
-/// Opens an HTTP/2 stream that asks for a name, and keeps it open.
+/// Opens an HTTP/2 stream that asks for a name, or for none where that is empty, and keeps it open.
 async fn ask(path: &std::path::Path, name: &str) -> UnixStream {
     let mut stream = UnixStream::connect(path).await.unwrap();
     let frame = |kind: u8, flags: u8, id: u8, payload: &[u8]| {
@@ -79,7 +79,10 @@ async fn ask(path: &std::path::Path, name: &str) -> UnixStream {
         literal("te", "trailers"),
     ]
     .concat();
-    let name = [&[0x1a, u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+    let name = match name {
+        "" => Vec::new(),
+        name => [&[0x1a, u8::try_from(name.len()).unwrap()], name.as_bytes()].concat(),
+    };
     let message = [&[0, 0, 0, 0, u8::try_from(name.len()).unwrap()], &name[..]].concat();
     let bytes = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
@@ -113,7 +116,9 @@ impl World {
         let (served, further) = watch::channel(Vec::new());
         let users = AllowedUsers::new([rustix::process::geteuid().as_raw()]);
         let (recheck, own_again) = (server::RECHECK, own.clone());
-        let what = Serving { own, further: further.clone(), users, recheck, deliveries: deliveries.clone() };
+        let (others, empty_list) = (further.clone(), EmptyList::Everything);
+        let deliveries_too = deliveries.clone();
+        let what = Serving { own, further: others, users, empty_list, recheck, deliveries: deliveries_too };
         let mut tasks = JoinSet::new();
         tasks.spawn(server::run(listener, what, CancellationToken::new()));
         let domain: TrustDomain = "signet.internal".parse().unwrap();
@@ -229,6 +234,24 @@ async fn eight_further_identities_are_held_at_once_and_each_goes_by_itself() {
     world.name(&rest);
     let left = world.served(|held| held.len() < 8).await;
     assert_eq!(identities(&left), rest);
+}
+
+/// 28 of docs/sds.md.
+#[tokio::test]
+async fn s28_who_asks_for_everything_is_got_what_the_spec_names_and_nothing_that_it_does_not() {
+    let mut world = World::new(3600);
+    world.name(&[TEAM, OWN]);
+    settle().await;
+    assert!(world.asked.borrow().is_empty(), "nobody asks");
+    let _stream = ask(&world.path, "").await;
+    let held = world.served(|held| !held.is_empty()).await;
+    assert_eq!(identities(&held), [TEAM]);
+    world.name(&[TEAM, "spiffe://signet.internal/team/b"]);
+    let held = world.served(|held| held.len() == 2).await;
+    assert_eq!(identities(&held), [TEAM, "spiffe://signet.internal/team/b"]);
+    world.name(&["spiffe://signet.internal/team/b"]);
+    let held = world.served(|held| held.len() == 1).await;
+    assert_eq!(identities(&held), ["spiffe://signet.internal/team/b"]);
 }
 
 #[tokio::test]

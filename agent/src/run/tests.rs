@@ -5,6 +5,7 @@ mod handover;
 use std::{fs, io, net::Ipv4Addr, os::unix::fs::PermissionsExt, sync::Mutex};
 
 use rand::SeedableRng;
+use signet_policies::identity::WorkloadKind;
 use signet_sds::{rotator::RotateError, signer::SignerError, testing::Answer, translate::certificates};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -104,6 +105,7 @@ impl Node {
             state_dir: self.path("state"),
             cache_key: None,
             sds_socket: self.path("agent.sock"),
+            empty_list: EmptyList::Nothing,
             allowed_uids: [rustix::process::geteuid().as_raw()].into(),
             envoy: EnvoyCommand {
                 path: self.path("envoy"),
@@ -141,7 +143,10 @@ impl Node {
 
 impl Life {
     async fn ready(&mut self) -> Ready {
-        timeout(PATIENCE, &mut self.ready).await.expect("in time").expect("the agent lives")
+        match timeout(PATIENCE, &mut self.ready).await.expect("in time") {
+            Ok(ready) => ready,
+            Err(_) => panic!("it has ended: {:?}", self.end().await),
+        }
     }
 
     async fn end(&mut self) -> Result<Outcome, AgentError> {
@@ -372,10 +377,10 @@ async fn an_ingress_address_that_is_the_applications_too_is_refused_before_anyth
         assert!(!node.path("state").exists() && !node.path("agent.sock").exists());
     }
     for text in ["127.0.0.2", "10.0.0.1", "fd00::1"] {
-        check_ingress(WorkloadKind::VirtualNode, text.parse().unwrap()).unwrap();
+        ingress::check(WorkloadKind::VirtualNode, text.parse().unwrap()).unwrap();
     }
     for text in ["0.0.0.0", "127.0.0.1", "::1"] {
-        check_ingress(WorkloadKind::VirtualGateway, text.parse().unwrap()).unwrap();
+        ingress::check(WorkloadKind::VirtualGateway, text.parse().unwrap()).unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ use signet_sds::{
     attest::AllowedUsers,
     deliveries::Deliveries,
     secret::Secrets,
-    server::{self, Serving},
+    server::{self, EmptyList, Serving},
     socket,
     translate::{Held, Validator, translate},
 };
@@ -61,6 +61,7 @@ impl Ours {
             own: own.subscribe(),
             further: further.subscribe(),
             users: AllowedUsers::new([rustix::process::geteuid().as_raw()]),
+            empty_list: EmptyList::default(),
             recheck: server::RECHECK,
             deliveries: deliveries.clone(),
         };

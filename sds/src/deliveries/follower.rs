@@ -1,7 +1,10 @@
 //! Follows one stream.
 
 use std::{
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -20,6 +23,8 @@ pub(super) struct Slot {
     pub(super) number: u64,
     peer: Peer,
     validator: Validator,
+    /// Whether the client asks for more than it names.
+    is_wildcard: AtomicBool,
     names: Mutex<Names>,
 }
 
@@ -112,6 +117,11 @@ impl Slot {
         count
     }
 
+    /// Whether the client asks for everything that there is.
+    pub(super) fn is_wildcard(&self) -> bool {
+        self.is_wildcard.load(Ordering::Relaxed)
+    }
+
     /// The names that the client asks for.
     pub(super) fn asked(&self) -> Vec<Arc<str>> {
         lock(&self.names).0.iter().map(|(name, _)| Arc::clone(name)).collect()
@@ -147,7 +157,13 @@ impl Deliveries {
         snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     ) -> Follower {
         let number = self.0.opened.fetch_add(1, Ordering::Relaxed);
-        let slot = Arc::new(Slot { number, peer, validator, names: Mutex::default() });
+        let slot = Arc::new(Slot {
+            number,
+            peer,
+            validator,
+            is_wildcard: AtomicBool::new(false),
+            names: Mutex::default(),
+        });
         lock(&self.0.streams).insert(number, Arc::clone(&slot));
         Follower { deliveries: self.clone(), slot, snapshots, stale_nonces: 0, is_blind: false }
     }
@@ -272,6 +288,8 @@ impl Observer for Follower {
         let mut news = self.note_all(status, now);
         news |= self.note_unserved(status, now);
         news |= self.forget(status);
+        let is_wildcard = status.asks_unnamed(ResourceType::Secret);
+        news |= self.slot.is_wildcard.swap(is_wildcard, Ordering::Relaxed) != is_wildcard;
         let stale = status.stale_nonces().saturating_sub(self.stale_nonces);
         if stale > 0 {
             self.stale_nonces = status.stale_nonces();

@@ -6,18 +6,19 @@ use signet_xds::{
     server::{Feed, Source},
 };
 
-use super::{connection::Bond, publish::Published};
+use super::{EmptyList, connection::Bond, publish::Published};
 use crate::{deliveries::Deliveries, translate::Validator};
 
 /// Feeds every admitted peer the same: this socket is one workload's.
 pub(super) struct Own {
     published: Published,
+    empty_list: EmptyList,
     deliveries: Deliveries,
 }
 
 impl Own {
-    pub(super) fn new(published: Published, deliveries: Deliveries) -> Self {
-        Self { published, deliveries }
+    pub(super) fn new(published: Published, empty_list: EmptyList, deliveries: Deliveries) -> Self {
+        Self { published, empty_list, deliveries }
     }
 }
 
@@ -32,5 +33,9 @@ impl Source for Own {
         let snapshots = self.published.of(validator);
         let observer = Box::new(self.deliveries.follow(bond.peer(), validator, snapshots.clone()));
         Ok(Feed { snapshots, observer, end: Box::pin(bond.broken()) })
+    }
+
+    fn gives_unnamed_secrets(&self) -> bool {
+        self.empty_list == EmptyList::Everything
     }
 }

@@ -101,6 +101,10 @@ fn serve(held: Option<Arc<Secrets>>) -> Served {
 }
 
 fn serve_to(held: Option<Arc<Secrets>>, uid: u32) -> Served {
+    serve_as(held, uid, EmptyList::Nothing)
+}
+
+fn serve_as(held: Option<Arc<Secrets>>, uid: u32, empty_list: EmptyList) -> Served {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.sock");
     let listener = socket::bind(&path).unwrap();
@@ -114,6 +118,7 @@ fn serve_to(held: Option<Arc<Secrets>>, uid: u32) -> Served {
         own,
         further: others,
         users: AllowedUsers::new([uid]),
+        empty_list,
         recheck: Duration::from_millis(50),
         deliveries: deliveries.clone(),
     };

@@ -127,7 +127,10 @@ impl<A: Api, S: Source> Discovery<A, S> {
     {
         let (parts, body) = request.into_parts();
         let Streams { source, shutdown, opened } = &*self.streams;
-        let session = Session::new(variant, A::SERVICE, opened.fetch_add(1, Ordering::Relaxed));
+        let mut session = Session::new(variant, A::SERVICE, opened.fetch_add(1, Ordering::Relaxed));
+        if source.gives_unnamed_secrets() {
+            session = session.with_unnamed_secrets();
+        }
         Shell::new(Arc::clone(source), parts.extensions, Messages::new(body), session, shutdown.clone())
     }
 

@@ -81,18 +81,18 @@ impl Watch {
             at_once || gate.additions && (!is_held() || self.again.contains(it.name()))
         };
         let of = |name: &Name| newest.get(name).filter(|it| covers(it) && is_news(it)).cloned();
-        let news: Vec<Resource> = if self.interest.all || difference.changed.len() < self.interest.names.len()
-        {
-            let own = asked.iter().chain(&self.again).chain(self.told.over().keys());
-            let mut names: Vec<&Name> =
-                own.chain(difference.changed.iter().map(Resource::shared_name)).collect();
-            names.sort_unstable();
-            names.dedup();
-            names.into_iter().filter_map(of).collect()
-        } else {
-            // Nothing but these is wanted, whatever else there is.
-            self.interest.names.names().filter_map(of).collect()
-        };
+        let news: Vec<Resource> =
+            if self.interest.is_wildcard() || difference.changed.len() < self.interest.names.len() {
+                let own = asked.iter().chain(&self.again).chain(self.told.over().keys());
+                let mut names: Vec<&Name> =
+                    own.chain(difference.changed.iter().map(Resource::shared_name)).collect();
+                names.sort_unstable();
+                names.dedup();
+                names.into_iter().filter_map(of).collect()
+            } else {
+                // Nothing but these is wanted, whatever else there is.
+                self.interest.names.names().filter_map(of).collect()
+            };
         let is_all = !news.is_empty() && news.len() == newest.len();
         (if is_all { newest.whole() } else { news.into_iter().collect() }, None)
     }

@@ -79,7 +79,7 @@ impl Watch {
         }
         let names = &self.interest.names;
         if let Some(names) = (!names.is_empty()).then(|| names.over_another(newest)).flatten() {
-            self.interest = Arc::new(Interest { all: self.interest.all, names });
+            self.interest = Arc::new(Interest { unnamed: self.interest.unnamed, names });
             status.set_interest(self.kind, &self.interest);
         }
     }

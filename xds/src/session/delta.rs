@@ -8,6 +8,7 @@ use super::{
     watch::{Told, Watch},
 };
 use crate::{
+    interest::Unnamed,
     resource::{Name, Version},
     status::Status,
 };
@@ -62,14 +63,15 @@ impl Watch {
         unsubscribe: &[String],
         initial: &BTreeMap<String, String>,
     ) {
-        let wildcard = self.kind.is_wildcard();
+        let wildcard = self.wildcard;
+        let has_wildcard = wildcard != Unnamed::Nothing;
         let interest = Arc::make_mut(&mut self.interest);
-        if first && wildcard && subscribe.is_empty() {
-            (interest.all, self.owes) = (true, true);
+        if first && has_wildcard && subscribe.is_empty() {
+            (interest.unnamed, self.owes) = (wildcard, true);
         }
         for name in subscribe {
-            if wildcard && name == "*" {
-                (interest.all, self.owes) = (true, true);
+            if has_wildcard && name == "*" {
+                (interest.unnamed, self.owes) = (wildcard, true);
                 continue;
             }
             let name = Name::from(name);
@@ -81,9 +83,9 @@ impl Watch {
         }
         for name in unsubscribe {
             let name = Name::from(&**name);
-            if wildcard && *name == *"*" {
-                interest.all = false;
-            } else if interest.take(&name) && interest.all {
+            if has_wildcard && *name == *"*" {
+                interest.unnamed = Unnamed::Nothing;
+            } else if interest.take(&name) && interest.covers(&name) {
                 // Under a wildcard the client cannot know whether it still gets the resource: it is told.
                 self.asked.insert(name);
             }

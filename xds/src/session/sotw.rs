@@ -3,7 +3,11 @@
 use std::{mem, sync::Arc};
 
 use super::watch::Watch;
-use crate::{interest::Interest, resource::Name, status::Status};
+use crate::{
+    interest::{Interest, Unnamed},
+    resource::Name,
+    status::Status,
+};
 
 impl Watch {
     /// Takes in a SotW request.
@@ -32,15 +36,15 @@ impl Watch {
             let before = mem::replace(&mut self.interest, interest);
             let added = |name: &&Name| first || !before.names.contains(name);
             self.asked.extend(self.interest.names.names().filter(added).cloned());
-            self.owes |= self.interest.all && (first || !before.all);
+            self.owes |= self.interest.is_wildcard() && (first || !before.is_wildcard());
         }
         self.forget_unwanted(status);
     }
 
     /// As every acknowledgement does. Puts the names in order.
     fn asks_for_the_same(&self, names: &mut Vec<String>) -> bool {
-        let all = self.kind.is_wildcard() && names.is_empty() && !self.listed;
-        self.interest.all == all && self.interest.is_of(names)
+        let unnamed = if names.is_empty() && !self.listed { self.wildcard } else { Unnamed::Nothing };
+        self.interest.unnamed == unnamed && self.interest.is_of(names)
     }
 
     /// Nothing listed means everything, but only where that is possible and as long as nothing was ever
@@ -49,8 +53,8 @@ impl Watch {
         let mut interest = Interest::default();
         names.into_iter().for_each(|name| interest.add(&Name::from(name)));
         self.listed |= !interest.names.is_empty();
-        if self.kind.is_wildcard() {
-            interest.all = interest.take(&Name::from("*")) || !self.listed;
+        if self.wildcard != Unnamed::Nothing && (interest.take(&Name::from("*")) || !self.listed) {
+            interest.unnamed = self.wildcard;
         }
         interest
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     batch::Resources,
-    interest::Interest,
+    interest::{Interest, Unnamed},
     layer::{Layer, Value},
     resource::{Name, Resource, ResourceType, Version},
     snapshot::{Kind, Snapshot},
@@ -82,6 +82,8 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) kind: ResourceType,
+    /// What a client asks for that names nothing, or `*`.
+    pub(super) wildcard: Unnamed,
     /// Whether a request for this kind has arrived.
     pub(super) opened: bool,
     pub(super) interest: Arc<Interest>,
@@ -114,6 +116,7 @@ impl Watch {
     pub(super) fn new(kind: ResourceType) -> Self {
         Self {
             kind,
+            wildcard: if kind.is_wildcard() { Unnamed::Everything } else { Unnamed::Nothing },
             opened: false,
             interest: Arc::default(),
             only: None,
@@ -331,10 +334,11 @@ impl Watch {
         if self.only.as_ref() != interest.only() {
             self.only = interest.only().cloned();
         }
-        if interest.all {
+        if interest.unnamed == Unnamed::Everything {
             return;
         }
-        for name in self.told.beyond(&interest.names) {
+        let unwanted = self.told.beyond(&interest.names).into_iter().filter(|name| !interest.covers(name));
+        for name in unwanted.collect::<Vec<_>>() {
             self.told.put(&name, None);
             status.of_mut(self.kind).forget(&name);
         }

@@ -53,7 +53,7 @@ impl Watch {
     fn wanted(&self, newest: &Arc<Kind>, gate: Gate, asked: &BTreeSet<Name>, owes: bool) -> Layer<Resource> {
         let nothing = Layer::default();
         let posted = self.posted.as_ref().unwrap_or(&nothing);
-        let goes_with_all = self.interest.all && posted.is_plain() && self.told.is_plain();
+        let goes_with_all = self.interest.is_wildcard() && posted.is_plain() && self.told.is_plain();
         if goes_with_all && Arc::ptr_eq(posted.base(), self.told.base()) {
             match (gate.additions, gate.removals) {
                 (true, true) => return Layer::of(Arc::clone(newest)),

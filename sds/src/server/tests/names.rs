@@ -103,6 +103,49 @@ async fn s28_an_empty_list_asks_for_nothing_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
+async fn s28_where_an_empty_list_asks_for_everything_each_secret_comes_once_by_its_spiffe_id() {
+    let own = secrets();
+    let served = serve_as(None, own_uid(), EmptyList::Everything);
+    let peer = Peer::connect(&served.path).await;
+    let mut sotw = peer.sotw(request(&[])).await;
+    let mut delta = peer.delta(&[], HashMap::new()).await;
+    served.until("they ask", |_| served.deliveries.is_all_asked()).await;
+    served.publish(&own);
+    let all = [DOMAIN, OWN];
+    assert_eq!(sotw.next().await, all.map(|name| expected(&own, name)));
+    let first = delta.next().await;
+    assert_eq!(first.resources.iter().map(|it| &*it.name).collect::<Vec<_>>(), all);
+    let fetched = fetch(&served, &[]).await.unwrap();
+    assert_eq!(fetched.resources.len(), 2);
+
+    // What is new is sent by itself.
+    let team = secrets_of(TEAM);
+    served.further.send_replace(vec![Arc::clone(&team)]);
+    assert_eq!(sotw.next().await, [expected(&team, TEAM)]);
+    assert_eq!(delta.next().await.resources[0].name, TEAM);
+    served.further.send_replace(Vec::new());
+    assert_eq!(delta.next().await.removed_resources, [TEAM]);
+    let next = with_another_root(&own);
+    served.publish(&next);
+    assert_eq!(sotw.next().await, [expected(&next, DOMAIN)]);
+    let told = served.told_of(DOMAIN, |one| one.sent == one.accepted).await;
+    assert_eq!(told.sent, Some(next.bundle().version()));
+
+    // A list is a list from then on, and an empty one gives up.
+    sotw.answer(None, Some(&["default"])).await;
+    assert_eq!(sotw.next().await, [expected(&next, "default")]);
+    served.publish(&own);
+    sotw.is_silent().await;
+    sotw.answer(None, Some(&[])).await;
+    sotw.is_silent().await;
+    served.publish(&secrets());
+    sotw.is_silent().await;
+    delta.next().await;
+    drop(delta);
+    served.until("nobody asks", |_| !served.deliveries.is_all_asked()).await;
+}
+
+#[tokio::test]
 async fn s29_an_empty_list_after_others_gives_everything_up_in_silence() {
     let served = serve(Some(secrets()));
     let mut stream = Sotw::open(&served, &["default"]).await;

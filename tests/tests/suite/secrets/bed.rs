@@ -22,7 +22,7 @@ use signet_sds::{
     deliveries::Deliveries,
     keypair::KeyPair,
     secret::Secrets,
-    server::{self, Serving},
+    server::{self, EmptyList, Serving},
     socket,
     testing::{Answer, FakeSigner, MiniCa, Order},
     verify::{trust, verify},
@@ -127,6 +127,7 @@ impl Sds {
             own: self.secrets.subscribe(),
             further: self.further.subscribe(),
             users: AllowedUsers::new([self.uid]),
+            empty_list: EmptyList::default(),
             recheck: server::RECHECK,
             deliveries: self.deliveries.clone(),
         };

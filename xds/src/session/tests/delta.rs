@@ -36,6 +36,23 @@ fn nothing_listed_is_everything_for_clusters_and_listeners_only() {
 }
 
 #[test]
+fn with_unnamed_secrets_nothing_listed_is_those_with_spiffe_ids() {
+    let mut peer = Peer::delta("S default@1 spiffe://d@1 spiffe://d/a@1");
+    peer.session = peer.session.with_unnamed_secrets();
+    assert_eq!(peer.ask("S", &[]), ["S spiffe://d@1 spiffe://d/a@1"]);
+    peer.ack("S");
+    assert_eq!(peer.see("S default@2 spiffe://d@1"), ["S -spiffe://d/a"]);
+    peer.ack("S");
+    assert_eq!(peer.ask("S", &["default"]), ["S default@2"]);
+    peer.ack("S");
+    assert_eq!(peer.unsubscribe("S", &["default"]), NOTHING, "no wildcard covers it");
+    assert_eq!(peer.see("S default@3 spiffe://d@1"), NOTHING);
+    assert_eq!(peer.unsubscribe("S", &["*"]), NOTHING);
+    assert_eq!(peer.see("S default@3 spiffe://d@2"), NOTHING);
+    assert_eq!(peer.ask("S", &["*"]), ["S spiffe://d@2"]);
+}
+
+#[test]
 fn a_first_wildcard_request_is_answered_even_when_there_is_nothing_to_say() {
     let mut peer = Peer::delta("");
     assert_eq!(peer.ask("C", &[]), ["C"]);

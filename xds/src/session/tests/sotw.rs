@@ -12,6 +12,25 @@ fn an_empty_list_means_everything_for_clusters_and_listeners_only() {
 }
 
 #[test]
+fn with_unnamed_secrets_an_empty_list_means_those_with_spiffe_ids_until_one_is_listed() {
+    let mut peer = Peer::sotw("S ROOTCA@1 default@1 spiffe://d@1 spiffe://d/a@1");
+    peer.session = peer.session.with_unnamed_secrets();
+    assert_eq!(peer.ask("S", &[]), ["S spiffe://d@1 spiffe://d/a@1"]);
+    assert_eq!(peer.ack("S"), NOTHING);
+    assert!(peer.is_synced());
+    assert_eq!(peer.see("S ROOTCA@2 default@2 spiffe://d@1 spiffe://d/a@2"), ["S spiffe://d/a@2"]);
+    assert_eq!(peer.ack("S"), NOTHING);
+    assert_eq!(peer.ask("S", &["*", "default"]), ["S default@2"]);
+    assert_eq!(peer.ack("S"), NOTHING);
+    assert_eq!(peer.ask("S", &["*"]), NOTHING);
+    assert_eq!(peer.accepted("S", "default"), None, "it was given up");
+    assert_eq!(peer.see("S default@3 spiffe://d/b@1"), ["S spiffe://d/b@1"]);
+    assert_eq!(peer.ask("S", &[]), NOTHING);
+    assert_eq!(peer.see("S default@3 spiffe://d/b@2"), NOTHING, "an empty list after others gives all up");
+    assert_eq!(peer.ask("E", &[]), NOTHING, "of endpoints it still means none");
+}
+
+#[test]
 fn an_acknowledgement_is_silent_and_moves_what_is_accepted() {
     let mut peer = Peer::sotw("C a@1");
     peer.ask("C", &[]);
