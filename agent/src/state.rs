@@ -8,9 +8,14 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt as _},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use thiserror::Error;
@@ -23,6 +28,10 @@ const IDENTITY: &str = "identity.json";
 const BOOTSTRAP: &str = "bootstrap.json";
 const ENVOY: &str = "envoy.json";
 const LOCK: &str = "lock";
+/// How long a held lock may take to be let go. Whatever an agent was about to start when it ended has the lock too, until it
+/// runs as what it is.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PULSE: Duration = Duration::from_millis(10);
 /// Mode of the folder: its files hold keys.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -73,7 +82,8 @@ pub(crate) enum EnvoyRecord {
 }
 
 impl StateDir {
-    /// Opens the folder, making it if it is missing, and takes it for this process.
+    /// Opens the folder, making it if it is missing, and takes it for this process. This blocks for up to a second where
+    /// another has it.
     ///
     /// # Errors
     /// [`StateError`].
@@ -91,9 +101,9 @@ impl StateDir {
             path: path.clone(),
             source,
         })?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match patiently(|| flock(&lock, FlockOperation::NonBlockingLockExclusive), sleep) {
             Ok(()) => Ok(Self { path, cache_key: None, _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse(path)),
+            Err(Errno::WOULDBLOCK) => Err(StateError::InUse(path)),
             Err(error) => Err(StateError::Io { action: "lock", path, source: error.into() }),
         }
     }
@@ -177,9 +187,23 @@ impl StateDir {
     }
 }
 
+/// Tries to lock until that is done, or for [`LOCK_PATIENCE`].
+fn patiently(lock: impl Fn() -> Result<(), Errno>, pause: impl Fn(Duration)) -> Result<(), Errno> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match lock() {
+            Err(Errno::WOULDBLOCK) if waited < LOCK_PATIENCE => {
+                pause(LOCK_PULSE);
+                waited += LOCK_PULSE;
+            }
+            locked => return locked,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{cell::Cell, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -192,6 +216,20 @@ mod tests {
         drop(first);
         StateDir::open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, FOLDER_MODE);
+    }
+
+    #[test]
+    fn a_held_lock_is_waited_for_and_not_for_ever() {
+        for (held, expected) in [(3, Ok(())), (u32::MAX, Err(Errno::WOULDBLOCK))] {
+            let (tried, waited) = (Cell::new(0), Cell::new(Duration::ZERO));
+            let lock = || {
+                tried.set(tried.get() + 1);
+                if tried.get() > held { Ok(()) } else { Err(Errno::WOULDBLOCK) }
+            };
+            assert_eq!(patiently(lock, |pulse| waited.set(waited.get() + pulse)), expected);
+            assert_eq!(waited.get(), LOCK_PATIENCE.min(LOCK_PULSE.saturating_mul(held)));
+        }
+        assert_eq!(patiently(|| Err(Errno::NOLCK), |_| panic!("it is not held")), Err(Errno::NOLCK));
     }
 
     #[test]

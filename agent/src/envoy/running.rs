@@ -64,13 +64,19 @@ impl Running {
             Some((bootstrap, binary)) => follow_below(&mut child, bootstrap, binary).await,
             None => follow(&child),
         };
-        let noted = followed.map_err(E::from).and_then(|(identity, pidfd)| {
-            record(identity).inspect_err(|_| {
-                // The child is killed below; where that is a shell, its Envoy would go on.
-                let _ = pidfd_send_signal(pidfd.get_ref(), Signal::KILL);
-            })?;
-            Ok((identity, pidfd))
-        });
+        let noted = match followed {
+            Ok((identity, pidfd)) => match record(identity) {
+                Ok(()) => Ok((identity, pidfd)),
+                Err(error) => {
+                    // The child is killed below; where that is a shell, its Envoy would go on.
+                    if pidfd_send_signal(pidfd.get_ref(), Signal::KILL).is_ok() {
+                        let _ended = pidfd.readable().await;
+                    }
+                    Err(error)
+                }
+            },
+            Err(error) => Err(E::from(error)),
+        };
         match noted {
             Ok((identity, pidfd)) => {
                 Ok(Self { identity, pidfd, child: Some(child), is_kept: kept.is_some() })

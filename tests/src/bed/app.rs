@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use signet::local::app::NAME_HEADER;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
     time::sleep,
 };
@@ -89,7 +89,14 @@ impl App {
     /// It is taken.
     pub async fn bind(port: u16) -> Result<TcpListener> {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        // As many as a busy machine lets wait: Envoy gives an application beside it a quarter of a second.
+        let listen = || {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(4096)
+        };
+        listen().with_context(|| format!("cannot listen on {address}"))
     }
 
     /// Starts one on a listener, such as one of another network namespace.
