@@ -16,7 +16,7 @@ pub(crate) const OUTLIVES: Check = Check {
     needs: &[Need::Records, Need::Der, Need::Authorities],
     why: "A leaf is worth nothing from the second on in which its issuer ends, whatever it says itself.",
     how: "The end of every certificate is compared with that of its issuer, up to the root.",
-    fix: "Renew the certificate from an issuer that lives longer: `signet ca rotate start`.",
+    fix: "Renew the certificate from an issuer that lives longer: `signet ca rotate start --issuer MESH`, or --root.",
     run: outlived,
 };
 
@@ -50,7 +50,7 @@ pub(crate) const HORIZON: Check = Check {
     needs: &[Need::Authorities],
     why: "A mesh whose root ends stops at that second, a year or ten after somebody installed it.",
     how: "Days to the end, by the thresholds for roots and issuers; what ends within --horizon is a warning at least.",
-    fix: "signet ca rotate --plan, then signet ca rotate start",
+    fix: "signet ca rotate --plan --issuer MESH, or --root, which ends with the command that begins it",
     run: ending,
 };
 
@@ -77,13 +77,25 @@ fn ending(evidence: &Evidence<'_>) -> Vec<Fault> {
             ..0 => format!("it ended {} ago", span(-left)),
             _ => format!("it ends in {}", span(left)),
         };
-        Some(
-            Fault::new(ca.subject(), message)
-                .at(severity)
-                .seen(format!("last valid second: {}", certificate.not_after)),
-        )
+        let fault = Fault::new(ca.subject(), message)
+            .at(severity)
+            .seen(format!("last valid second: {}", certificate.not_after));
+        Some(match plan(ca) {
+            Some(plan) => fault.by(plan),
+            None => fault,
+        })
     };
     evidence.current().filter_map(fault).collect()
+}
+
+/// What to do about this one, where that follows from its place or its name.
+fn plan(ca: &Ca<'_>) -> Option<String> {
+    let which = match (ca.authority.place, ca.authority.name.strip_prefix("mesh/")) {
+        (Place::Root, _) => "--root".to_owned(),
+        (Place::Issuer, Some(mesh)) => format!("--issuer {mesh}"),
+        (Place::Issuer | Place::Intermediate, _) => return None,
+    };
+    Some(format!("signet ca rotate --plan {which}, then signet ca rotate start {which}"))
 }
 
 fn span(seconds: i64) -> String {

@@ -84,7 +84,7 @@ pub(crate) const AUTHORITY_KEY: Check = Check {
     needs: &[Need::Records, Need::Authorities],
     why: "A key that signs certificates and stands in a proxy's memory can be read where proxies run.",
     how: "The hashes of all public keys are joined with those of the authorities.",
-    fix: "Replace the authority: signet ca rotate start.",
+    fix: "Replace the authority: signet ca rotate start --issuer MESH, or --root.",
     run: authority_keys,
 };
 

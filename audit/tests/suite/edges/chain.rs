@@ -435,3 +435,21 @@ fn signers() {
 fn name_constraints() {
     each_is_as_it_says(&CONSTRAINTS);
 }
+
+#[test]
+fn the_command_for_an_authority_that_ends_says_which() {
+    let fixes = |bed: &Bed| bed.audit().findings.into_iter().map(|found| found.fix).collect::<Vec<_>>();
+    let mut bed = Bed::new();
+    bed.replace_root(NOW + 700 * DAY, |_| {});
+    assert_eq!(fixes(&bed), ["signet ca rotate --plan --root, then signet ca rotate start --root"]);
+    let mut bed = Bed::new();
+    bed.replace_issuer(NOW + 100 * DAY, |_| {});
+    let says = "signet ca rotate --plan --issuer shop, then signet ca rotate start --issuer shop";
+    assert_eq!(fixes(&bed), [says]);
+    // Without either flag the command is wrong usage.
+    let names_one = |fix: &str| fix.contains("--issuer") && fix.contains("--root");
+    for check in signet_audit::CHECKS {
+        let begins = ["rotate start", "rotate --plan"].iter().any(|command| check.fix.contains(command));
+        assert!(!begins || names_one(check.fix), "{}: {}", check.id, check.fix);
+    }
+}
