@@ -6,7 +6,10 @@ mod seal;
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt, MetadataExt as _},
+    },
     path::{Path, PathBuf},
     thread::sleep,
     time::Duration,
@@ -32,6 +35,8 @@ const LOCK: &str = "lock";
 /// runs as what it is.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PULSE: Duration = Duration::from_millis(10);
+/// What a file is called before it is whole, with a few letters behind it.
+const UNFINISHED: &str = ".unfinished-";
 /// Mode of the folder: its files hold keys.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -83,7 +88,8 @@ pub(crate) enum EnvoyRecord {
 
 impl StateDir {
     /// Opens the folder, making it if it is missing, and takes it for this process. This blocks for up to a second where
-    /// another has it.
+    /// another has it. What an agent had not finished writing when it was killed is removed: it may hold a key, also where
+    /// keys are sealed by now.
     ///
     /// # Errors
     /// [`StateError`].
@@ -102,7 +108,14 @@ impl StateDir {
             source,
         })?;
         match patiently(|| flock(&lock, FlockOperation::NonBlockingLockExclusive), sleep) {
-            Ok(()) => Ok(Self { path, cache_key: None, _lock: lock }),
+            Ok(()) => {
+                clear_unfinished(&path).map_err(|source| StateError::Io {
+                    action: "clear",
+                    path: path.clone(),
+                    source,
+                })?;
+                Ok(Self { path, cache_key: None, _lock: lock })
+            }
             Err(Errno::WOULDBLOCK) => Err(StateError::InUse(path)),
             Err(error) => Err(StateError::Io { action: "lock", path, source: error.into() }),
         }
@@ -177,7 +190,7 @@ impl StateDir {
     /// The file's mode is 0600.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
         let write = || -> io::Result<()> {
-            let mut file = NamedTempFile::new_in(&self.path)?;
+            let mut file = unfinished(&self.path)?;
             file.write_all(content)?;
             file.as_file().sync_all()?;
             file.persist(self.path.join(name)).map_err(|error| error.error)?;
@@ -201,9 +214,24 @@ fn patiently(lock: impl Fn() -> Result<(), Errno>, pause: impl Fn(Duration)) -> 
     }
 }
 
+/// A file of mode 0600 that goes by itself, unless it gets another name or the process is killed.
+fn unfinished(folder: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
+}
+
+fn clear_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, os::unix::fs::PermissionsExt};
+    use std::{cell::Cell, collections::BTreeSet, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -250,6 +278,28 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "the lock and the bootstrap, no temporary files: {left:?}");
+    }
+
+    #[test]
+    fn what_a_killed_agent_had_not_finished_writing_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || -> BTreeSet<_> {
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+        };
+        // As its replacement finds it when the process ends between the two.
+        let file = unfinished(folder.path()).unwrap();
+        let (_, left) = file.keep().unwrap();
+        for name in [IDENTITY, BOOTSTRAP, ".hidden"] {
+            fs::write(folder.path().join(name), "kept").unwrap();
+        }
+        assert_eq!(names().len(), 4);
+        let state = StateDir::open(folder.path()).unwrap();
+        assert_eq!(names(), [IDENTITY, BOOTSTRAP, ".hidden", LOCK].map(Into::into).into());
+        // Nobody removes what the agent that has the folder is writing.
+        fs::write(&left, "being written").unwrap();
+        assert!(matches!(StateDir::open(folder.path()), Err(StateError::InUse(_))));
+        assert!(left.exists());
+        drop(state);
     }
 
     #[test]
