@@ -28,6 +28,17 @@ pub enum BindError {
     /// Somebody listens there.
     #[error("{0} is served by another process; stop it, or choose another --socket")]
     InUse(PathBuf),
+    /// Another user made it, so that it cannot be asked whether somebody listens.
+    #[error(
+        "{path} is a socket of another user ({owner}), who may be serving it or have left it behind; remove it, or choose \
+         another --socket"
+    )]
+    Anothers {
+        /// The socket.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// Something else has that name.
     #[error("{0} exists and is no socket; it is left alone: remove it, or choose another --socket")]
     NotASocket(PathBuf),
@@ -66,19 +77,33 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
 
 fn remove_stale(path: &Path) -> Result<(), BindError> {
     let failed = |action| move |source| BindError::Io { action, path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
+    let owner = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at")(error)),
         Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
-        Ok(_) => {}
+        Ok(found) => found.uid(),
+    };
+    let answer = BlockingStream::connect(path).map(drop);
+    match refusal(path, owner, answer) {
+        None => match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("remove the stale socket")(error))
+            }
+            Err(_) | Ok(()) => Ok(()),
+        },
+        Some(error) => Err(error),
     }
-    match BlockingStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed("remove the stale socket"))
+}
+
+/// Why a socket that answered so is not removed; `None` where nobody listens on it.
+fn refusal(path: &Path, owner: u32, answer: io::Result<()>) -> Option<BindError> {
+    match answer.map_err(|error| error.kind()) {
+        Err(ErrorKind::ConnectionRefused | ErrorKind::NotFound) => None,
+        Err(ErrorKind::PermissionDenied) if owner != geteuid().as_raw() => {
+            Some(BindError::Anothers { path: path.to_owned(), owner })
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        // A full backlog or missing rights: whoever it is, it is not ours to remove.
-        Ok(_) | Err(_) => Err(BindError::InUse(path.to_owned())),
+        // A full backlog, or rights that were taken away: whoever it is, it is not ours to remove.
+        Ok(()) | Err(_) => Some(BindError::InUse(path.to_owned())),
     }
 }
 
@@ -186,6 +211,19 @@ mod tests {
             assert!(matches!(bind(other), Err(BindError::NotASocket(_))), "{other:?}");
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), "keep me");
+    }
+
+    #[test]
+    fn a_socket_that_only_another_user_may_ask_is_said_to_be_theirs() {
+        let path = Path::new("/run/signet/agent.sock");
+        let own = geteuid().as_raw();
+        let answered = |owner: u32, answer: io::Result<()>| refusal(path, owner, answer);
+        let denied = || Err(ErrorKind::PermissionDenied.into());
+        let anothers = answered(own + 1, denied()).unwrap();
+        assert!(matches!(&anothers, BindError::Anothers { owner, .. } if *owner == own + 1), "{anothers}");
+        assert!(matches!(answered(own, denied()), Some(BindError::InUse(_))), "it is ours, and closed");
+        assert!(matches!(answered(own + 1, Ok(())), Some(BindError::InUse(_))), "somebody listens");
+        assert!(answered(own + 1, Err(ErrorKind::ConnectionRefused.into())).is_none(), "nobody does");
     }
 
     #[tokio::test]
