@@ -45,6 +45,8 @@ const FOLDER_MODE: u32 = 0o700;
 pub struct StateDir {
     path: PathBuf,
     cache_key: Option<CacheKey>,
+    /// While it is open, no other folder gets its number, also if this one is removed.
+    _folder: File,
     _lock: File,
 }
 
@@ -107,6 +109,7 @@ impl StateDir {
             path: path.clone(),
             source,
         })?;
+        let folder = File::open(&path).map_err(failed("open"))?;
         match patiently(|| flock(&lock, FlockOperation::NonBlockingLockExclusive), sleep) {
             Ok(()) => {
                 clear_unfinished(&path).map_err(|source| StateError::Io {
@@ -114,7 +117,7 @@ impl StateDir {
                     path: path.clone(),
                     source,
                 })?;
-                Ok(Self { path, cache_key: None, _lock: lock })
+                Ok(Self { path, cache_key: None, _folder: folder, _lock: lock })
             }
             Err(Errno::WOULDBLOCK) => Err(StateError::InUse(path)),
             Err(error) => Err(StateError::Io { action: "lock", path, source: error.into() }),
@@ -244,6 +247,23 @@ mod tests {
         drop(first);
         StateDir::open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, FOLDER_MODE);
+    }
+
+    /// What a file system does not free, it gives to nobody else.
+    #[test]
+    fn a_folder_is_held_open_so_that_no_other_gets_its_number_where_it_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("state");
+        let state = StateDir::open(&path).unwrap();
+        let is_open = || {
+            let files = fs::read_dir("/proc/self/fd").unwrap();
+            let mut files = files.filter_map(|file| fs::metadata(file.unwrap().path()).ok());
+            let number = fs::metadata(&path).unwrap().ino();
+            files.any(|file| file.is_dir() && file.ino() == number)
+        };
+        assert!(is_open());
+        drop(state);
+        assert!(!is_open());
     }
 
     #[test]

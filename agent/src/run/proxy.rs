@@ -151,8 +151,8 @@ impl Plan {
 
     /// Leaves nothing of Envoys that have all ended.
     pub(super) fn clear(&self) {
-        if let Some((place, turn)) = self.place.as_ref().zip(*self.turn.borrow())
-            && let Err(error) = place.clear(turn)
+        if let Some(turn) = *self.turn.borrow()
+            && let Err(error) = turn.clear()
         {
             info!(%error, "the memory that envoys met in cannot be removed");
         }

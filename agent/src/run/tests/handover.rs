@@ -114,3 +114,15 @@ async fn memory_that_cannot_be_removed_is_passed_over_and_the_next_envoy_meets_t
     assert!(arguments(after.envoy_pid).contains(" --restart-epoch 1 "));
     third.stop().await;
 }
+
+#[tokio::test]
+async fn an_agent_whose_folder_was_removed_leaves_no_memory_either() {
+    let node = Node::new(Setup::default()).await;
+    let mut first = node.live(node.config(Some(TOKEN)));
+    let number = base_id(first.ready().await.envoy_pid);
+    let memory = PathBuf::from(format!("/dev/shm/envoy_shared_memory_{number}0"));
+    fs::write(&memory, "shared").unwrap();
+    fs::remove_dir_all(node.path("state")).unwrap();
+    first.stop().await;
+    assert!(!memory.exists());
+}
