@@ -1,6 +1,11 @@
 //! Requests of a test: what is asked, and what came back.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -18,6 +23,12 @@ use tokio::{
 
 /// The longest that any one call may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Ports that tests are given.
+const PORTS: Range<u32> = 2_000..10_000;
+const SPAN: u32 = PORTS.end - PORTS.start;
+/// How many were.
+static GIVEN: AtomicU32 = AtomicU32::new(0);
 
 /// A request that is being made.
 #[derive(Clone, Debug)]
@@ -229,10 +240,27 @@ pub async fn websocket(stream: TcpStream, host: &str, send: &str) -> Result<Stri
     timeout(PATIENCE, exchange).await.context("no answer in time")?
 }
 
-/// A port of loopback that nobody listens on now.
+/// A port of loopback that nobody listens on now; see [`free_port_of`].
 ///
 /// # Errors
 /// There is none.
-pub async fn free_port() -> Result<u16> {
-    Ok(super::app::App::bind(0).await?.local_addr()?.port())
+pub fn free_port() -> Result<u16> {
+    free_port_of(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// A port of an address that nobody listens on now, and that nobody is given before the test uses it: below those that
+/// agents choose from, and those of the system, which any connection may come from.
+///
+/// # Errors
+/// There is none.
+pub fn free_port_of(address: IpAddr) -> Result<u16> {
+    // Other processes start elsewhere.
+    let first = std::process::id().wrapping_mul(61);
+    let mut all =
+        PORTS.map(|_| PORTS.start + first.wrapping_add(GIVEN.fetch_add(1, Ordering::SeqCst)) % SPAN);
+    let free = all.find_map(|port| {
+        let port = u16::try_from(port).ok()?;
+        TcpListener::bind((address, port)).ok().map(|_| port)
+    });
+    free.with_context(|| format!("no port of {address} is free"))
 }

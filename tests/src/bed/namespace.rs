@@ -73,6 +73,10 @@ fn ip(args: &str) -> Result<()> {
 impl Namespace {
     fn new() -> Result<Self> {
         let name = format!("signet-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        // Of a process that was killed, and had the number that this one has now.
+        if Path::new("/run/netns").join(&name).exists() {
+            ip(&format!("netns del {name}"))?;
+        }
         ip(&format!("netns add {name}"))?;
         let made = Self { name };
         ip(&format!("-n {} link set lo up", made.name))?;

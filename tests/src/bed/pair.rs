@@ -96,7 +96,7 @@ impl Pair {
             })
             .await?;
         between(&mut bed);
-        let dialed = free_port().await?;
+        let dialed = free_port()?;
         bed.router("m", "app.test", "r", &[(dialed, "tcp")]).await?;
         let to = json!([{"virtualNode": "server", "weight": 1}]);
         bed.route("m", "r", "all", json!({"tcpRoute": {"action": {"weightedTargets": to}}})).await?;

@@ -17,6 +17,7 @@ use signet_tests::{
     bed::{
         Bed, Node,
         app::{App, Kind},
+        call::free_port_of,
     },
     clock, eventually,
 };
@@ -147,7 +148,7 @@ async fn updates(caller: &Node) -> Result<(u64, u64, u64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_follows_instances_at_once_and_no_planned_change_fails_a_request() -> Result<()> {
     let mut bed = Bed::start().await?;
-    let port = free_port(bed.address()).await?;
+    let port = free_port_of(bed.address())?;
     let caller = peopled(&mut bed, port, json!({})).await?;
     // No instance is an answer too: nothing warms, and calls fail at once.
     assert_eq!(caller.call(SERVICE).send().await?.code(), 503);
@@ -202,14 +203,10 @@ async fn traffic_follows_instances_at_once_and_no_planned_change_fails_a_request
     Ok(())
 }
 
-async fn free_port(address: IpAddr) -> Result<u16> {
-    Ok(TcpListener::bind((address, 0)).await?.local_addr()?.port())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_address_of_an_instance_is_chosen_by_the_nodes_preference_else_the_meshs() -> Result<()> {
     let mut bed = Bed::start().await?;
-    let port = free_port(IpAddr::V6(Ipv6Addr::LOCALHOST)).await?;
+    let port = free_port_of(IpAddr::V6(Ipv6Addr::LOCALHOST))?;
     let four = Instance::start("four", bed.address(), port).await?;
     let six = Instance::start("six", IpAddr::V6(Ipv6Addr::LOCALHOST), port).await?;
     let caller = peopled(&mut bed, port, json!({})).await?;

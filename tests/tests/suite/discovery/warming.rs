@@ -28,7 +28,7 @@ async fn active(caller: &Node) -> Result<Value> {
 async fn a_change_of_a_cluster_that_is_found_by_cloud_map_is_in_force_at_once_and_fails_no_request()
 -> Result<()> {
     let mut bed = Bed::start().await?;
-    let port = free_port(bed.address()).await?;
+    let port = free_port_of(bed.address())?;
     let caller = peopled(&mut bed, port, json!({})).await?;
     let (one, two) = (
         Instance::start("one", bed.address(), port).await?,

@@ -1,6 +1,11 @@
 //! The agent is killed or stopped; its Envoy is replaced.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
@@ -142,19 +147,20 @@ fn said(bed: &Bed, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(command.output()?.stdout)?)
 }
 
-/// One life of an Envoy that hands its listeners on to the next.
-async fn epoch(number: u8, base: u32, config: &Path, folder: &Path) -> Result<Process> {
+/// One life of an Envoy that hands its listeners on to the next; `met` says by what number they know each other.
+async fn epoch(number: u8, met: &[String], config: &Path, folder: &Path) -> Result<Process> {
     let address = folder.join(format!("admin-{number}"));
     let args = [
         ("-c", config.display().to_string()),
         ("--restart-epoch", number.to_string()),
-        ("--base-id", base.to_string()),
+        ("--socket-path", folder.join("hot").display().to_string()),
         ("--admin-address-path", address.display().to_string()),
         ("--concurrency", "1".to_owned()),
         ("--drain-time-s", "1".to_owned()),
         ("--parent-shutdown-time-s", "3".to_owned()),
     ];
-    let args: Vec<String> = args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    let args = args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+    let args: Vec<String> = args.chain(met.iter().cloned()).collect();
     let process = Process::start(&format!("epoch-{number}"), &envoy_binary()?, &args, folder)?;
     eventually("Envoy is live", PATIENCE, || async {
         let admin = Admin::new(std::fs::read_to_string(&address)?.trim().parse()?);
@@ -165,12 +171,21 @@ async fn epoch(number: u8, base: u32, config: &Path, folder: &Path) -> Result<Pr
     Ok(process)
 }
 
+/// What Envoys share, and leave behind.
+struct Memory(PathBuf);
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f23_an_envoy_that_hands_over_to_its_next_epoch_misses_no_handshake_and_needs_no_certificate()
 -> Result<()> {
     let pair = Pair::start(RATE).await?;
     let trial = Trial::begin(&pair).await?;
-    let port = free_port().await?;
+    let port = free_port()?;
     let shape = Shape { variant: Variant::Delta, roots: "ROOTCA", second: None, caller: None };
     let mut bootstrap = bootstrap(&pair.server.sidecar.ready.socket, &shape);
     let listener = &mut bootstrap["static_resources"]["listeners"][0];
@@ -178,14 +193,19 @@ async fn f23_an_envoy_that_hands_over_to_its_next_epoch_misses_no_handshake_and_
     let config = pair.bed.path("hot.json");
     std::fs::write(&config, bootstrap.to_string())?;
     let issued = pair.issued().await?;
-    let base = 1 + std::process::id() % 50_000;
+    let (folder, number) = (pair.bed.folder.path(), pair.bed.path("base-id"));
 
-    let mut old = epoch(0, base, &config, pair.bed.folder.path()).await?;
+    // One that nobody has; another user's memory may lie under any that we chose.
+    let chosen =
+        ["--use-dynamic-base-id".to_owned(), "--base-id-path".to_owned(), number.display().to_string()];
+    let mut old = epoch(0, &chosen, &config, folder).await?;
+    let base = std::fs::read_to_string(&number)?.trim().to_owned();
+    let _memory = Memory(PathBuf::from(format!("/dev/shm/envoy_shared_memory_{base}0")));
     let address = ([127, 0, 0, 1], port).into();
     let held = held(&pair).await?.pop().context("the server's")?;
     eventually("it presents the certificate", PATIENCE, || presented(address)).await?;
     let observer = Observer::start(&[address], &clock());
-    let _new = epoch(1, base, &config, pair.bed.folder.path()).await?;
+    let _new = epoch(1, &["--base-id".to_owned(), base], &config, folder).await?;
     old.wait(PATIENCE).await?;
     let seen = observer.observed(address).handshakes;
     eventually("the new one is seen alone", PATIENCE, || async {

@@ -56,7 +56,7 @@ async fn a_node_serves_each_protocol_on_a_port_of_its_own() -> Result<()> {
         bed.route("m", "r", protocol, spec).await?;
     }
     // On loopback the applications' own ports are taken, so a router gives the service another one.
-    let dialed = call::free_port().await?;
+    let dialed = call::free_port()?;
     bed.router("m", "echo.test", "tcp", &[(dialed, "tcp")]).await?;
     let to = json!([{"virtualNode": "many", "weight": 1, "port": echo.port}]);
     bed.route("m", "tcp", "echo", json!({"tcpRoute": {"action": {"weightedTargets": to}}})).await?;

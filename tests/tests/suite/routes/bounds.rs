@@ -64,7 +64,7 @@ async fn each_try_is_bounded_and_a_connection_that_is_refused_is_tried_again() -
     let mut bed = Bed::start().await?;
     bed.mesh("m").await?;
     let app = standing_alone(&bed, "m", "app", "http").await?;
-    let port = call::free_port().await?;
+    let port = call::free_port()?;
     bed.virtual_node("m", "gone", listening("127.0.0.1", port, "http")).await?;
     bed.router("m", SERVICE, "r", &[(80, "http")]).await?;
     let policy = |retries: u32, millis: u64, events: Value| {
@@ -112,7 +112,7 @@ async fn a_tcp_connection_goes_by_its_port_and_ends_when_it_has_been_silent_for_
     for (name, app) in [("one", &one), ("two", &two)] {
         bed.virtual_node("m", name, listening("127.0.0.1", app.port, "tcp")).await?;
     }
-    let ports = [call::free_port().await?, call::free_port().await?];
+    let ports = [call::free_port()?, call::free_port()?];
     bed.router("m", SERVICE, "r", &ports.map(|port| (port, "tcp"))).await?;
     for (name, port, timeout) in [("one", ports[0], duration(400)), ("two", ports[1], duration(60_000))] {
         let route = json!({"match": {"port": port}, "action": to(name), "timeout": {"idle": timeout}});

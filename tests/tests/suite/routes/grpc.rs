@@ -145,7 +145,7 @@ async fn a_grpc_call_is_bounded_by_its_route_and_tried_again_for_what_http_and_t
     let mut bed = Bed::start().await?;
     bed.mesh("m").await?;
     let app = standing_alone(&bed, "m", "app", "grpc").await?;
-    bed.virtual_node("m", "gone", listening("127.0.0.1", call::free_port().await?, "grpc")).await?;
+    bed.virtual_node("m", "gone", listening("127.0.0.1", call::free_port()?, "grpc")).await?;
     bed.router("m", SERVICE, "r", &[(PORT, "grpc")]).await?;
     let with = |service: &str, node: &str, member: &str, value: Value| {
         let mut spec = route(json!({"serviceName": service}), node);

@@ -111,7 +111,7 @@ async fn http2_and_grpc_calls_are_bounded_and_tried_again_as_their_routes_say() 
     let app = standing_alone(&bed, "m", "app", "http2").await?;
     let rpc = standing_alone(&bed, "m", "rpc", "grpc").await?;
     for (name, protocol) in [("gone", "http2"), ("gone-rpc", "grpc")] {
-        let port = call::free_port().await?;
+        let port = call::free_port()?;
         bed.virtual_node("m", name, listening("127.0.0.1", port, protocol)).await?;
     }
     bed.router("m", SERVICE, "r", &[(80, "http2")]).await?;
@@ -324,7 +324,7 @@ async fn a_tcp_route_is_for_its_port_and_ends_connections_on_which_nothing_happe
     let mut bed = Bed::start().await?;
     bed.mesh("m").await?;
     let (first, second) = (App::tcp("first", true).await?, App::tcp("second", true).await?);
-    let ports = [call::free_port().await?, call::free_port().await?];
+    let ports = [call::free_port()?, call::free_port()?];
     bed.router("m", "tcp.test", "r", &ports.map(|port| (port, "tcp"))).await?;
     for (port, (name, app)) in ports.into_iter().zip([("first", &first), ("second", &second)]) {
         bed.virtual_node("m", name, listening("127.0.0.1", app.port, "tcp")).await?;

@@ -77,7 +77,7 @@ async fn grpc_calls_and_tcp_connections_are_split_by_weight_too() -> Result<()> 
         apps.push(tcp);
     }
     // A TCP service is called on its own port of loopback.
-    let port = call::free_port().await?;
+    let port = call::free_port()?;
     bed.router("m", SERVICE, "r", &[(80, "grpc")]).await?;
     bed.router("m", "tcp.test", "tcp", &[(port, "tcp")]).await?;
     let grpc = json!({"grpcRoute": {"match": {}, "action": weights(&[("a", 30), ("b", 10), ("c", 0)])}});
