@@ -16,6 +16,7 @@ mod gate;
 mod given;
 mod holders;
 mod machine;
+mod overrides;
 mod record;
 mod settling;
 mod status;
@@ -72,6 +73,17 @@ pub enum RotationError {
     /// It cannot be turned round from there.
     #[error("the change is in phase {0}, from which there is no way back")]
     NoWayBack(Phase),
+    /// Nobody has the name that was given.
+    #[error("no proxy, no workload and no certificate that is in use is called {name:?}; {waited}")]
+    Nobody {
+        /// The name.
+        name: String,
+        /// Who is waited for.
+        waited: String,
+    },
+    /// Without it no connection would be made.
+    #[error("{0} is waited for whatever is overridden; `signet ca rotate status` says what it lacks")]
+    Needed(String),
     /// Renewals would be spread over too long a time.
     #[error("renewals can be spread over at most {} s", MAX_SPREAD.as_secs())]
     Spread,
@@ -291,9 +303,8 @@ impl Rotations {
         let mut standing = facts.standing();
         self.await_operator(record, &mut standing);
         if *self.0.followed.borrow() < *self.0.signing.borrow() && record.phase.needs_renewal() {
-            standing.total += 1;
             let why = "its own certificate is of the issuer that is to go".to_owned();
-            standing.laggards.push(Laggard { node: "signet/server".to_owned(), why });
+            standing.need(Laggard { node: "signet/server".to_owned(), why });
         }
         Ok(standing)
     }

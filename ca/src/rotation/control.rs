@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{MAX_SPREAD, Override, Phase, Plan, Record, RotationError, Rotations, Status, millis};
+use super::{MAX_SPREAD, Phase, Plan, Record, RotationError, Rotations, Status, millis};
 use crate::{Serial, Succession, certificate::sha256, nodes::PresentedLeaf};
 
 impl Rotations {
@@ -129,39 +129,22 @@ impl Rotations {
     /// # Errors
     /// There is none, or disk or ledger do not keep it, and nothing was changed.
     pub async fn pause(&self, by: &str) -> Result<Arc<Status>, RotationError> {
-        self.alter(by, |record, _| {
-            record.paused = true;
-            Ok(())
-        })
-        .await
+        let mut kept = self.0.record.lock().await;
+        let next = Record { paused: true, ..under_way(kept.as_ref())?.clone() };
+        self.alter(&mut kept, next, by).await
     }
 
-    /// Lets a change go on.
+    /// Lets a change go on, and waits no longer for the proxies `nodes`, each named as [`Status`] names it, by its
+    /// workload, or by a certificate of its own.
     ///
     /// # Errors
-    /// As [`Rotations::pause`].
-    pub async fn resume(&self, by: &str) -> Result<Arc<Status>, RotationError> {
-        self.alter(by, |record, _| {
-            record.paused = false;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Waits no longer for some proxies, each named as [`Status`] names it or by its workload.
-    ///
-    /// # Errors
-    /// As [`Rotations::pause`].
-    pub async fn excuse(&self, nodes: &[String], by: &str) -> Result<Arc<Status>, RotationError> {
-        self.alter(by, |record, at_unix_ms| {
-            for node in nodes {
-                let excused = Override { node: node.clone(), by: by.to_owned(), at_unix_ms };
-                record.overrides.retain(|before| before.node != excused.node);
-                record.overrides.push(excused);
-            }
-            Ok(())
-        })
-        .await
+    /// As [`Rotations::pause`]; nobody has one of the names, or it is waited for in any case.
+    pub async fn resume(&self, nodes: &[String], by: &str) -> Result<Arc<Status>, RotationError> {
+        let mut kept = self.0.record.lock().await;
+        let mut next = under_way(kept.as_ref())?.clone();
+        self.excuse(&mut next, nodes, by).await?;
+        next.paused = false;
+        self.alter(&mut kept, next, by).await
     }
 
     /// Turns a change round: everybody goes back to what was there before.
@@ -169,28 +152,23 @@ impl Rotations {
     /// # Errors
     /// There is none, it is on its way back already, or it is over.
     pub async fn abort(&self, by: &str) -> Result<Arc<Status>, RotationError> {
-        let now = (self.0.clock)();
-        self.alter(by, |record, _| {
-            let back = record.phase.back().ok_or(RotationError::NoWayBack(record.phase))?;
-            record.reason = format!("aborted by {by}");
-            record.paused = false;
-            record.enter(back, now);
-            Ok(())
-        })
-        .await
+        let mut kept = self.0.record.lock().await;
+        let mut next = under_way(kept.as_ref())?.clone();
+        let back = next.phase.back().ok_or(RotationError::NoWayBack(next.phase))?;
+        next.reason = format!("aborted by {by}");
+        next.paused = false;
+        next.enter(back, (self.0.clock)());
+        self.alter(&mut kept, next, by).await
     }
 
     async fn alter(
         &self,
+        kept: &mut Option<Record>,
+        next: Record,
         by: &str,
-        change: impl FnOnce(&mut Record, i64) -> Result<(), RotationError>,
     ) -> Result<Arc<Status>, RotationError> {
-        let mut kept = self.0.record.lock().await;
-        let current =
-            kept.as_ref().filter(|record| !record.phase.is_over()).ok_or(RotationError::Idle)?.clone();
-        let mut next = current.clone();
-        change(&mut next, millis((self.0.clock)()))?;
-        if let Err(error) = self.keep(&mut kept, next.clone(), by).await {
+        let current = under_way(kept.as_ref())?.clone();
+        if let Err(error) = self.keep(kept, next.clone(), by).await {
             // Whoever is told that it failed does not meet it after a restart.
             let is_as_before = kept.as_ref() == Some(&current);
             if let Some(Err(again)) = is_as_before.then(|| current.write(&self.0.folder)) {
@@ -207,6 +185,10 @@ impl Rotations {
         self.tell(kept.as_ref(), None).await;
         Ok(self.0.status.borrow().clone())
     }
+}
+
+fn under_way(kept: Option<&Record>) -> Result<&Record, RotationError> {
+    kept.filter(|record| !record.phase.is_over()).ok_or(RotationError::Idle)
 }
 
 /// An error and what caused it, on one line.

@@ -10,7 +10,7 @@ use signet_policies::identity::{ResourceName, TrustDomain};
 
 use super::{Holders, Override, Phase};
 use crate::{
-    IssuerName, Succession,
+    IssuerName, Serial, Succession,
     nodes::{NodeView, NodeViews, PresentedLeaf},
 };
 
@@ -37,8 +37,19 @@ pub(crate) struct Standing {
     pub(crate) laggards: Vec<Laggard>,
     /// Of those, who refuse what they were given.
     pub(crate) refusals: Vec<Laggard>,
+    /// Names among the laggards that are waited for whatever is overridden.
+    pub(crate) needed: BTreeSet<String>,
     /// Where all have moved, until when handshakes may last that began before; `None` where none is waited for.
     pub(crate) settled_at: Option<SystemTime>,
+}
+
+impl Standing {
+    /// Counts what is waited for whatever is overridden.
+    pub(crate) fn need(&mut self, laggard: Laggard) {
+        self.total += 1;
+        self.needed.insert(laggard.node.clone());
+        self.laggards.push(laggard);
+    }
 }
 
 /// What is to be proven.
@@ -70,7 +81,8 @@ impl Facts<'_> {
         }
         let unaccounted = self.holders.unaccounted(&accounted);
         for (serial, whose) in unaccounted.into_iter().filter(|(_, whose)| self.concerns(&whose.mesh)) {
-            let is_excused = self.is_excused(&[&serial.to_string(), &whose.to_string()]);
+            let is_excused = self.is_excused(&[&serial.to_string(), &whose.to_string()])
+                || self.overrides.iter().any(|excused| self.is_of(excused, serial));
             let why = format!("nobody who is known holds this certificate of {whose}, and it is still valid");
             self.count(&mut standing, serial.to_string(), is_excused, Some(Missing::Proof(why)));
         }
@@ -93,6 +105,12 @@ impl Facts<'_> {
 
     fn is_excused(&self, names: &[&str]) -> bool {
         self.overrides.iter().any(|excused| names.contains(&excused.node.as_str()))
+    }
+
+    /// Whether a certificate is of an agent that nobody waits for: which was named by another of it, or held one.
+    fn is_of(&self, excused: &Override, serial: Serial) -> bool {
+        let known = excused.certificate.as_ref().unwrap_or(&excused.node).parse();
+        known.is_ok_and(|known| self.holders.family(known) == self.holders.family(serial))
     }
 
     /// What is missing at one proxy; `None` when it has moved.

@@ -42,29 +42,33 @@ impl Rotations {
         }
         let authority = self.0.issuing.authority();
         for name in authority.lacking() {
-            standing.total += 1;
             let node = name.to_string();
-            // A mesh that is not used any more needs no issuer; without the server's own the server would not start.
-            let may_be_excused = name != IssuerName::Server;
-            if may_be_excused && record.overrides.iter().any(|excused| excused.node == node) {
-                standing.proven += 1;
-                continue;
-            }
             let why = format!(
                 "its issuer has no certificate from the new root yet: signet ca csr {node} --next, have the root sign it, \
                  signet ca install {node} --next"
             );
-            standing.laggards.push(Laggard { node, why });
+            let is_excused = record.overrides.iter().any(|excused| excused.node == node);
+            let laggard = Laggard { node, why };
+            // A mesh that is not used any more needs no issuer; without the server's own the server would not start.
+            match name {
+                IssuerName::Server => standing.need(laggard),
+                IssuerName::Mesh(_) if is_excused => {
+                    (standing.total, standing.proven) = (standing.total + 1, standing.proven + 1)
+                }
+                IssuerName::Mesh(_) => {
+                    standing.total += 1;
+                    standing.laggards.push(laggard);
+                }
+            }
         }
         let trust = self.0.trust.now();
         // Once proxies have any list they want one of every authority, and refuse whoever has none.
         let unlisted = if trust.crls().is_empty() { Vec::new() } else { authority.unlisted(trust.crls()) };
         for subject in unlisted {
-            standing.total += 1;
             let why = "something is revoked, and proxies are not given its list yet; if its key is elsewhere, have it sign \
                        one and put it into <data-dir>/ca/lists/, where it is found within 30 s"
                 .to_owned();
-            standing.laggards.push(Laggard { node: subject, why });
+            standing.need(Laggard { node: subject, why });
         }
         standing.laggards.sort();
     }

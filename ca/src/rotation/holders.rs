@@ -62,7 +62,11 @@ impl Known {
         let is_gone = |family: &Serial, known: &Family| {
             gone_families.get(family).is_some_and(|left| known.newest.0 <= *left)
         };
-        holders.families.retain(|family, known| !is_gone(family, known));
+        let (gone, there) = std::mem::take(&mut holders.families)
+            .into_iter()
+            .partition(|(family, known)| is_gone(family, known));
+        holders.families = there;
+        holders.gone = BTreeMap::into_values(gone).map(|family| family.whose).collect();
         holders
     }
 }
@@ -73,6 +77,8 @@ pub(super) struct Holders {
     /// Of each family the newest certificate, and whose they are.
     families: BTreeMap<Serial, Family>,
     ancestors: BTreeMap<Serial, Serial>,
+    /// Whose agents are gone for good; they may be back.
+    gone: BTreeSet<Workload>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +89,21 @@ struct Family {
 }
 
 impl Holders {
+    /// What all certificates of one agent share; of one that is not valid, itself.
+    pub(super) fn family(&self, serial: Serial) -> Serial {
+        self.ancestors.get(&serial).copied().unwrap_or(serial)
+    }
+
+    /// Whose certificate it is, of those that may be in use.
+    pub(super) fn whose(&self, serial: Serial) -> Option<&Workload> {
+        self.families.get(&self.family(serial)).map(|family| &family.whose)
+    }
+
+    /// Whose certificates are valid, in use or not.
+    pub(super) fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.families.values().map(|family| &family.whose).chain(&self.gone)
+    }
+
     /// The newest certificate of each family of which no known agent holds one, and whose it is.
     pub(super) fn unaccounted(&self, accounted: &BTreeSet<Serial>) -> Vec<(Serial, &Workload)> {
         let known: BTreeSet<Serial> =

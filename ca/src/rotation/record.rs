@@ -59,6 +59,9 @@ pub struct Override {
     pub by: String,
     /// When, in milliseconds since the epoch.
     pub at_unix_ms: i64,
+    /// The certificate that it held, by which alone it is known after a restart of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -172,12 +175,14 @@ mod tests {
     #[test]
     fn every_record_that_was_ever_written_is_read_as_what_it_was_and_written_as_it_is_now() {
         let records: Vec<Record> = CORPUS.lines().map(|line| parse(line.as_bytes()).unwrap()).collect();
-        let [root, issuer] = records.as_slice() else { panic!("{records:?}") };
+        let [root, issuer, held] = records.as_slice() else { panic!("{records:?}") };
         assert_eq!((&root.what, root.phase, root.paused), (&Succession::Root, Phase::Issue, true));
         assert_eq!((root.spread_secs, root.entered.len(), root.overrides.len()), (600, 2, 1));
         assert_eq!(root.overrides[0].node, "mesh/m/virtualNode/a");
         assert_eq!(issuer.what.to_string(), "mesh/shop");
         assert_eq!((issuer.phase, issuer.reason.as_str()), (Phase::Withdraw, "a proxy refuses it"));
+        let certificate = held.overrides[0].certificate.as_deref();
+        assert_eq!(certificate, Some("4b51c0de4b51c0de4b51c0de4b51c0de"));
         for line in CORPUS.lines() {
             assert_eq!(String::from_utf8(parse(line.as_bytes()).unwrap().encode().unwrap()).unwrap(), line);
         }

@@ -137,7 +137,7 @@ impl Status {
 }
 
 impl From<Override> for Excused {
-    fn from(Override { node, by, at_unix_ms }: Override) -> Self {
+    fn from(Override { node, by, at_unix_ms, certificate: _ }: Override) -> Self {
         Self { node, by, at_unix_ms }
     }
 }

@@ -4,6 +4,7 @@ mod back;
 mod crash;
 mod given;
 mod ledger;
+mod overrides;
 mod proof;
 mod settling;
 mod told;
@@ -97,7 +98,7 @@ async fn a_proxy_that_is_silent_holds_a_change_up_by_name_until_somebody_says_no
     one.report(&world);
     world.look().await;
     assert_eq!(world.phase(), Phase::Distribute, "time alone proves nothing");
-    world.rotations.excuse(&["mesh/my-mesh/virtualNode/b".to_owned()], "me").await.unwrap();
+    world.rotations.resume(&["mesh/my-mesh/virtualNode/b".to_owned()], "me").await.unwrap();
     one.report(&world);
     world.look().await;
     assert_eq!(world.phase(), Phase::Issue);
@@ -120,7 +121,7 @@ async fn a_certificate_whose_holder_nobody_knows_holds_a_change_up_unless_the_ho
     world.start(&Succession::Root).await;
     world.accept(&mut one).await;
     assert_eq!((world.phase(), world.laggards()), (Phase::Distribute, vec![stray.to_string()]));
-    world.rotations.excuse(&[stray.to_string()], "me").await.unwrap();
+    world.rotations.resume(&[stray.to_string()], "me").await.unwrap();
     world.look().await;
     assert_eq!(world.phase(), Phase::Issue);
     // An answer that was lost on its way: the agent asks again with what it has.
@@ -178,7 +179,7 @@ async fn a_paused_change_moves_nobody_and_a_second_one_does_not_begin() {
     assert_eq!(world.phase(), Phase::Distribute);
     let busy = world.rotations.start(&mesh_issuer(), None, Duration::ZERO, "me").await;
     assert!(matches!(busy, Err(RotationError::Busy(_))), "{busy:?}");
-    world.rotations.resume("me").await.unwrap();
+    world.rotations.resume(&[], "me").await.unwrap();
     world.look().await;
     assert_eq!(world.phase(), Phase::Issue);
     world.rotations.pause("me").await.unwrap();

@@ -168,7 +168,7 @@ struct ResumeArgs {
     #[command(flatten)]
     connect: ConnectArgs,
     /// Wait no longer for a proxy: mesh/MESH/virtualNode/NAME, one instance of it as the status names it, or a serial
-    /// number; may be repeated
+    /// number; may be repeated. A name that nobody has is refused, and then nothing is changed
     #[arg(long = "override", value_name = "NODE")]
     overrides: Vec<String>,
     #[command(flatten)]

@@ -54,6 +54,14 @@ async fn waiting_for_a_change_ends_in_time_and_the_change_goes_on() -> Result<()
     let told = rotate(&server, &["status", "--wait", "--timeout", "1", "--format", "json"])?;
     let status: Value = serde_json::from_slice(&told.stdout)?;
     assert_eq!((told.status.code(), &status["isOver"]), (Some(1), &json!(false)));
+    let (code, said) = end(&rotate(&server, &["resume", "--override", "mesh/m/virtualNode/b", "--wait"])?);
+    assert!(
+        code == Some(1) && said.contains(r#"called "mesh/m/virtualNode/b"; these are waited for: "#),
+        "{said}"
+    );
+    assert!(said.contains("(of mesh/m/virtualNode/a)"), "{said}");
+    let (code, said) = end(&rotate(&server, &["status"])?);
+    assert!(code == Some(0) && !said.contains("nobody waits for it"), "{said}");
     let (code, said) = end(&rotate(&server, &["resume", "--override", "mesh/m/virtualNode/a", "--wait"])?);
     assert!(code == Some(0) && said.contains("completed"), "{said}");
     let at = |text: &str| said.find(text);

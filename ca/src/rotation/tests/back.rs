@@ -44,7 +44,7 @@ async fn a_refusal_moves_nobody_back_while_the_change_is_paused() {
     world.rotations.pause("me").await.unwrap();
     world.refuse(&mut one).await;
     assert_eq!((world.phase(), world.trusted().len(), world.status().refused), (Phase::Distribute, 2, 1));
-    world.rotations.resume("me").await.unwrap();
+    world.rotations.resume(&[], "me").await.unwrap();
     world.look().await;
     assert_eq!(world.phase(), Phase::Withdraw);
 }

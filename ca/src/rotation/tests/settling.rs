@@ -117,7 +117,7 @@ async fn each_phase_has_a_pause_of_its_own_also_where_nobody_is_left_to_wait_for
     let world = World::with_grace(GRACE).await;
     let one = world.agent("a").await;
     world.start(&Succession::Root).await;
-    world.rotations.excuse(&["mesh/my-mesh/virtualNode/a".to_owned()], "me").await.unwrap();
+    world.rotations.resume(&["mesh/my-mesh/virtualNode/a".to_owned()], "me").await.unwrap();
     world.look().await;
     for phase in [Phase::Distribute, Phase::Issue] {
         assert_eq!((world.phase(), world.wait()), (phase, Some(GRACE)));

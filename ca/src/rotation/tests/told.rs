@@ -171,7 +171,7 @@ async fn an_order_that_the_ledger_does_not_take_changes_nothing_also_not_after_a
     let before = world.on_disk();
     world.ledger.set_room(0);
     world.rotations.abort("me").await.unwrap_err();
-    world.rotations.excuse(&["mesh/my-mesh/virtualNode/a".to_owned()], "me").await.unwrap_err();
+    world.rotations.resume(&["mesh/my-mesh/virtualNode/a".to_owned()], "me").await.unwrap_err();
     world.ledger.set_room(usize::MAX);
     assert_eq!((world.on_disk(), world.phase()), (before.clone(), Phase::Distribute));
     world = world.restarted().await;
@@ -185,10 +185,10 @@ async fn an_order_is_in_the_ledger_with_the_name_of_who_gave_it_although_somebod
     let node = "mesh/my-mesh/virtualNode/a".to_owned();
     world.start(&Succession::Root).await;
     world.rotations.pause("you").await.unwrap();
-    world.rotations.resume("her").await.unwrap();
+    world.rotations.resume(&[], "her").await.unwrap();
     // Killed before the ledger was told.
     let mut record = world.on_disk();
-    let excused = Override { node: node.clone(), by: "him".to_owned(), at_unix_ms: 7 };
+    let excused = Override { node: node.clone(), by: "him".to_owned(), at_unix_ms: 7, certificate: None };
     record.overrides.push(excused);
     record.write(world.folder.path()).unwrap();
     world = world.restarted().await.restarted().await;
@@ -244,7 +244,7 @@ async fn what_began_while_nobody_could_be_counted_has_begun_and_is_looked_after(
     assert!(news.borrow_and_update().id.is_some());
     world.rotations.pause("me").await.unwrap();
     world.ledger.set_unreadable(false);
-    world.rotations.resume("me").await.unwrap();
+    world.rotations.resume(&[], "me").await.unwrap();
     world.accept(&mut agent).await;
     assert_eq!(world.phase(), Phase::Issue);
 }

@@ -20,7 +20,7 @@ use super::V1;
 /// Proxies that one request may name.
 const MAX_NODES: usize = 1000;
 /// Longest name of one, in bytes.
-const MAX_NAME: usize = 1024;
+const MAX_NAME: usize = 2048;
 
 pub(super) fn router() -> Router<V1> {
     Router::new()
@@ -101,11 +101,11 @@ async fn resume(
             "overrides: at most {MAX_NODES} names of 1 to {MAX_NAME} bytes"
         )));
     }
+    let status = v1.rotations.resume(&overrides, caller.user()).await.map_err(refused)?;
     if !overrides.is_empty() {
         info!(nodes = overrides.join(", "), by = caller.user(), "these proxies are waited for no longer");
-        v1.rotations.excuse(&overrides, caller.user()).await.map_err(refused)?;
     }
-    v1.rotations.resume(caller.user()).await.map(|status| Json((*status).clone())).map_err(refused)
+    Ok(Json((*status).clone()))
 }
 
 async fn abort(State(v1): State<V1>, caller: Caller) -> Result<Json<Status>, ApiError> {
@@ -134,9 +134,11 @@ pub(super) fn refused(refused: RotationError) -> ApiError {
         RotationError::Authority(error) if error.is_about_what_was_given() => {
             ApiError::bad_request(format!("{:#}", anyhow::Error::from(error)))
         }
-        RotationError::Busy(_) | RotationError::Idle | RotationError::NoWayBack(_) => {
-            ApiError::conflict(text)
-        }
+        RotationError::Nobody { .. } => ApiError::not_found(text),
+        RotationError::Busy(_)
+        | RotationError::Idle
+        | RotationError::NoWayBack(_)
+        | RotationError::Needed(_) => ApiError::conflict(text),
         RotationError::Spread => ApiError::bad_request(format!("spreadSeconds: {text}")),
         RotationError::Authority(signet_ca::Error::Succession(_)) => ApiError::conflict(text),
         RotationError::Authority(_) | RotationError::Record(_) | RotationError::Ledger(_) => {
