@@ -22,6 +22,9 @@ use crate::{
 pub(crate) const LOG: &str = "db";
 /// sled's folder for values that are too large for its log (over about 128 KiB), a file each, never rewritten.
 const BLOBS: &str = "blobs";
+/// The tree, and the key in it, of the journal's epoch that sled is on the disk for.
+pub(crate) const MARK: &str = "signet-journal";
+const EPOCH: &str = "epoch";
 
 /// An open database's files.
 #[derive(Debug)]
@@ -54,12 +57,24 @@ impl Disk {
         let (folder, synced) = (folder.to_owned(), BTreeSet::new());
         let mut disk = Self { db, room: Room::default(), folder, log, journal: None, blobs, synced };
         if let Some((journal, groups)) = found {
+            disk.check_mark(&journal)?;
             disk.journal = Some(journal);
             disk.recover(groups)?;
         }
         // Only now: until here the room that is kept for an opening was needed.
         disk.room = Room::new(&disk.folder, &disk.log);
         Ok(disk)
+    }
+
+    /// Whether sled has all that it had when the journal began anew the last time.
+    fn check_mark(&self, journal: &Journal) -> Result<(), journal::OpenError> {
+        let Some(asked) = journal.mark() else { return Ok(()) };
+        let found = self.db.open_tree(MARK).and_then(|tree| tree.get(EPOCH)).map_err(io::Error::other)?;
+        let found = found.and_then(|found| Some(u64::from_le_bytes((*found).try_into().ok()?)));
+        match found.is_some_and(|found| found >= asked) {
+            true => Ok(()),
+            false => Err(journal::Unreadable::Behind.into()),
+        }
     }
 
     /// Gives sled what it may lack. What it has already is given once more, in the same order.
@@ -81,11 +96,19 @@ impl Disk {
 
     /// Has sled write out everything, so that the journal can begin anew.
     fn checkpoint(&mut self) -> io::Result<()> {
-        match self.journal.as_ref().is_some_and(|journal| !journal.is_empty()) {
-            true => self.flush()?,
-            false => return Ok(()),
-        }
+        let Some(journal) = self.journal.as_ref().filter(|journal| !journal.is_empty()) else {
+            return Ok(());
+        };
+        let mark = journal.next_mark();
+        self.flush_with(mark)?;
         self.journal.as_mut().map_or(Ok(()), Journal::restart)
+    }
+
+    /// Has sled write out everything, and the mark of the epoch that may begin then.
+    fn flush_with(&mut self, mark: u64) -> io::Result<()> {
+        let insert = |tree: sled::Tree| tree.insert(EPOCH, &mark.to_le_bytes());
+        self.db.open_tree(MARK).and_then(insert).map_err(io::Error::other)?;
+        self.flush()
     }
 
     /// sled's own flush is only `sync_file_range`, and it does not sync blobs at all.
@@ -141,7 +164,8 @@ impl Medium for Disk {
     fn make_room(&mut self, way: Way) -> Result<(), CommitError> {
         self.room.make(&self.log)?;
         if way == Way::Journal && self.journal.is_none() {
-            let made = Journal::create(&self.folder).map_err(|error| {
+            let marked = self.flush_with(Journal::FIRST_MARK);
+            let made = marked.and_then(|()| Journal::create(&self.folder)).map_err(|error| {
                 let is_full =
                     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
                 if is_full { CommitError::Full { free: 0 } } else { failed(error) }

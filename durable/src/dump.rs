@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::{CommitError, Database, OpenError};
+use crate::{CommitError, Database, OpenError, disk::MARK};
 
 /// Key and value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -60,8 +60,8 @@ fn dump(db: &sled::Db) -> Result<Dump, sled::Error> {
         let tree = db.open_tree(&name)?;
         let entries = tree.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())));
         let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
-        // sled has a tree of its own that nobody writes to.
-        if !entries.is_empty() {
+        // sled has a tree of its own that nobody writes to; another tells of this folder's journal.
+        if !entries.is_empty() && name != MARK {
             trees.insert(String::from_utf8_lossy(&name).into_owned(), entries);
         }
     }

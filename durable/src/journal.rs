@@ -15,6 +15,8 @@
 //! - A group is whole or not there: its checksum covers all of it.
 //! - Groups are read in order and without a gap. One that is damaged although a later one is there was acknowledged:
 //!   such a file is refused, and not half of it obeyed.
+//! - sled bears the number of the epoch, on the disk, before that begins: one that bears an earlier number has lost what was
+//!   acknowledged, and is refused.
 //! - No block of a group is written again before its epoch is over, and that is on disk before the next one begins.
 
 mod layout;
@@ -88,6 +90,9 @@ pub(crate) enum OpenError {
 }
 
 impl Journal<File> {
+    /// What sled must bear before the file is made.
+    pub(crate) const FIRST_MARK: u64 = 1;
+
     /// Makes the file, with all of its blocks.
     ///
     /// # Errors
@@ -148,6 +153,16 @@ impl<M: Medium> Journal<M> {
         Ok(journal)
     }
 
+    /// What sled must bear as its mark, or a later number; nothing where none was given to it.
+    pub(crate) fn mark(&self) -> Option<u64> {
+        Some(self.head.epoch).filter(|_| self.head.is_marked)
+    }
+
+    /// What sled is to bear before the journal begins anew.
+    pub(crate) fn next_mark(&self) -> u64 {
+        self.head.next().epoch
+    }
+
     /// Whether anything is in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.sequence == 0
@@ -171,7 +186,7 @@ impl<M: Medium> Journal<M> {
         Ok(Ok(()))
     }
 
-    /// Begins anew, once sled has everything on disk.
+    /// Begins anew, once sled has everything on disk, and the next mark with it.
     ///
     /// # Errors
     /// The disk failed: what was in it may or may not be found.

@@ -12,6 +12,8 @@
 //! - A change that was answered survives a crash of the process and a loss of power: it is in the journal, or sled was
 //!   flushed and, because its own flush is only `sync_file_range`, an `fdatasync` of its files came after.
 //! - What the journal holds and sled may lack is given to sled when the folder is opened, before anybody reads.
+//! - A folder that lost what was on its disk when the journal last began anew, or was closed, is refused: its files were
+//!   cut or damaged, or copied one after another from a server that ran.
 //! - A change is not begun on a disk without room for it, and the next one that has room is: a full disk needs no
 //!   restart.
 //! - After a sync that failed all the same nothing more is written or answered as durable until the process
@@ -33,6 +35,7 @@ use std::{
     fs::DirBuilder,
     io,
     os::unix::fs::DirBuilderExt as _,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -111,6 +114,10 @@ impl Database {
     /// # Errors
     /// The folder is held by another process, cannot be written, or holds something else.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        answered(folder, || Self::open_whole(folder))
+    }
+
+    fn open_whole(folder: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: folder.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let db = Self::open_sled(folder)?;
@@ -204,6 +211,16 @@ impl Database {
     {
         self.committer.journal(change, publish).await
     }
+}
+
+/// What opening a folder comes to, also where sled panics, as it does over some damage.
+fn answered<T>(folder: &Path, open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
+        let reason = format!("it is damaged, and sled gave up on it, saying {said:?}; restore a backup");
+        Err(OpenError::Damaged { path: folder.to_owned(), reason })
+    })
 }
 
 /// sled reports a held lock as an I/O error without a kind of its own.

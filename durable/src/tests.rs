@@ -163,3 +163,92 @@ async fn a_change_that_is_refused_notes_nothing_and_is_published_to_nobody() {
     drop(database);
     assert_eq!(open(folder.path()).tree("t").unwrap().len(), 1);
 }
+
+/// A folder that was closed in order, in which sixty changes are.
+async fn closed() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    count_to(&database, 60).await;
+    drop(database);
+    folder
+}
+
+#[tokio::test]
+async fn a_folder_whose_log_was_cut_anywhere_is_refused_or_has_all_that_was_acknowledged() {
+    let (folder, mut refused) = (closed().await, 0);
+    let whole = std::fs::read(folder.path().join(disk::LOG)).unwrap();
+    for sixteenths in 0..16 {
+        let work = tempfile::tempdir().unwrap();
+        copy_as_if_killed(folder.path(), work.path());
+        std::fs::write(work.path().join(disk::LOG), &whole[..whole.len() * sixteenths / 16]).unwrap();
+        match Database::open(work.path()) {
+            Ok(database) => assert_eq!(database.tree("t").unwrap().len(), 60, "{sixteenths}"),
+            Err(OpenError::Damaged { .. }) => refused += 1,
+            Err(error) => panic!("{sixteenths}: {error}"),
+        }
+    }
+    assert!(refused > 0);
+    std::fs::remove_file(folder.path().join(disk::LOG)).unwrap();
+    let error = Database::open(folder.path()).unwrap_err().to_string();
+    assert!(error.ends_with(
+        "missing in it: its files were cut or damaged, or are not all of one moment; restore a backup"
+    ));
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_the_log_opening_it_ends_with_an_answer() {
+    let folder = closed().await;
+    let whole = std::fs::read(folder.path().join(disk::LOG)).unwrap();
+    for at in (0..whole.len()).step_by(whole.len() / 16) {
+        let work = tempfile::tempdir().unwrap();
+        copy_as_if_killed(folder.path(), work.path());
+        let mut damaged = whole.clone();
+        let end = damaged.len().min(at + 4096);
+        damaged[at..end].fill(0);
+        std::fs::write(work.path().join(disk::LOG), damaged).unwrap();
+        drop(Database::open(work.path()));
+    }
+    // What sled was seen to say of zeros in the middle of a larger log, now and then.
+    let panics = || -> Result<(), OpenError> { panic!("tried to serialize Uninitialized") };
+    let error = answered(folder.path(), panics).unwrap_err().to_string();
+    assert!(
+        error.ends_with("sled gave up on it, saying \"tried to serialize Uninitialized\"; restore a backup")
+    );
+}
+
+#[tokio::test]
+async fn a_folder_of_an_earlier_version_has_no_mark_and_gets_one() {
+    let folder = closed().await;
+    // The four bytes after each head; earlier versions wrote none.
+    let path = folder.path().join(journal::NAME);
+    let mut bytes = std::fs::read(&path).unwrap();
+    [36..40, 4096 + 36..4096 + 40].into_iter().for_each(|mark| bytes[mark].fill(0));
+    std::fs::write(&path, bytes).unwrap();
+    let db = sled::Config::new().path(folder.path()).open().unwrap();
+    assert!(db.drop_tree(disk::MARK).unwrap());
+    drop(db);
+    let database = open(folder.path());
+    count_to(&database, 1).await;
+    drop(database);
+    let (journal, _) = journal::Journal::open(folder.path()).unwrap().unwrap();
+    assert!(journal.mark().is_some());
+    assert_eq!(open(folder.path()).tree("t").unwrap().len(), 60);
+}
+
+#[tokio::test]
+async fn a_folder_whose_files_are_of_two_moments_is_refused() {
+    let (folder, torn) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = open(folder.path());
+    count_to(&database, 3).await;
+    copy_as_if_killed(folder.path(), torn.path());
+    drop(database);
+    std::fs::copy(folder.path().join(journal::NAME), torn.path().join(journal::NAME)).unwrap();
+    assert!(matches!(Database::open(torn.path()), Err(OpenError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn a_dump_tells_nothing_of_its_folders_journal() {
+    let folder = closed().await;
+    let dump = open(folder.path()).dump().await.unwrap();
+    assert_eq!(dump.trees.into_keys().collect::<Vec<_>>(), ["t"]);
+}

@@ -1,6 +1,7 @@
 //! The bytes of a journal.
 //!
-//! Numbers are little-endian. A head is `magic, epoch: u64, size of the file: u64, checksum: u32`. A group is `checksum: u32, length: u32,
+//! Numbers are little-endian. A head is `magic, epoch: u64, size of the file: u64, checksum: u32`, and where sled bears the
+//! epoch's mark `checksum of the same and "marked": u32`, which earlier versions pass over. A group is `checksum: u32, length: u32,
 //! epoch: u64, sequence: u64`, and then for each tree `name, count: u32`, and for each of its entries `key, 0` or
 //! `key, 1, value`; a name, a key or a value is `length: u32` and that many bytes. A group's length is all but the
 //! checksum, which is a CRC-32 of the rest.
@@ -17,11 +18,14 @@ const PREFIX: usize = 24;
 
 /// Bytes of a head before its checksum.
 const HEAD: usize = MAGIC.len() + 16;
+const MARKED: &[u8] = b"marked";
 
 /// Which round of the file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    epoch: u64,
+    pub(super) epoch: u64,
+    /// Whether sled was given the epoch's number, and had it on the disk, before it began.
+    pub(super) is_marked: bool,
     /// Bytes of the file, for as long as it is there.
     pub(super) size: usize,
 }
@@ -45,16 +49,21 @@ pub(crate) enum Unreadable {
     Version,
     #[error("its journal is damaged at byte {0}, before changes that were acknowledged; restore a backup")]
     Damaged(usize),
+    #[error(
+        "changes that were acknowledged are missing in it: its files were cut or damaged, or are not all of one moment; restore \
+         a backup"
+    )]
+    Behind,
 }
 
 impl Head {
     /// Of a file that is made, and has no head yet.
     pub(super) fn before_first(size: usize) -> Self {
-        Self { epoch: 0, size }
+        Self { epoch: 0, is_marked: false, size }
     }
 
     pub(super) fn next(self) -> Self {
-        Self { epoch: self.epoch + 1, ..self }
+        Self { epoch: self.epoch + 1, is_marked: true, ..self }
     }
 
     /// The two take turns, so that one is whole at any moment.
@@ -64,7 +73,9 @@ impl Head {
 
     pub(super) fn bytes(self) -> Vec<u8> {
         let mut bytes = [MAGIC, &self.epoch.to_le_bytes(), &(self.size as u64).to_le_bytes()].concat();
+        let marked = marked(&bytes);
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes.extend(marked.to_le_bytes());
         bytes
     }
 
@@ -81,8 +92,13 @@ impl Head {
         let (Some(epoch), Some(Ok(size)), Some(checksum)) = (epoch, size, take_u32(&mut rest)) else {
             return Ok(None);
         };
-        Ok((crc32fast::hash(&block[..HEAD]) == checksum).then_some(Self { epoch, size }))
+        let is_marked = take_u32(&mut rest) == Some(marked(&block[..HEAD]));
+        Ok((crc32fast::hash(&block[..HEAD]) == checksum).then_some(Self { epoch, is_marked, size }))
     }
+}
+
+fn marked(head: &[u8]) -> u32 {
+    crc32fast::hash(&[head, MARKED].concat())
 }
 
 /// Puts a group into `buffer`, padded to whole blocks.
