@@ -12,6 +12,7 @@
 
 mod advice;
 mod control;
+mod error;
 mod gate;
 mod given;
 mod holders;
@@ -32,7 +33,6 @@ use std::{
 };
 
 use signet_policies::time::Clock;
-use thiserror::Error;
 use tokio::{
     sync::{Mutex, watch},
     time::sleep,
@@ -40,7 +40,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{Authority, Error, Issuing, LedgerError, Nodes, TrustFeed, ledger::Entry};
+use crate::{Authority, Issuing, LedgerError, Nodes, TrustFeed, ledger::Entry};
+pub use error::RotationError;
 pub use gate::{FRESH, Laggard};
 use gate::{Facts, Standing};
 use holders::{Holders, Known};
@@ -59,44 +60,6 @@ const PAGE: usize = 1000;
 pub const MAX_SPREAD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The time over which renewals are spread where nobody says another.
 pub const DEFAULT_SPREAD: Duration = Duration::from_secs(10 * 60);
-
-/// Why nothing was changed.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum RotationError {
-    /// There is a change under way.
-    #[error("the change {0} is under way; wait for its end, or abort it: signet ca rotate abort")]
-    Busy(String),
-    /// There is none.
-    #[error("no change of root or issuer is under way; begin one: signet ca rotate start")]
-    Idle,
-    /// It cannot be turned round from there.
-    #[error("the change is in phase {0}, from which there is no way back")]
-    NoWayBack(Phase),
-    /// Nobody has the name that was given.
-    #[error("no proxy, no workload and no certificate that is in use is called {name:?}; {waited}")]
-    Nobody {
-        /// The name.
-        name: String,
-        /// Who is waited for.
-        waited: String,
-    },
-    /// Without it no connection would be made.
-    #[error("{0} is waited for whatever is overridden; `signet ca rotate status` says what it lacks")]
-    Needed(String),
-    /// Renewals would be spread over too long a time.
-    #[error("renewals can be spread over at most {} s", MAX_SPREAD.as_secs())]
-    Spread,
-    /// The authority cannot.
-    #[error(transparent)]
-    Authority(#[from] Error),
-    /// The record cannot be kept, so nothing was done.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The ledger does not answer.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
 
 /// Replaces roots and issuers. Clones share it.
 #[derive(Clone)]

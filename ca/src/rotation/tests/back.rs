@@ -71,6 +71,8 @@ async fn abort_returns_everybody_from_every_phase_and_ends_with_certificates_of_
         let (old, mut one, mut two) = (world.root(), world.agent("a").await, world.agent("b").await);
         bring(&world, &mut one, &mut two, phase).await;
         world.rotations.abort("me").await.unwrap();
+        let again = world.rotations.abort("me").await.unwrap_err().to_string();
+        assert!(again.contains("on its way back already"), "{again}");
         while world.phase() != Phase::Aborted {
             let before = (world.phase(), world.laggards());
             for agent in [&mut one, &mut two] {

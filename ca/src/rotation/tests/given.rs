@@ -134,7 +134,7 @@ async fn what_is_no_root_or_is_the_one_that_is_there_begins_nothing() {
     assert!(plan.obstacles.is_empty(), "{:?}", plan.obstacles);
     assert!(plan.steps.concat().contains("signet ca csr mesh/my-mesh --next"), "{:?}", plan.steps);
     let issuer = world.rotations.start(&mesh_issuer(), Some(&one.pem()), world::SPREAD, "me").await;
-    assert!(matches!(issuer, Err(RotationError::Authority(Error::Succession(_)))), "{issuer:?}");
+    assert!(matches!(issuer, Err(RotationError::Authority(crate::Error::Succession(_)))), "{issuer:?}");
     assert!(!world.folder.path().join("next").exists());
 }
 

@@ -1,7 +1,7 @@
 //! F9: the authority is killed while it writes, and what it wrote last is torn.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -163,6 +163,21 @@ async fn went_on(folder: &Path, before: &[Value], used: &BTreeSet<String>) -> Re
     Ok(kept)
 }
 
+/// The phases of each change by the ledger, in its order. An order to wait no longer repeats the one that it was given in.
+fn told(entries: &[Value]) -> BTreeMap<String, Vec<String>> {
+    let mut changes = BTreeMap::<String, Vec<String>>::new();
+    for entered in entries.iter().map(|entry| &entry["what"]["phase"]) {
+        let (Some(change), Some(phase)) = (entered["rotation"].as_str(), entered["phase"].as_str()) else {
+            continue;
+        };
+        let phases = changes.entry(change.to_owned()).or_default();
+        if phases.last().is_none_or(|last| last != phase) || phase == "completed" {
+            phases.push(phase.to_owned());
+        }
+    }
+    changes
+}
+
 /// The folder of the authority's keys is written by renames: a kill between two of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn f09_a_root_that_is_replaced_while_the_server_is_killed_is_the_old_or_the_new_and_never_half()
@@ -209,6 +224,12 @@ async fn f09_a_root_that_is_replaced_while_the_server_is_killed_is_the_old_or_th
         Asker::join(&server, &client, "m", "a").await?.renew().await?;
     }
     println!("killed in {phases:?}");
+    let told = told(&entries(&client, 0).await?);
+    ensure!(told.len() == PHASES.len(), "{told:?}");
+    for (change, phases) in told {
+        let all = ["distribute", "issue", "retire", "promote", "completed"];
+        ensure!(phases == all, "{change} has {phases:?} in the ledger");
+    }
     server.stop().await;
     verified(&server)
 }
