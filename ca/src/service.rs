@@ -103,6 +103,10 @@ impl NodeService {
         };
         let left = end.map(|end| end.since(self.now())).unwrap_or_default();
         let _place = self.admission.admit(identity.as_str(), left).await?;
+        // The transport ends a connection with its certificate, but not while the machine sleeps.
+        if let Some(end) = end.filter(|end| *end < self.now()) {
+            return Err(Refusal::Ended(end));
+        }
         let lifetime = (request.lifetime_secs != 0).then(|| Duration::from_secs(request.lifetime_secs));
         let csr = VerifiedCsr::from_der(&request.csr)?;
         let registration = self.registry.registration(&workload);

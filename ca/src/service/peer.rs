@@ -15,7 +15,7 @@ pub struct NodePeer {
     pub caller: Caller,
     /// The serial of the certificate with which it presented itself, where it is known: the predecessor of what is issued.
     pub serial: Option<Serial>,
-    /// When that certificate ends: the less is left, the sooner the caller is served when many ask.
+    /// When that certificate ends: the less is left, the sooner the caller is served when many ask; nothing is renewed after it.
     pub end: Option<Timestamp>,
     /// Where it calls from; it is told of the agents that watch.
     pub address: Option<IpAddr>,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use signet_policies::issuance::Denied;
+use signet_policies::{issuance::Denied, time::Timestamp};
 use thiserror::Error as ThisError;
 use tonic::{Code, Status};
 use tracing::{error, warn};
@@ -28,6 +28,8 @@ pub(super) enum Refusal {
     Denied(#[from] Denied),
     #[error("the connection has no client certificate")]
     Unauthenticated,
+    #[error("the certificate of the connection ended at {0}; who holds it needs a join token")]
+    Ended(Timestamp),
     #[error(transparent)]
     NotIssued(#[from] NotIssued),
     #[error(transparent)]
@@ -48,7 +50,7 @@ impl Refusal {
             Self::TurnedAway(away) => come_back(Status::new(code, reason), away.after()),
             // A stranger learns nothing of a token but that it does not help.
             Self::Token(_) => Status::new(code, BAD_TOKEN),
-            Self::Csr(_) | Self::Denied(_) | Self::Unauthenticated | Self::NotIssued(_) => {
+            Self::Csr(_) | Self::Denied(_) | Self::Unauthenticated | Self::Ended(_) | Self::NotIssued(_) => {
                 Status::new(code, reason)
             }
         }
@@ -63,7 +65,9 @@ impl Refusal {
                 Code::PermissionDenied
             }
             Self::Token(TokenError::Unavailable(_)) | Self::NotIssued(_) => Code::Unavailable,
-            Self::Token(_) | Self::Unauthenticated | Self::Denied(Denied::Anonymous) => Code::Unauthenticated,
+            Self::Token(_) | Self::Unauthenticated | Self::Ended(_) | Self::Denied(Denied::Anonymous) => {
+                Code::Unauthenticated
+            }
             Self::Denied(_) => Code::PermissionDenied,
         }
     }

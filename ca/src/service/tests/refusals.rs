@@ -285,3 +285,20 @@ async fn whichever_step_on_the_way_to_a_certificate_fails_none_is_given_and_none
         assert!(!log.take().is_empty(), "{step} is not logged");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_outlived_its_certificate_as_in_a_machine_that_slept_renews_nothing() {
+    let fixture = Fixture::new();
+    for (end, is_issued) in [(NOW, true), (NOW - Duration::from_secs(1), false)] {
+        let mut request = Request::new(RenewRequest { csr: sound_csr("a"), lifetime_secs: 0 });
+        let peer = NodePeer { end: Some(end), ..NodePeer::of(holder(&node("a"))) };
+        request.extensions_mut().insert(Arc::new(peer));
+        let renewed = fixture.service.renew(request).await;
+        assert_eq!(renewed.is_ok(), is_issued, "{end}");
+        if let Err(refused) = renewed {
+            assert_eq!(refused.code(), Code::Unauthenticated);
+            assert!(refused.message().contains("ended at"), "{}", refused.message());
+        }
+    }
+    assert_eq!(fixture.records().await.len(), 1);
+}
