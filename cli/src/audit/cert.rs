@@ -19,8 +19,8 @@ use crate::WrongUsage;
 pub(super) const HELP: &str = "Examples:\n  signet audit cert chain.pem\n  signet audit cert leaf.der --ca issuer.pem --ca signet-data/ca.pem\n  \
     signet audit cert signet-data/ca.pem\n  \
     openssl s_client -connect 10.0.0.7:8080 -showcerts </dev/null | signet audit cert -\n\n\
-    The first certificate is judged; those behind it and --ca are what stands above it. One that says CA:TRUE is\n\
-    judged as a root, an intermediate or an issuer, any other as a leaf; each format says which it was taken for.\n\
+    The first certificate is judged; those behind it and --ca are what stands above it.\n\
+    One with CA:TRUE is judged as a root, an intermediate or an issuer, any other as a leaf; each format says which.\n\
     What cannot be seen from them is named, and does not count.\n\
     Exit codes as for `signet audit`; 1 where the file holds no certificate.";
 
