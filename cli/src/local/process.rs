@@ -1,6 +1,7 @@
 //! A child process that is stopped when its handle goes.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -19,6 +20,9 @@ use tokio::{
 const LAST_LOOKS: u32 = 60;
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
+/// How the names of variables begin that the server and the agent read.
+const SETTINGS: [&str; 4] = ["SIGNET_", "APPMESH_", "ENVOY_", "ENABLE_ENVOY_"];
+
 /// A running `signet` command, its log in a file.
 #[derive(Debug)]
 pub struct Process {
@@ -29,7 +33,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with its standard error in `<folder>/<name>.log`.
+    /// Starts `program` with its standard error in `<folder>/<name>.log`. What its arguments do not say is as it is by
+    /// default, whatever variables there are.
     ///
     /// # Errors
     /// The program or the log file cannot be opened.
@@ -37,7 +42,11 @@ impl Process {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| format!("cannot write {}", log.display()))?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        for name in std::env::vars_os().map(|(name, _)| name).filter(|name| is_setting(name)) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -121,6 +130,13 @@ impl Process {
     }
 }
 
+/// Whether a variable sets something of a server's, an agent's or its Envoy's: meant for another of them that runs on this
+/// host. How much is logged is everybody's.
+fn is_setting(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    SETTINGS.iter().any(|prefix| name.starts_with(prefix.as_bytes())) && !name.starts_with(b"SIGNET_LOG")
+}
+
 /// Asks it to end and waits a little, as an agent that is killed would leave its Envoy behind.
 impl Drop for Process {
     fn drop(&mut self) {
@@ -132,6 +148,25 @@ impl Drop for Process {
                 return;
             }
             std::thread::sleep(LAST_LOOK);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_run_without_the_settings_of_others_and_with_all_else() {
+        for name in
+            ["SIGNET_CA_KEY", "APPMESH_RESOURCE_ARN", "ENVOY_CONCURRENCY", "ENABLE_ENVOY_XRAY_TRACING"]
+        {
+            assert!(is_setting(name.as_ref()), "{name}");
+        }
+        for name in
+            ["PATH", "SIGNET_LOG", "SIGNET_LOG_FORMAT", "RUST_BACKTRACE", "SOFTHSM2_CONF", "MY_SIGNET_"]
+        {
+            assert!(!is_setting(name.as_ref()), "{name}");
         }
     }
 }
