@@ -27,7 +27,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Stays until it is told to go, as Envoy does.
 const STAYS: &str =
-    "#!/bin/sh\ntrap 'touch $0.asked; kill $child; exit 0' TERM\nsleep 600 & child=$!\nwait $child\n";
+    "#!/bin/sh\ntrap 'touch \"$0.asked\"; kill $child; exit 0' TERM\nsleep 600 & child=$!\nwait $child\n";
 
 /// A node: its folder, its server, and the admin interface of its Envoy.
 struct Node {
