@@ -38,7 +38,7 @@ pub struct Status {
     pub refused: usize,
     /// In percent, rounded down: 100 is all of them, and 0 also where it was not looked yet.
     pub coverage: u8,
-    /// The first of those that have not.
+    /// The first of those that have not; before all others those that refuse.
     pub laggards: Vec<Laggard>,
     /// When it goes on, in milliseconds since the epoch, where everybody has moved: handshakes that began before may last
     /// until then. `None` where they are not waited for.
@@ -101,6 +101,7 @@ impl Status {
         let is_over = record.is_none_or(|record| record.phase.is_over());
         let least = if counted.is_some() || is_over { 100 } else { 0 };
         let coverage = (standing.proven * 100).checked_div(standing.total).unwrap_or(least);
+        let others = standing.laggards.iter().filter(|laggard| !standing.refusals.contains(laggard));
         let mut status = Self {
             id: None,
             what: None,
@@ -114,7 +115,7 @@ impl Status {
             proven: standing.proven,
             refused: standing.refusals.len(),
             coverage: u8::try_from(coverage).unwrap_or(100),
-            laggards: standing.laggards.iter().take(SHOWN).cloned().collect(),
+            laggards: standing.refusals.iter().chain(others).take(SHOWN).cloned().collect(),
             settled_at_unix_ms: standing.settled_at.map(millis),
             overrides: Vec::new(),
             phases: Vec::new(),
@@ -169,6 +170,21 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_refuses_is_shown_however_many_others_have_not_moved() {
+        let laggard =
+            |number: usize| Laggard { node: format!("mesh/m/virtualNode/a/{number:04}"), why: String::new() };
+        let shown = |count: usize| {
+            let laggards: Vec<Laggard> = (0..count).map(laggard).collect();
+            let refusals = vec![laggard(count - 1)];
+            let standing = Standing { laggards, refusals, ..Standing::default() };
+            Status::of(None, Some(&standing)).laggards
+        };
+        assert_eq!(shown(3), [laggard(2), laggard(0), laggard(1)], "each once");
+        let many = shown(2 * SHOWN);
+        assert_eq!((many.len(), &many[0]), (SHOWN, &laggard(2 * SHOWN - 1)));
+    }
 
     #[test]
     fn all_that_programs_read_of_a_change_is_named_in_one_way() {
