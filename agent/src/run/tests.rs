@@ -133,6 +133,14 @@ impl Node {
         Life { commands, shutdown, ready, task }
     }
 
+    /// The Envoy of an agent that was killed.
+    async fn left_behind(&self, config: AgentConfig) -> Ready {
+        let mut life = self.live(config);
+        let ready = life.ready().await;
+        life.kill().await;
+        ready
+    }
+
     fn kept_serial(&self) -> String {
         let state = StateDir::open(&self.path("state")).unwrap();
         let now = (self.server.clock)().into();
@@ -265,9 +273,7 @@ async fn an_agent_joins_starts_envoy_with_its_bootstrap_and_ends_it_gently() {
 #[tokio::test]
 async fn an_agent_that_was_killed_leaves_envoy_running_and_the_next_one_adopts_it_without_a_token() {
     let node = Node::new(Setup::default()).await;
-    let mut first = node.live(node.config(Some(TOKEN)));
-    let before = first.ready().await;
-    first.kill().await;
+    let before = node.left_behind(node.config(Some(TOKEN))).await;
     assert!(is_running(before.envoy_pid));
 
     let mut second = node.live(node.config(None));
@@ -427,9 +433,7 @@ async fn an_envoy_that_ends_at_once_with_a_shells_code_for_a_missing_program_is_
 #[tokio::test]
 async fn an_agent_that_is_told_to_end_before_its_first_certificate_ends_the_envoy_before_too() {
     let node = Node::new(Setup::default()).await;
-    let mut first = node.live(node.config(Some(TOKEN)));
-    let before = first.ready().await;
-    first.kill().await;
+    let before = node.left_behind(node.config(Some(TOKEN))).await;
     fs::remove_file(node.path("state/identity.json")).unwrap();
     let absent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let server = absent.local_addr().unwrap().to_string().parse().unwrap();

@@ -9,18 +9,17 @@ fn base_id(envoy: i32) -> String {
     after.split(' ').next().unwrap().to_owned()
 }
 
-fn with_ingress(node: &Node, last: u8) -> AgentConfig {
-    AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, last).into(), ..node.config(None) }
+/// What makes another bootstrap.
+fn with_another_ingress(node: &Node) -> AgentConfig {
+    AgentConfig { ingress_address: Ipv4Addr::new(127, 0, 0, 9).into(), ..node.config(None) }
 }
 
 #[tokio::test]
 async fn from_an_envoy_with_another_bootstrap_a_new_one_takes_over_before_the_agent_is_ready() {
     let node = Node::new(Setup::default()).await;
-    let mut first = node.live(node.config(Some(TOKEN)));
-    let before = first.ready().await;
-    first.kill().await;
+    let before = node.left_behind(node.config(Some(TOKEN))).await;
 
-    let mut second = node.live(with_ingress(&node, 9));
+    let mut second = node.live(with_another_ingress(&node));
     // The one before answers first, and is not taken for the new one.
     let mut asked = node.admin_asked.clone();
     asked.mark_unchanged();
@@ -40,17 +39,15 @@ async fn from_an_envoy_with_another_bootstrap_a_new_one_takes_over_before_the_ag
 #[tokio::test]
 async fn a_new_envoy_that_could_not_be_started_leaves_the_one_before_known_as_such() {
     let node = Node::new(Setup::default()).await;
-    let mut first = node.live(node.config(Some(TOKEN)));
-    let before = first.ready().await;
-    first.kill().await;
+    let before = node.left_behind(node.config(Some(TOKEN))).await;
 
-    let mut config = with_ingress(&node, 9);
+    let mut config = with_another_ingress(&node);
     config.envoy.path = node.path("nowhere/envoy");
     let error = node.live(config).end().await.unwrap_err();
     assert!(matches!(error, AgentError::Envoy(EnvoyError::Start { .. })), "{error}");
     assert!(is_running(before.envoy_pid));
 
-    let mut last = node.live(with_ingress(&node, 9));
+    let mut last = node.live(with_another_ingress(&node));
     node.admin_epoch.send_replace(1);
     let after = last.ready().await;
     assert!(!after.adopted && after.envoy_pid != before.envoy_pid);
@@ -61,12 +58,10 @@ async fn a_new_envoy_that_could_not_be_started_leaves_the_one_before_known_as_su
 #[tokio::test]
 async fn where_the_new_envoy_does_not_take_over_the_one_before_is_ended_and_another_started() {
     let node = Node::new(Setup::default()).await;
-    let mut first = node.live(node.config(Some(TOKEN)));
-    let before = first.ready().await;
-    first.kill().await;
+    let before = node.left_behind(node.config(Some(TOKEN))).await;
     // As an Envoy of another version does.
     node.install(&STAYS.replace("trap", "case \"$*\" in *'--restart-epoch 1 '*) exit 1;; esac\ntrap"));
-    let mut second = node.live(with_ingress(&node, 9));
+    let mut second = node.live(with_another_ingress(&node));
     let after = second.ready().await;
     assert!(!is_running(before.envoy_pid) && arguments(after.envoy_pid).contains(" --restart-epoch 0 "));
     second.stop().await;
@@ -77,10 +72,8 @@ async fn an_envoy_that_stays_alone_is_ended_before_one_with_another_bootstrap_st
     let node = Node::new(Setup::default()).await;
     let mut config = node.config(Some(TOKEN));
     config.envoy.args.push("--base-id 7".to_owned());
-    let mut first = node.live(config);
-    let before = first.ready().await;
-    first.kill().await;
-    let mut second = node.live(with_ingress(&node, 9));
+    let before = node.left_behind(config).await;
+    let mut second = node.live(with_another_ingress(&node));
     let after = second.ready().await;
     assert!(!after.adopted && !is_running(before.envoy_pid) && is_running(after.envoy_pid));
     assert!(arguments(after.envoy_pid).contains(" --restart-epoch 0 "));
@@ -107,7 +100,7 @@ async fn memory_that_cannot_be_removed_is_passed_over_and_the_next_envoy_meets_t
     fs::remove_dir(&memory).unwrap();
     second.kill().await;
 
-    let mut third = node.live(with_ingress(&node, 9));
+    let mut third = node.live(with_another_ingress(&node));
     node.admin_epoch.send_replace(1);
     let after = third.ready().await;
     assert_eq!(base_id(after.envoy_pid), base_id(before.envoy_pid));
